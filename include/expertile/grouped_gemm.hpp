@@ -1,0 +1,129 @@
+#pragma once
+// The front door: prepare once, call many times.
+//
+//   auto gemm = expertile::GroupedGemm::prepare({.experts = 8, .n = 4096, .k = 4096});
+//   if (!gemm) { std::cerr << gemm.error().message << '\n'; return expertile::exit_status(gemm.error()); }
+//   auto status = (*gemm)({.a = view(a, m, k), .b = view(b, 8 * n, k), .c = view(c, m, n),
+//                          .seg_indptr = segments, .weight_indices = experts});
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <type_traits>
+
+#include "expertile/error.hpp"
+#include "expertile/problem.hpp"
+#include "expertile/tile_config.hpp"
+#include "expertile/types.hpp"
+
+namespace expertile {
+
+// A row-major matrix that somebody else owns. pitch: elements from one row's start to the next, >= cols.
+struct ConstMatrixView {
+  const void* data = nullptr;
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+  std::int64_t pitch = 0;
+  ElementType type = ElementType::float32;
+};
+struct MatrixView {
+  void* data = nullptr;
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+  std::int64_t pitch = 0;
+  ElementType type = ElementType::float32;
+};
+
+template <class T>
+inline constexpr ElementType element_type_of = [] {
+  using U = std::remove_cv_t<T>;
+  static_assert(std::is_same_v<U, Float16> || std::is_same_v<U, BFloat16> || std::is_same_v<U, float> ||
+                    std::is_same_v<U, Float8E4M3> || std::is_same_v<U, std::int8_t>,
+                "tensors hold Float16, BFloat16, float, Float8E4M3 or std::int8_t");
+  if (std::is_same_v<U, Float16>) return ElementType::float16;
+  if (std::is_same_v<U, BFloat16>) return ElementType::bfloat16;
+  if (std::is_same_v<U, Float8E4M3>) return ElementType::float8_e4m3;
+  if (std::is_same_v<U, std::int8_t>) return ElementType::int8;
+  return ElementType::float32;
+}();
+
+// Typed views; pitch 0 means rows lie back to back.
+template <class T>
+[[nodiscard]] ConstMatrixView view(const T* data, std::int64_t rows, std::int64_t cols, std::int64_t pitch = 0) {
+  return {data, rows, cols, pitch == 0 ? cols : pitch, element_type_of<T>};
+}
+template <class T>
+  requires(!std::is_const_v<T>)
+[[nodiscard]] MatrixView view(T* data, std::int64_t rows, std::int64_t cols, std::int64_t pitch = 0) {
+  return {data, rows, cols, pitch == 0 ? cols : pitch, element_type_of<T>};
+}
+
+// C[r] = A[r] x B[weight_indices[g]]^T for rows r in [seg_indptr[g], seg_indptr[g+1]). Nothing is owned.
+struct GroupedGemmArgs {
+  ConstMatrixView a;                              // [M, K]
+  ConstMatrixView b;                              // [E * N, K]: expert e begins at row e * N
+  MatrixView c;                                   // [M, N]: float16, bfloat16 or float32
+  std::span<const std::int64_t> seg_indptr;       // [G + 1], non-decreasing from 0, last <= M
+  std::span<const std::int64_t> weight_indices;   // [G], each in [0, E)
+  std::span<const float> scale_a;  // per_tensor [E]; per_token_channel [M]; block [M, ceil(K/bk)] unless made by the call
+  std::span<const float> scale_b;  // per_tensor [E]; per_(token_)channel [E, N]; block [E, ceil(N/bn), ceil(K/bk)]
+};
+
+// Pointers, shapes, types, offsets, expert indices and scales agree with the problem. One line names what does not.
+[[nodiscard]] Status validate(const Problem& problem, const GroupedGemmArgs& args);
+
+// How the configuration was found, best first.
+enum class Match {
+  exact,          // this shape, this device, this batch size
+  nearest_batch,  // this shape, this device, the nearest tuned batch size
+  other_shape,    // a file of the right name directly in <config dir>/<device>/
+  other_device,   // a file of the right name directly in <config dir>/
+  built_in,       // no file: the built-in heuristic
+};
+[[nodiscard]] std::string_view name(Match match) noexcept;
+
+// What a call with a given number of rows runs with, and why.
+struct Selection {
+  TileConfig tile;
+  Match match = Match::built_in;
+  std::int64_t batch = 0;      // the tuned batch size that was taken; 0 for built_in
+  std::filesystem::path file;  // the file it came from; empty for built_in
+};
+
+struct PrepareOptions {
+  std::string device = "auto";       // auto, cpu
+  int threads = 0;                   // 0: all that OpenMP would use
+  std::filesystem::path config_dir;  // empty: $EXPERTILE_CONFIG_DIR, else the user's data directory
+};
+
+// A prepared operation. Copies share state; calls from several threads at once are safe.
+class GroupedGemm {
+ public:
+  // Looks the configuration up (the only time files are read) and binds it to a device. Logs one line, once per
+  // problem and process, when no file for the exact shape was found.
+  [[nodiscard]] static Result<GroupedGemm> prepare(const Problem& problem, const PrepareOptions& options = {});
+
+  // rows: M, seg_indptr's last value.
+  [[nodiscard]] Selection selection(std::int64_t rows) const;
+  // Returns when C is complete. Rows outside every group are left untouched; on an error C is untouched.
+  [[nodiscard]] Status operator()(const GroupedGemmArgs& args) const;
+
+  [[nodiscard]] const Problem& problem() const noexcept;
+  // Where the exact file is, or would be.
+  [[nodiscard]] const std::filesystem::path& wanted_file() const noexcept;
+
+ private:
+  struct State;
+  explicit GroupedGemm(std::shared_ptr<const State> state);
+  std::shared_ptr<const State> state_;
+};
+
+// Quantises A [M, K] (float16, bfloat16 or float32) to out [M, K] (float8_e4m3 or int8) with one scale a row
+// (block_k = 0: scales [M]) or one a row and block of K (scales [M, ceil(K/block_k)]). scale = amax / 448 or / 127;
+// where amax is 0 the scale is 1. A non-finite amax gives a non-finite scale.
+[[nodiscard]] Status quantise_rows(const ConstMatrixView& a, std::int64_t block_k, const MatrixView& out,
+                                   std::span<float> scales);
+
+}  // namespace expertile

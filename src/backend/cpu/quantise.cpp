@@ -1,0 +1,106 @@
+// Quantising the rows of A on the fly, the scheme the models use: one scale a row, or a row and block of K.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "expertile/grouped_gemm.hpp"
+
+namespace expertile {
+namespace {
+
+float element(const ConstMatrixView& a, std::int64_t index) {
+  switch (a.type) {
+    case ElementType::float16:
+      return to_float(static_cast<const Float16*>(a.data)[index]);
+    case ElementType::bfloat16:
+      return to_float(static_cast<const BFloat16*>(a.data)[index]);
+    default:
+      return static_cast<const float*>(a.data)[index];
+  }
+}
+
+// A NaN or an infinity anywhere must show in the scale: comparing with max alone would drop a NaN.
+float largest_magnitude(const ConstMatrixView& a, std::int64_t first, std::int64_t count) {
+  float largest = 0;
+  for (std::int64_t i = first; i < first + count; ++i) {
+    const float magnitude = std::fabs(element(a, i));
+    if (!(magnitude <= largest)) largest = magnitude;
+    if (std::isnan(largest)) return largest;
+  }
+  return largest;
+}
+
+std::int8_t to_int8(float value) {
+  if (std::isnan(value)) return 0;  // its scale is NaN, so the product is
+  return static_cast<std::int8_t>(std::clamp(std::nearbyint(value), -127.0F, 127.0F));
+}
+
+// Elements [k, k + count) of row r; returns the scale.
+float quantise_block(const ConstMatrixView& a, const MatrixView& out, std::int64_t r, std::int64_t k,
+                     std::int64_t count) {
+  const bool to_e4m3 = out.type == ElementType::float8_e4m3;
+  const float largest = largest_magnitude(a, r * a.pitch + k, count);
+  // A subnormal quotient would lose the block's precision or divide by zero: such blocks keep scale's smallest normal.
+  const float scale = largest == 0 ? 1.0F : std::max(largest / (to_e4m3 ? kFloat8E4M3Max : 127.0F), 0x1p-126F);
+  const float kept = std::isnan(largest) ? largest : scale;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float quotient = element(a, r * a.pitch + k + i) / kept;
+    const std::int64_t to = r * out.pitch + k + i;
+    if (to_e4m3) {
+      static_cast<Float8E4M3*>(out.data)[to] = to_float8_e4m3(quotient);
+    } else {
+      static_cast<std::int8_t*>(out.data)[to] = to_int8(quotient);
+    }
+  }
+  return kept;
+}
+
+Status check(const ConstMatrixView& a, std::int64_t block_k, const MatrixView& out, std::size_t scales,
+             std::int64_t blocks) {
+  if (a.type != ElementType::float16 && a.type != ElementType::bfloat16 && a.type != ElementType::float32) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("A is {}, it must be float16, bfloat16 or float32", name(a.type)));
+  }
+  if (out.type != ElementType::float8_e4m3 && out.type != ElementType::int8) {
+    return fail(ErrorCode::invalid_argument, fmt::format("out is {}, it must be float8_e4m3 or int8", name(out.type)));
+  }
+  if (block_k < 0) {
+    return fail(ErrorCode::invalid_argument, fmt::format("block_k is {}, it must be 0 or more", block_k));
+  }
+  if (a.rows < 0 || a.cols < 1 || out.rows != a.rows || out.cols != a.cols || a.pitch < a.cols ||
+      out.pitch < out.cols) {
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("A is [{}, {}] with pitch {}, out is [{}, {}] with pitch {}: they must be of one shape, and "
+                    "a pitch at least its columns",
+                    a.rows, a.cols, a.pitch, out.rows, out.cols, out.pitch));
+  }
+  if (a.rows > 0 && (a.data == nullptr || out.data == nullptr)) {
+    return fail(ErrorCode::invalid_argument, fmt::format("{}'s data is null", a.data == nullptr ? "A" : "out"));
+  }
+  if (static_cast<std::int64_t>(scales) != a.rows * blocks) {
+    return fail(ErrorCode::invalid_argument, fmt::format("scales has {} entries, {} rows of {} blocks need {}", scales,
+                                                         a.rows, blocks, a.rows * blocks));
+  }
+  return {};
+}
+
+}  // namespace
+
+Status quantise_rows(const ConstMatrixView& a, std::int64_t block_k, const MatrixView& out, std::span<float> scales) {
+  const std::int64_t length = block_k == 0 ? std::max<std::int64_t>(a.cols, 1) : block_k;
+  const std::int64_t blocks = length > 0 ? ceil_div(std::max<std::int64_t>(a.cols, 0), length) : 0;
+  if (auto status = check(a, block_k, out, scales.size(), blocks); !status) return status;
+#pragma omp parallel for
+  for (std::int64_t r = 0; r < a.rows; ++r) {
+    for (std::int64_t block = 0; block < blocks; ++block) {
+      const std::int64_t k = block * length;
+      scales[static_cast<std::size_t>(r * blocks + block)] = quantise_block(a, out, r, k, std::min(length, a.cols - k));
+    }
+  }
+  return {};
+}
+
+}  // namespace expertile

@@ -1,0 +1,37 @@
+#pragma once
+// Problem and device limits in; candidates and refusals with reasons out. No I/O, no clock.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "backend/backend.hpp"
+#include "expertile/problem.hpp"
+#include "expertile/tile_config.hpp"
+
+namespace expertile {
+
+struct Refusal {
+  TileConfig tile;
+  std::string rule;    // short, for counts: "scratch larger than L2"
+  std::string reason;  // with the values
+};
+
+struct CandidateSet {
+  std::vector<TileConfig> candidates;  // best by the cost model first
+  std::vector<Refusal> refused;
+};
+
+// rows: M. active_groups: groups that are not empty, on average.
+[[nodiscard]] CandidateSet make_candidates(const Problem& problem, std::int64_t rows, double active_groups,
+                                           const DeviceInfo& device);
+// May this tile run this problem at all (from a file, say)? The error's message is the reason with values.
+[[nodiscard]] Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceInfo& device);
+// The default without a file: never fails, always passes check_tile.
+[[nodiscard]] TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device);
+// Bytes of scratch a thread needs for a tile: packed panels of A and B and the accumulators.
+[[nodiscard]] std::int64_t scratch_bytes(const TileConfig& tile);
+// "BLOCK_SIZE_M=32, BLOCK_SIZE_N=64, BLOCK_SIZE_K=512, GROUP_SIZE_M=1"
+[[nodiscard]] std::string describe(const TileConfig& tile);
+
+}  // namespace expertile

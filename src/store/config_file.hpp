@@ -1,0 +1,53 @@
+#pragma once
+// The configuration file: names, reading, writing. JSON stays inside the .cpp.
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "expertile/problem.hpp"
+#include "expertile/tile_config.hpp"
+
+namespace expertile {
+
+inline constexpr int kConfigSchema = 1;
+
+// grouped_gemm_config_{hidden_size}_{dtype}{_block{n}x{k}}.json
+[[nodiscard]] std::string config_file_name(const Problem& problem);
+// given, else $EXPERTILE_CONFIG_DIR, else <user data directory>/expertile/configs
+[[nodiscard]] std::filesystem::path config_directory(const std::filesystem::path& given);
+// <config dir>/<device>/E=..,N=..,K=../<file name>
+[[nodiscard]] std::filesystem::path config_path(const std::filesystem::path& config_dir, std::string_view device,
+                                                const Problem& problem);
+
+struct ConfigFile {
+  std::map<std::int64_t, TileConfig> tiles;     // by batch size
+  std::map<std::string, std::string> metadata;  // flat text: device, routing, version, date, ...
+  std::string unknown;                          // JSON text of keys this version does not know; written back as it was
+};
+
+struct ReadConfig {
+  ConfigFile file;
+  std::vector<std::string> warnings;  // unknown keys, by name
+};
+
+// text is hostile: size, depth, numbers. An error is one line that names origin, the key and the value.
+[[nodiscard]] Result<ReadConfig> parse_config(std::string_view text, std::string_view origin);
+// not_found when there is no such file.
+[[nodiscard]] Result<ReadConfig> read_config(const std::filesystem::path& path);
+[[nodiscard]] std::string to_text(const ConfigFile& file);
+
+// Reads what is there, puts `tiles` and `metadata` over it (other batch sizes and unknown keys survive), writes it whole.
+// Safe between processes (a lock file). A damaged existing file is not overwritten: that is an error that says so.
+[[nodiscard]] Status merge_into(const std::filesystem::path& path, const std::map<std::int64_t, TileConfig>& tiles,
+                                const std::map<std::string, std::string>& metadata);
+
+// Temporary file in the same directory, fsync, rename; makes the directories.
+[[nodiscard]] Status write_atomically(const std::filesystem::path& path, std::string_view content);
+// Whole file, refused above max_bytes.
+[[nodiscard]] Result<std::string> read_text(const std::filesystem::path& path, std::int64_t max_bytes);
+
+}  // namespace expertile
