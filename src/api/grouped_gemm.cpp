@@ -1,0 +1,121 @@
+// Look up once, bind to a device, call many times.
+
+#include "expertile/grouped_gemm.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <exception>
+#include <mutex>
+#include <set>
+#include <utility>
+
+#include "backend/backend.hpp"
+#include "store/config_file.hpp"
+#include "store/lookup.hpp"
+
+namespace expertile {
+namespace {
+
+constexpr const char* kLoggerName = "expertile";
+
+// Logs a line whose key this process has not seen. A program that registers its own logger "expertile" gets the lines
+// there; otherwise they go to standard error, because standard output belongs to the program.
+void log_once(const std::string& key, spdlog::level::level_enum level, const std::string& line) {
+  static std::mutex mutex;
+  static std::set<std::string> seen;
+  const std::lock_guard guard(mutex);
+  if (!seen.insert(key).second) return;
+  try {
+    auto logger = spdlog::get(kLoggerName);
+    if (!logger) logger = spdlog::stderr_logger_mt(kLoggerName);
+    logger->log(level, spdlog::string_view_t(line.data(), line.size()));
+    logger->flush();
+  } catch (const std::exception&) {
+    // A line that cannot be logged is no reason to refuse the work.
+  }
+}
+
+// In single quotes for a shell, where it needs any.
+std::string shell_quoted(const std::string& text) {
+  const auto is_plain = [](unsigned char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '/' || c == '.' ||
+           c == '_' || c == '-' || c == ',' || c == '=';
+  };
+  if (!text.empty() && std::all_of(text.begin(), text.end(), is_plain)) return text;
+  std::string quoted = "'";
+  for (const char character : text) quoted += character == '\'' ? std::string("'\\''") : std::string(1, character);
+  return quoted + "'";
+}
+
+void log_look_up(const LookUp& found, const Problem& problem, const std::filesystem::path& given_dir) {
+  for (const std::string& warning : found.warnings) log_once(warning, spdlog::level::warn, warning);
+  if (found.shape_match == Match::exact) return;
+  std::string command = tune_command(problem);
+  // A directory given in the program is not where the command would write by itself.
+  const bool is_command = command.starts_with("expertile ");
+  if (is_command && !given_dir.empty()) command += " --output-dir " + shell_quoted(given_dir.string());
+  const std::string wanted = found.wanted.string();
+  const std::string key = fmt::format("{} top_k={} scales={}", wanted, problem.top_k, name(scales_of(problem)));
+  const std::string taken = found.file.empty() ? std::string() : fmt::format(" from {}", found.file.string());
+  log_once(key, spdlog::level::info,
+           fmt::format("no tuned configuration at {}; using {}{}; to make it: {}", wanted, name(found.shape_match), taken,
+                       command));
+}
+
+}  // namespace
+
+std::string_view name(Match match) noexcept {
+  switch (match) {
+    case Match::exact:
+      return "exact";
+    case Match::nearest_batch:
+      return "nearest_batch";
+    case Match::other_shape:
+      return "other_shape";
+    case Match::other_device:
+      return "other_device";
+    case Match::built_in:
+      break;
+  }
+  return "built_in";
+}
+
+struct GroupedGemm::State {
+  Problem problem;
+  std::unique_ptr<Backend> backend;
+  LookUp found;
+};
+
+GroupedGemm::GroupedGemm(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+
+Result<GroupedGemm> GroupedGemm::prepare(const Problem& problem, const PrepareOptions& options) {
+  if (auto status = validate(problem); !status) return fail(status.error());
+  auto backend = make_backend(options.device, options.threads);
+  if (!backend) return fail(backend.error());
+  LookUp found = look_up(config_directory(options.config_dir), (*backend)->info(), problem);
+  log_look_up(found, problem, options.config_dir);
+  return GroupedGemm(std::make_shared<const State>(State{problem, std::move(*backend), std::move(found)}));
+}
+
+Selection GroupedGemm::selection(std::int64_t rows) const {
+  return choose(state_->found, state_->problem, std::max<std::int64_t>(rows, 0), state_->backend->info());
+}
+
+Status GroupedGemm::operator()(const GroupedGemmArgs& args) const {
+  if (auto status = validate(state_->problem, args); !status) return status;
+  try {
+    state_->backend->run(state_->problem, selection(args.seg_indptr.back()).tile, args);
+  } catch (const std::exception& error) {
+    return fail(ErrorCode::internal, fmt::format("the grouped GEMM failed: {}", error.what()));
+  }
+  return {};
+}
+
+const Problem& GroupedGemm::problem() const noexcept { return state_->problem; }
+
+const std::filesystem::path& GroupedGemm::wanted_file() const noexcept { return state_->found.wanted; }
+
+}  // namespace expertile

@@ -1,0 +1,53 @@
+#pragma once
+// What the user typed -> the problems to work on. Knows every option's default and every refusal.
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backend/backend.hpp"
+#include "expertile/error.hpp"
+#include "expertile/problem.hpp"
+#include "problem/routing.hpp"
+
+namespace expertile::cli {
+
+// As typed: empty optionals were not given.
+struct TextOptions {
+  std::optional<std::string> model, hidden_size, dtype, batch_size, block_shape;
+  std::optional<std::string> num_experts, top_k, intermediate_size, tp_size, ep_size, projection;
+  std::optional<std::string> routing, seed, device, threads, output_dir;
+  bool no_tune = false;
+  bool json = false;
+  bool quiet = false;
+  bool dry_run = false;
+};
+
+struct NamedProblem {
+  std::string projection;  // "gate_up" or "down"
+  Problem problem;
+};
+
+struct Settings {
+  std::vector<NamedProblem> problems;
+  std::vector<std::int64_t> batches;  // ascending, each once
+  Routing routing;
+  std::string device = "auto";
+  int threads = 0;
+  std::filesystem::path config_dir;
+  std::vector<std::string> notices;  // one line each, for standard error
+};
+
+// An error is one line that names the option, the value and what would be right.
+[[nodiscard]] Result<Settings> resolve(const TextOptions& text);
+
+// "auto" or "cpu" and threads alone, for `info`.
+[[nodiscard]] Result<int> parse_threads(const TextOptions& text);
+[[nodiscard]] Result<std::filesystem::path> parse_config_dir(const TextOptions& text);
+
+// Do the tensors of every problem and batch size fit the device's memory?
+[[nodiscard]] Status check_memory(const Settings& settings, const DeviceInfo& device);
+
+}  // namespace expertile::cli

@@ -1,0 +1,145 @@
+#include "report/json_report.hpp"
+
+#include <cmath>
+#include <cstddef>
+#include <nlohmann/json.hpp>
+
+namespace expertile {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Paths and names come from users: bytes that are no UTF-8 are replaced, never thrown at.
+std::string to_text(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n'; }
+
+// A thousandth of a unit is finer than anything that is measured here.
+double rounded(double value) { return std::round(value * 1000) / 1000; }
+
+Json path_json(const std::filesystem::path& path) { return path.empty() ? Json(nullptr) : Json(path.string()); }
+
+Json tile_json(const TileConfig& tile) {
+  return {{"BLOCK_SIZE_M", tile.block_size_m}, {"BLOCK_SIZE_N", tile.block_size_n}, {"BLOCK_SIZE_K", tile.block_size_k},
+          {"GROUP_SIZE_M", tile.group_size_m}, {"num_warps", tile.num_warps},       {"num_stages", tile.num_stages},
+          {"kernel", "cpu"}};
+}
+
+Json problem_json(const std::string& projection, const Problem& problem) {
+  Json json = {{"projection", projection},
+               {"experts", problem.experts},
+               {"n", problem.n},
+               {"k", problem.k},
+               {"dtype", std::string(name(problem.dtype))},
+               {"block_shape", nullptr},
+               {"top_k", problem.top_k}};
+  if (problem.block_shape) json["block_shape"] = {problem.block_shape->n, problem.block_shape->k};
+  return json;
+}
+
+Json result_json(const ResultRow& row) {
+  const BatchResult& result = row.result;
+  return {{"batch", result.batch},
+          {"rows", rounded(result.rows)},
+          {"default_us", rounded(result.default_us)},
+          {"tuned_us", rounded(result.tuned_us)},
+          {"gflops", rounded(gflops(result))},
+          {"gbps", rounded(gbps(result))},
+          {"config", tile_json(result.tile)},
+          {"match", std::string(name(row.match))}};
+}
+
+Json candidate_json(const CandidateEvidence& candidate) {
+  Json json = {{"config", tile_json(candidate.tile)}, {"default", candidate.is_default}};
+  if (!candidate.refused.empty()) {
+    json["refused"] = candidate.refused;
+    return json;
+  }
+  json["median_us"] = rounded(candidate.median_us);
+  json["error_over_bound"] = candidate.error_over_bound;
+  Json times = Json::array();
+  for (const double time_us : candidate.times_us) times.push_back(rounded(time_us));
+  json["times_us"] = std::move(times);
+  return json;
+}
+
+Json device_json(const DeviceInfo& device) {
+  return {{"kind", device.kind},         {"name", device.name},         {"isa", device.isa},
+          {"threads", device.threads},   {"l1_bytes", device.l1_bytes}, {"l2_bytes", device.l2_bytes},
+          {"l3_bytes", device.l3_bytes}, {"memory_bytes", device.memory_bytes}};
+}
+
+}  // namespace
+
+std::string problems_json(const std::vector<ProjectionReport>& reports, bool with_results) {
+  Json problems = Json::array();
+  for (const ProjectionReport& report : reports) {
+    Json problem = problem_json(report.projection, report.problem);
+    problem["file"] = path_json(report.file);
+    if (with_results) {
+      Json results = Json::array();
+      for (const ResultRow& row : report.results) results.push_back(result_json(row));
+      problem["results"] = std::move(results);
+    }
+    problems.push_back(std::move(problem));
+  }
+  return to_text({{"problems", std::move(problems)}});
+}
+
+std::string selections_json(const std::vector<ShownProblem>& shown) {
+  Json problems = Json::array();
+  for (const ShownProblem& one : shown) {
+    Json problem = problem_json(one.projection, one.problem);
+    problem["wanted"] = path_json(one.wanted);
+    Json results = Json::array();
+    for (std::size_t i = 0; i < one.selections.size(); ++i) {
+      const Selection& selection = one.selections[i];
+      results.push_back({{"batch", one.batches[i]},
+                         {"rows", one.batches[i] * one.problem.top_k},
+                         {"config", tile_json(selection.tile)},
+                         {"match", std::string(name(selection.match))},
+                         {"tuned_batch", selection.match == Match::built_in ? Json(nullptr) : Json(selection.batch)},
+                         {"file", path_json(selection.file)}});
+    }
+    problem["results"] = std::move(results);
+    problems.push_back(std::move(problem));
+  }
+  return to_text({{"problems", std::move(problems)}});
+}
+
+std::string info_json(const std::string& version, const std::filesystem::path& config_dir,
+                      const std::vector<DeviceInfo>& devices, const std::vector<std::string>& unavailable,
+                      const std::map<std::string, std::string>& libraries) {
+  Json json;
+  json["version"] = version;
+  json["config_dir"] = config_dir.string();
+  json["devices"] = Json::array();
+  for (const DeviceInfo& device : devices) json["devices"].push_back(device_json(device));
+  json["unavailable"] = unavailable;
+  json["libraries"] = libraries;
+  return to_text(json);
+}
+
+std::filesystem::path evidence_path(const std::filesystem::path& config_file) {
+  return std::filesystem::path(config_file).replace_extension(".report.json");
+}
+
+std::string evidence_json(const ProjectionReport& report, const Ceiling& ceiling,
+                          const std::map<std::string, std::string>& metadata) {
+  Json json;
+  json["problem"] = problem_json(report.projection, report.problem);
+  json["metadata"] = metadata;
+  json["ceiling"] = {{"gbps", rounded(ceiling.bytes_per_s * 1e-9)}, {"gflops", rounded(ceiling.flops_per_s * 1e-9)}};
+  json["batches"] = Json::object();
+  for (const ResultRow& row : report.results) {
+    Json batch = result_json(row);
+    batch["ceiling_us"] = rounded(row.result.ceiling_us);
+    batch["refusals"] = row.result.refusals;
+    batch["candidates"] = Json::array();
+    for (const CandidateEvidence& candidate : row.result.evidence) {
+      batch["candidates"].push_back(candidate_json(candidate));
+    }
+    json["batches"][std::to_string(row.result.batch)] = std::move(batch);
+  }
+  return to_text(json);
+}
+
+}  // namespace expertile

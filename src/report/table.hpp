@@ -1,0 +1,19 @@
+#pragma once
+// Results as aligned text.
+
+#include <string>
+#include <vector>
+
+#include "report/projection_report.hpp"
+
+namespace expertile {
+
+// Columns as wide as their widest cell, two spaces apart, numbers to the right, no spaces at a line's end. Rows may be
+// shorter than the header.
+[[nodiscard]] std::string aligned_text(const std::vector<std::string>& header,
+                                       const std::vector<std::vector<std::string>>& rows);
+
+// One line per projection and batch size: times, ratio, GFLOP/s, GB/s, percent of the measured ceiling, tile.
+[[nodiscard]] std::string results_table(const std::vector<ProjectionReport>& reports);
+
+}  // namespace expertile

@@ -1,0 +1,378 @@
+// The configuration file's JSON. Its text is hostile: it is screened for size, depth and repeated keys before a
+// document is built, and every number is checked before it becomes a tile.
+
+#include "store/config_file.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <system_error>
+#include <utility>
+
+namespace expertile {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+constexpr std::int64_t kMaxFileBytes = 4 << 20;
+constexpr std::size_t kMaxDepth = 16;
+constexpr std::int64_t kMaxTileNumber = 65536;
+constexpr std::int64_t kMaxBatch = std::numeric_limits<std::int32_t>::max();
+constexpr std::size_t kMaxNamedKeys = 16;  // warnings a file may cause by unknown keys
+constexpr std::string_view kMetadata = "metadata";
+constexpr std::string_view kSchema = "schema";
+constexpr std::string_view kKernel = "kernel";
+constexpr std::string_view kCpu = "cpu";
+
+struct TileField {
+  std::string_view key;
+  int TileConfig::*member;
+  bool required;
+};
+
+// The one list of the file's numbers: read, written and recognised by it.
+constexpr std::array<TileField, 6> kTileFields = {{{"BLOCK_SIZE_M", &TileConfig::block_size_m, true},
+                                                   {"BLOCK_SIZE_N", &TileConfig::block_size_n, true},
+                                                   {"BLOCK_SIZE_K", &TileConfig::block_size_k, true},
+                                                   {"GROUP_SIZE_M", &TileConfig::group_size_m, false},
+                                                   {"num_warps", &TileConfig::num_warps, false},
+                                                   {"num_stages", &TileConfig::num_stages, false}}};
+
+std::string dump(const Json& value, int indent = -1) {
+  return value.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+// A value as a message shows it: one line of ASCII, never longer than a line.
+std::string shown(const Json& value) {
+  constexpr std::size_t kMaxShown = 60;
+  std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
+  if (text.size() > kMaxShown) text = text.substr(0, kMaxShown) + "...";
+  return text;
+}
+
+// First pass: refuses what must not become a document. A repeated key would otherwise silently win.
+class Screen : public nlohmann::json_sax<Json> {
+ public:
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_object(std::size_t) override { return enter(); }
+  bool end_object() override { return leave(); }
+  bool start_array(std::size_t) override { return enter(); }
+  bool end_array() override { return leave(); }
+  bool key(string_t& text) override {
+    if (keys_.back().insert(text).second) return true;
+    problem_ = fmt::format("key {} appears twice", shown(text));
+    return false;
+  }
+  bool parse_error(std::size_t position, const std::string&, const Json::exception&) override {
+    position_ = position;
+    return false;
+  }
+
+  // What is wrong, for a text whose parse stopped.
+  [[nodiscard]] std::string problem(std::string_view text) const {
+    if (!problem_.empty()) return problem_;
+    const std::string_view before = text.substr(0, std::min(position_ == 0 ? 0 : position_ - 1, text.size()));
+    const auto line = std::count(before.begin(), before.end(), '\n') + 1;
+    const std::size_t newline = before.rfind('\n');
+    const std::size_t column = newline == std::string_view::npos ? before.size() + 1 : before.size() - newline;
+    return fmt::format("not valid JSON at line {}, column {}", line, column);
+  }
+
+ private:
+  bool enter() {
+    keys_.emplace_back();
+    if (keys_.size() <= kMaxDepth) return true;
+    problem_ = fmt::format("nested deeper than {} levels", kMaxDepth);
+    return false;
+  }
+  bool leave() {
+    keys_.pop_back();
+    return true;
+  }
+
+  std::vector<std::set<std::string>> keys_;  // of every open object; empty for an open array
+  std::string problem_;
+  std::size_t position_ = 0;
+};
+
+// Second pass: one document into a ConfigFile.
+class Reader {
+ public:
+  explicit Reader(std::string_view origin) : origin_(origin) {}
+
+  Result<ReadConfig> read(const Json& document) {
+    if (!document.is_object()) return refuse(fmt::format("must hold one JSON object, not {}", shown(document)));
+    // The schema comes first: a newer file's tiles may look wrong to this version.
+    if (const auto found = document.find(kMetadata); found != document.end()) {
+      if (auto status = read_metadata(*found); !status) return fail(status.error());
+    }
+    for (const auto& [key, value] : document.items()) {
+      if (key == kMetadata) continue;
+      if (auto status = read_entry(key, value); !status) return fail(status.error());
+    }
+    if (unknown_count_ > kMaxNamedKeys) {
+      result_.warnings.push_back(
+          fmt::format("{}: {} more unknown keys are kept", origin_, unknown_count_ - kMaxNamedKeys));
+    }
+    if (!unknown_.empty()) result_.file.unknown = dump(unknown_);
+    return std::move(result_);
+  }
+
+ private:
+  [[nodiscard]] tl::unexpected<Error> refuse(const std::string& reason,
+                                             ErrorCode code = ErrorCode::invalid_argument) const {
+    return fail(code, fmt::format("{}: {}", origin_, reason));
+  }
+
+  void note_unknown(const std::string& path) {
+    if (++unknown_count_ > kMaxNamedKeys) return;
+    result_.warnings.push_back(fmt::format("{}: unknown key {} is kept", origin_, path));
+  }
+
+  Status read_metadata(const Json& metadata) {
+    if (!metadata.is_object()) return refuse(fmt::format("\"metadata\" must be an object, not {}", shown(metadata)));
+    for (const auto& [key, value] : metadata.items()) {
+      if (key == kSchema) {
+        if (auto status = check_schema(value); !status) return status;
+      } else if (value.is_string()) {
+        result_.file.metadata[key] = value.get<std::string>();
+      } else {
+        unknown_[std::string(kMetadata)][key] = value;
+        note_unknown(fmt::format("\"metadata\".{}", shown(key)));
+      }
+    }
+    return {};
+  }
+
+  [[nodiscard]] Status check_schema(const Json& value) const {
+    if (!value.is_number_integer() || value < 1) {
+      return refuse(fmt::format("\"metadata\".schema is {}, must be a whole number from 1", shown(value)));
+    }
+    if (value > kConfigSchema) {
+      return refuse(
+          fmt::format("schema {} is newer than schema {}, the newest that this version reads", dump(value), kConfigSchema),
+          ErrorCode::unsupported);
+    }
+    return {};
+  }
+
+  Status read_entry(const std::string& key, const Json& value) {
+    if (!is_meant_as_batch(key, value)) {
+      unknown_[key] = value;
+      note_unknown(shown(key));
+      return {};
+    }
+    std::int64_t batch = 0;
+    const char* end = key.data() + key.size();
+    const auto parsed = std::from_chars(key.data(), end, batch);
+    if (parsed.ec != std::errc() || parsed.ptr != end || key.front() == '0' || batch < 1 || batch > kMaxBatch) {
+      return refuse(fmt::format("batch size {} must be a whole number from 1 to {} without leading zeros", shown(key),
+                                kMaxBatch));
+    }
+    return read_tile(key, value, result_.file.tiles[batch]);
+  }
+
+  // Other tools put keys such as "triton_version" here, which are no mistake. What begins like a number, or holds a
+  // tile, was meant as a batch size.
+  static bool is_meant_as_batch(std::string_view key, const Json& value) {
+    constexpr std::string_view kNumberStarts = "0123456789+-. ";
+    const bool like_number = !key.empty() && kNumberStarts.find(key.front()) != std::string_view::npos;
+    return like_number || (value.is_object() && value.contains(kTileFields.front().key));
+  }
+
+  Status read_tile(const std::string& batch, const Json& value, TileConfig& tile) {
+    if (!value.is_object()) {
+      return refuse(fmt::format("\"{}\" must be an object of tile fields, not {}", batch, shown(value)));
+    }
+    for (const TileField& field : kTileFields) {
+      const auto found = value.find(field.key);
+      if (found == value.end() && !field.required) continue;
+      if (found == value.end() || !found->is_number_integer() || *found < 1 || *found > kMaxTileNumber) {
+        const std::string state = found == value.end() ? "missing" : shown(*found);
+        return refuse(fmt::format("\"{}\".{} is {}, must be a whole number from 1 to {}", batch, field.key, state,
+                                  kMaxTileNumber));
+      }
+      tile.*field.member = found->get<int>();
+    }
+    for (const auto& [key, member] : value.items()) {
+      if (key == kKernel) {
+        if (member == kCpu) continue;  // the default
+        return refuse(fmt::format("\"{}\".kernel is {}, this version knows \"cpu\"", batch, shown(member)),
+                      member.is_string() ? ErrorCode::unsupported : ErrorCode::invalid_argument);
+      }
+      const auto same_key = [&name = key](const TileField& field) { return field.key == name; };
+      if (std::any_of(kTileFields.begin(), kTileFields.end(), same_key)) continue;
+      unknown_[batch][key] = member;
+      note_unknown(fmt::format("\"{}\".{}", batch, shown(key)));
+    }
+    return {};
+  }
+
+  std::string origin_;
+  ReadConfig result_;
+  Json unknown_ = Json::object();  // laid out as the file is
+  std::size_t unknown_count_ = 0;
+};
+
+// Members in the order given; a Json object would sort "16" before "2".
+using Members = std::vector<std::pair<std::string, std::string>>;  // key, JSON text
+
+std::string object_text(const Members& members, int depth) {
+  if (members.empty()) return "{}";
+  const std::string indent(static_cast<std::size_t>(4 * depth), ' ');
+  std::string text = "{";
+  for (const auto& [key, value] : members) {
+    text += fmt::format("{}\n{}    {}: {}", text.size() == 1 ? "" : ",", indent, dump(key), value);
+  }
+  return text + "\n" + indent + "}";
+}
+
+// Pretty text of any value at a depth. Line ends inside strings are escaped, so each one here is layout.
+std::string value_text(const Json& value, int depth) {
+  std::string text;
+  for (const char character : dump(value, 4)) {
+    text += character;
+    if (character == '\n') text.append(static_cast<std::size_t>(4 * depth), ' ');
+  }
+  return text;
+}
+
+void append_unknown(const Json& unknown, const std::string& key, Members& members) {
+  const auto found = unknown.find(key);
+  if (found == unknown.end() || !found->is_object()) return;
+  for (const auto& [name, value] : found->items()) members.emplace_back(name, value_text(value, 2));
+}
+
+Json parse_unknown(const std::string& text) {
+  Json unknown = Json::parse(text, nullptr, false);
+  return unknown.is_object() ? unknown : Json::object();
+}
+
+class LockFile {
+ public:
+  LockFile() = default;
+  ~LockFile() {
+    if (descriptor_ >= 0) ::close(descriptor_);  // releases the lock
+  }
+  LockFile(const LockFile&) = delete;
+  LockFile& operator=(const LockFile&) = delete;
+
+  // The file stays: removing it would let a third process lock another file of the same name.
+  [[nodiscard]] Status acquire(const fs::path& path) {
+    descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    int outcome = descriptor_ < 0 ? -1 : ::flock(descriptor_, LOCK_EX);
+    while (descriptor_ >= 0 && outcome != 0 && errno == EINTR) outcome = ::flock(descriptor_, LOCK_EX);
+    if (outcome == 0) return {};
+    return fail(ErrorCode::io,
+                fmt::format("{}: locking failed: {}", path.string(), std::generic_category().message(errno)));
+  }
+
+ private:
+  int descriptor_ = -1;
+};
+
+// A tuned tile replaces the old one whole: keys that described the old tile would be wrong beside the new numbers.
+void drop_replaced(Json& unknown, const std::map<std::int64_t, TileConfig>& tiles,
+                   const std::map<std::string, std::string>& metadata) {
+  for (const auto& entry : tiles) unknown.erase(std::to_string(entry.first));
+  const auto found = unknown.find(kMetadata);
+  if (found == unknown.end() || !found->is_object()) return;
+  for (const auto& entry : metadata) found->erase(entry.first);
+}
+
+}  // namespace
+
+Result<ReadConfig> parse_config(std::string_view text, std::string_view origin) {
+  if (static_cast<std::int64_t>(text.size()) > kMaxFileBytes) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}: larger than {} bytes, the most that is read", origin, kMaxFileBytes));
+  }
+  Screen screen;
+  const auto refuse = [&] {
+    return fail(ErrorCode::invalid_argument, fmt::format("{}: {}", origin, screen.problem(text)));
+  };
+  if (!Json::sax_parse(text, &screen)) return refuse();
+  const Json document = Json::parse(text, nullptr, false);
+  if (document.is_discarded()) return refuse();
+  return Reader(origin).read(document);
+}
+
+Result<ReadConfig> read_config(const fs::path& path) {
+  const auto text = read_text(path, kMaxFileBytes);
+  if (!text) return fail(text.error());
+  return parse_config(*text, path.string());
+}
+
+std::string to_text(const ConfigFile& file) {
+  const Json unknown = parse_unknown(file.unknown);
+  Members top;
+  for (const auto& [batch, tile] : file.tiles) {  // a std::map: in numeric order
+    Members members;
+    for (const TileField& field : kTileFields) members.emplace_back(field.key, std::to_string(tile.*field.member));
+    members.emplace_back(kKernel, dump(kCpu));
+    append_unknown(unknown, std::to_string(batch), members);
+    top.emplace_back(std::to_string(batch), object_text(members, 1));
+  }
+
+  Members metadata = {{std::string(kSchema), std::to_string(kConfigSchema)}};
+  for (const auto& [key, value] : file.metadata) {
+    if (key != kSchema) metadata.emplace_back(key, dump(value));
+  }
+  append_unknown(unknown, std::string(kMetadata), metadata);
+  top.emplace_back(kMetadata, object_text(metadata, 1));
+
+  for (const auto& [key, value] : unknown.items()) {
+    const bool part_of_another = key == kMetadata || (!key.empty() && key.front() >= '0' && key.front() <= '9');
+    if (!part_of_another) top.emplace_back(key, value_text(value, 1));
+  }
+  return object_text(top, 0) + "\n";
+}
+
+Status merge_into(const fs::path& path, const std::map<std::int64_t, TileConfig>& tiles,
+                  const std::map<std::string, std::string>& metadata) {
+  if (path.has_parent_path()) {
+    std::error_code error;
+    fs::create_directories(path.parent_path(), error);
+    if (error) {
+      return fail(ErrorCode::io, fmt::format("{}: making the directory failed: {}", path.parent_path().string(),
+                                             std::generic_category().message(error.value())));
+    }
+  }
+  LockFile lock;
+  if (auto status = lock.acquire(path.string() + ".lock"); !status) return status;
+
+  ConfigFile merged;
+  if (auto existing = read_config(path)) {
+    merged = std::move(existing->file);
+  } else if (existing.error().code != ErrorCode::not_found) {
+    return fail(existing.error().code, existing.error().message + "; the file was left as it is");
+  }
+  Json unknown = parse_unknown(merged.unknown);
+  drop_replaced(unknown, tiles, metadata);
+  merged.unknown = unknown.empty() ? std::string() : dump(unknown);
+  for (const auto& [batch, tile] : tiles) merged.tiles[batch] = tile;
+  for (const auto& [key, value] : metadata) merged.metadata[key] = value;
+
+  const std::string text = to_text(merged);
+  // Never leaves a file that the next reader would refuse.
+  if (const auto check = parse_config(text, path.string()); !check) return fail(check.error());
+  return write_atomically(path, text);
+}
+
+}  // namespace expertile

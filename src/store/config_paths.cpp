@@ -1,0 +1,41 @@
+// Where configuration files are and what they are called.
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+
+#include "store/config_file.hpp"
+
+namespace expertile {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path environment_path(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value == nullptr ? fs::path() : fs::path(value);
+}
+
+}  // namespace
+
+std::string config_file_name(const Problem& problem) {
+  const std::string block =
+      problem.block_shape ? fmt::format("_block{}x{}", problem.block_shape->n, problem.block_shape->k) : std::string();
+  return fmt::format("grouped_gemm_config_{}_{}{}.json", hidden_size_of(problem), name(problem.dtype), block);
+}
+
+fs::path config_directory(const fs::path& given) {
+  if (!given.empty()) return given;
+  if (const fs::path chosen = environment_path("EXPERTILE_CONFIG_DIR"); !chosen.empty()) return chosen;
+  // The XDG specification asks that a relative path be ignored.
+  if (const fs::path data = environment_path("XDG_DATA_HOME"); data.is_absolute()) return data / "expertile/configs";
+  if (const fs::path home = environment_path("HOME"); !home.empty()) return home / ".local/share/expertile/configs";
+  return "configs";  // a process without a home: beside its other files
+}
+
+fs::path config_path(const fs::path& config_dir, std::string_view device, const Problem& problem) {
+  return config_dir / device / fmt::format("E={},N={},K={}", problem.experts, problem.n, problem.k) /
+         config_file_name(problem);
+}
+
+}  // namespace expertile
