@@ -27,13 +27,9 @@ using Status = Result<void>;
 [[nodiscard]] inline tl::unexpected<Error> fail(ErrorCode code, std::string message) {
   return tl::unexpected<Error>(Error{code, std::move(message)});
 }
-[[nodiscard]] inline tl::unexpected<Error> fail(Error error) {
-  return tl::unexpected<Error>(std::move(error));
-}
+[[nodiscard]] inline tl::unexpected<Error> fail(Error error) { return tl::unexpected<Error>(std::move(error)); }
 
 // Exit status of a program that stops on this error: 2 when its user can mend it, 1 otherwise.
-[[nodiscard]] inline int exit_status(const Error& error) {
-  return error.code == ErrorCode::internal ? 1 : 2;
-}
+[[nodiscard]] inline int exit_status(const Error& error) { return error.code == ErrorCode::internal ? 1 : 2; }
 
 }  // namespace expertile

@@ -55,20 +55,21 @@ template <class T>
   return {data, rows, cols, pitch == 0 ? cols : pitch, element_type_of<T>};
 }
 template <class T>
-  requires(!std::is_const_v<T>)
-[[nodiscard]] MatrixView view(T* data, std::int64_t rows, std::int64_t cols, std::int64_t pitch = 0) {
+requires(!std::is_const_v<T>) [[nodiscard]] MatrixView
+    view(T* data, std::int64_t rows, std::int64_t cols, std::int64_t pitch = 0) {
   return {data, rows, cols, pitch == 0 ? cols : pitch, element_type_of<T>};
 }
 
 // C[r] = A[r] x B[weight_indices[g]]^T for rows r in [seg_indptr[g], seg_indptr[g+1]). Nothing is owned.
 struct GroupedGemmArgs {
-  ConstMatrixView a;                              // [M, K]
-  ConstMatrixView b;                              // [E * N, K]: expert e begins at row e * N
-  MatrixView c;                                   // [M, N]: float16, bfloat16 or float32
-  std::span<const std::int64_t> seg_indptr;       // [G + 1], non-decreasing from 0, last <= M
-  std::span<const std::int64_t> weight_indices;   // [G], each in [0, E)
-  std::span<const float> scale_a;  // per_tensor [E]; per_token_channel [M]; block [M, ceil(K/bk)] unless made by the call
-  std::span<const float> scale_b;  // per_tensor [E]; per_(token_)channel [E, N]; block [E, ceil(N/bn), ceil(K/bk)]
+  ConstMatrixView a{};                             // [M, K]
+  ConstMatrixView b{};                             // [E * N, K]: expert e begins at row e * N
+  MatrixView c{};                                  // [M, N]: float16, bfloat16 or float32
+  std::span<const std::int64_t> seg_indptr{};      // [G + 1], non-decreasing from 0, last <= M
+  std::span<const std::int64_t> weight_indices{};  // [G], each in [0, E)
+  std::span<const float>
+      scale_a{};  // per_tensor [E]; per_token_channel [M]; block [M, ceil(K/bk)] unless made by the call
+  std::span<const float> scale_b{};  // per_tensor [E]; per_(token_)channel [E, N]; block [E, ceil(N/bn), ceil(K/bk)]
 };
 
 // Pointers, shapes, types, offsets, expert indices and scales agree with the problem. One line names what does not.
@@ -86,16 +87,16 @@ enum class Match {
 
 // What a call with a given number of rows runs with, and why.
 struct Selection {
-  TileConfig tile;
+  TileConfig tile{};
   Match match = Match::built_in;
-  std::int64_t batch = 0;      // the tuned batch size that was taken; 0 for built_in
-  std::filesystem::path file;  // the file it came from; empty for built_in
+  std::int64_t batch = 0;        // the tuned batch size that was taken; 0 for built_in
+  std::filesystem::path file{};  // the file it came from; empty for built_in
 };
 
 struct PrepareOptions {
-  std::string device = "auto";       // auto, cpu
-  int threads = 0;                   // 0: all that OpenMP would use
-  std::filesystem::path config_dir;  // empty: $EXPERTILE_CONFIG_DIR, else the user's data directory
+  std::string device = "auto";         // auto, cpu
+  int threads = 0;                     // 0: all that OpenMP would use
+  std::filesystem::path config_dir{};  // empty: $EXPERTILE_CONFIG_DIR, else the user's data directory
 };
 
 // A prepared operation. Copies share state; calls from several threads at once are safe.

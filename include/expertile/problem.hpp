@@ -14,10 +14,10 @@ struct Problem {
   std::int64_t n = 4096;     // columns of C
   std::int64_t k = 4096;     // reduction length
   DType dtype = DType::float16;
-  std::optional<BlockShape> block_shape;  // block quantisation of the weights
-  std::optional<Scales> scales;           // none given: usual_scales(dtype, block_shape)
-  std::int64_t top_k = 2;                 // experts a token; rows M = batch * top_k
-  std::int64_t hidden_size = 0;           // part of the file's name; 0 means k
+  std::optional<BlockShape> block_shape{};  // block quantisation of the weights
+  std::optional<Scales> scales{};           // none given: usual_scales(dtype, block_shape)
+  std::int64_t top_k = 2;                   // experts a token; rows M = batch * top_k
+  std::int64_t hidden_size = 0;             // part of the file's name; 0 means k
 };
 
 [[nodiscard]] Scales usual_scales(DType dtype, bool has_block_shape) noexcept;

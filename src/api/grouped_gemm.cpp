@@ -61,8 +61,8 @@ void log_look_up(const LookUp& found, const Problem& problem, const std::filesys
   const std::string key = fmt::format("{} top_k={} scales={}", wanted, problem.top_k, name(scales_of(problem)));
   const std::string taken = found.file.empty() ? std::string() : fmt::format(" from {}", found.file.string());
   log_once(key, spdlog::level::info,
-           fmt::format("no tuned configuration at {}; using {}{}; to make it: {}", wanted, name(found.shape_match), taken,
-                       command));
+           fmt::format("no tuned configuration at {}; using {}{}; to make it: {}", wanted, name(found.shape_match),
+                       taken, command));
 }
 
 }  // namespace

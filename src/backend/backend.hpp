@@ -15,10 +15,10 @@ struct DeviceInfo {
   std::string name;  // as it stands in paths: letters, digits, '_', '-' and '.'
   std::string isa;   // instruction set the kernels were chosen for: "avx512_bf16", "avx512", "avx2", "portable"
   int threads = 1;
-  std::int64_t l1_bytes = 32 << 10;    // a core
-  std::int64_t l2_bytes = 1 << 20;     // a core
-  std::int64_t l3_bytes = 0;           // all; 0 where unknown
-  std::int64_t memory_bytes = 0;       // free for tensors; 0 where unknown
+  std::int64_t l1_bytes = 32 << 10;  // a core
+  std::int64_t l2_bytes = 1 << 20;   // a core
+  std::int64_t l3_bytes = 0;         // all; 0 where unknown
+  std::int64_t memory_bytes = 0;     // free for tensors; 0 where unknown
 };
 
 class Backend {

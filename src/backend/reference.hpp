@@ -17,8 +17,8 @@ struct ReferenceResult {
 // its own plain code first (the scheme of quantise_rows).
 [[nodiscard]] ReferenceResult reference_grouped_gemm(const Problem& problem, const GroupedGemmArgs& args);
 
-// Largest |C - value| / bound over the rows of groups, where bound is the derived error bound (see the .cpp); > 1 is wrong.
-// A NaN where the reference has none, and the other way round, gives infinity.
+// Largest |C - value| / bound over the rows of groups, where bound is the derived error bound (see the .cpp); > 1 is
+// wrong. A NaN where the reference has none, and the other way round, gives infinity.
 [[nodiscard]] double worst_error_over_bound(const Problem& problem, const GroupedGemmArgs& args,
                                             const ReferenceResult& reference);
 

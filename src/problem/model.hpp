@@ -12,12 +12,12 @@
 namespace expertile {
 
 struct ModelSpec {
-  std::string name;                          // as the user gave it
+  std::string name;  // as the user gave it
   std::int64_t hidden_size = 0;
   DType dtype = DType::float16;
   std::optional<BlockShape> block_shape;
-  std::optional<Scales> scales;              // when the quantisation says so
-  std::optional<std::int64_t> experts;       // none: a dense model, defaults are used
+  std::optional<Scales> scales;         // when the quantisation says so
+  std::optional<std::int64_t> experts;  // none: a dense model, defaults are used
   std::optional<std::int64_t> top_k;
   std::optional<std::int64_t> intermediate;  // one expert's width
   std::vector<std::string> notices;          // one line each, for the user

@@ -53,8 +53,8 @@ class TemporaryFile {
 };
 
 tl::unexpected<Error> io_failure(const fs::path& path, std::string_view action, int error_number) {
-  return fail(ErrorCode::io, fmt::format("{}: {} failed: {}", path.string(), action,
-                                         std::generic_category().message(error_number)));
+  return fail(ErrorCode::io,
+              fmt::format("{}: {} failed: {}", path.string(), action, std::generic_category().message(error_number)));
 }
 
 // 0, or errno.

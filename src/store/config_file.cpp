@@ -165,9 +165,9 @@ class Reader {
       return refuse(fmt::format("\"metadata\".schema is {}, must be a whole number from 1", shown(value)));
     }
     if (value > kConfigSchema) {
-      return refuse(
-          fmt::format("schema {} is newer than schema {}, the newest that this version reads", dump(value), kConfigSchema),
-          ErrorCode::unsupported);
+      return refuse(fmt::format("schema {} is newer than schema {}, the newest that this version reads", dump(value),
+                                kConfigSchema),
+                    ErrorCode::unsupported);
     }
     return {};
   }

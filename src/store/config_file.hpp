@@ -40,8 +40,9 @@ struct ReadConfig {
 [[nodiscard]] Result<ReadConfig> read_config(const std::filesystem::path& path);
 [[nodiscard]] std::string to_text(const ConfigFile& file);
 
-// Reads what is there, puts `tiles` and `metadata` over it (other batch sizes and unknown keys survive), writes it whole.
-// Safe between processes (a lock file). A damaged existing file is not overwritten: that is an error that says so.
+// Reads what is there, puts `tiles` and `metadata` over it (other batch sizes and unknown keys survive), writes it
+// whole. Safe between processes (a lock file). A damaged existing file is not overwritten: that is an error that says
+// so.
 [[nodiscard]] Status merge_into(const std::filesystem::path& path, const std::map<std::int64_t, TileConfig>& tiles,
                                 const std::map<std::string, std::string>& metadata);
 

@@ -32,8 +32,8 @@ std::map<std::int64_t, TileConfig> usable_tiles(const fs::path& file, const Devi
     if (const Status status = check_tile(problem, tile, device)) {
       tiles.emplace(batch, tile);
     } else {
-      warnings.push_back(fmt::format("{}: the tile of batch size {} is not used: {}", file.string(), batch,
-                                     status.error().message));
+      warnings.push_back(
+          fmt::format("{}: the tile of batch size {} is not used: {}", file.string(), batch, status.error().message));
     }
   }
   if (tiles.empty()) warnings.push_back(fmt::format("{}: no usable tile; the file is not used", file.string()));
@@ -80,11 +80,11 @@ LookUp look_up(const fs::path& config_dir, const DeviceInfo& device, const Probl
 }
 
 Selection choose(const LookUp& found, const Problem& problem, std::int64_t rows, const DeviceInfo& device) {
-  if (found.tiles.empty()) return {.tile = built_in_tile(problem, rows, device)};
+  if (found.tiles.empty())
+    return {.tile = built_in_tile(problem, rows, device), .match = Match::built_in, .batch = 0, .file = {}};
   const std::int64_t top_k = std::max<std::int64_t>(problem.top_k, 1);
   auto nearest = found.tiles.lower_bound(ceil_div(std::max<std::int64_t>(rows, 0), top_k));  // batch * top_k >= rows
-  const bool hit =
-      nearest != found.tiles.end() && rows > 0 && rows % top_k == 0 && nearest->first == rows / top_k;
+  const bool hit = nearest != found.tiles.end() && rows > 0 && rows % top_k == 0 && nearest->first == rows / top_k;
   if (nearest == found.tiles.end()) {
     nearest = std::prev(nearest);
   } else if (!hit && nearest != found.tiles.begin()) {
@@ -103,7 +103,8 @@ std::string tune_command(const Problem& problem) {
   const auto shape = model_shape(problem);
   if (!shape) {
     return fmt::format(
-        "(no command makes this file: expertile tune makes K = hidden size with N even, or N = hidden size; this problem "
+        "(no command makes this file: expertile tune makes K = hidden size with N even, or N = hidden size; this "
+        "problem "
         "has N={}, K={}, hidden size {})",
         problem.n, problem.k, hidden);
   }
@@ -112,9 +113,10 @@ std::string tune_command(const Problem& problem) {
                        problem.experts);
   }
   std::string command =
-      fmt::format("expertile tune --hidden-size {} --num-experts {} --intermediate-size {} --top-k {} --dtype {}", hidden,
-                  problem.experts, shape->intermediate, problem.top_k, name(problem.dtype));
-  if (problem.block_shape) command += fmt::format(" --block-shape {},{}", problem.block_shape->n, problem.block_shape->k);
+      fmt::format("expertile tune --hidden-size {} --num-experts {} --intermediate-size {} --top-k {} --dtype {}",
+                  hidden, problem.experts, shape->intermediate, problem.top_k, name(problem.dtype));
+  if (problem.block_shape)
+    command += fmt::format(" --block-shape {},{}", problem.block_shape->n, problem.block_shape->k);
   return command + fmt::format(" --projection {}", shape->projection);
 }
 

@@ -13,16 +13,17 @@ namespace expertile {
 
 // What was found for a problem on a device, ready to choose from without touching a file.
 struct LookUp {
-  Match shape_match = Match::built_in;            // exact, other_shape, other_device or built_in
-  std::filesystem::path wanted;                   // the exact file's path, there or not
-  std::filesystem::path file;                     // the one that was taken; empty for built_in
-  std::map<std::int64_t, TileConfig> tiles;       // usable ones only (check_tile passed)
-  std::vector<std::string> warnings;              // files that were refused and why; tiles refused and why; unknown keys
+  Match shape_match = Match::built_in;       // exact, other_shape, other_device or built_in
+  std::filesystem::path wanted;              // the exact file's path, there or not
+  std::filesystem::path file;                // the one that was taken; empty for built_in
+  std::map<std::int64_t, TileConfig> tiles;  // usable ones only (check_tile passed)
+  std::vector<std::string> warnings;         // files that were refused and why; tiles refused and why; unknown keys
 };
 
 [[nodiscard]] LookUp look_up(const std::filesystem::path& config_dir, const DeviceInfo& device, const Problem& problem);
 // Nearest tuned batch size to rows / top_k on a log scale (ties: the larger); built-in heuristic when there are none.
-[[nodiscard]] Selection choose(const LookUp& found, const Problem& problem, std::int64_t rows, const DeviceInfo& device);
+[[nodiscard]] Selection choose(const LookUp& found, const Problem& problem, std::int64_t rows,
+                               const DeviceInfo& device);
 // The command that would make the wanted file.
 [[nodiscard]] std::string tune_command(const Problem& problem);
 

@@ -26,37 +26,38 @@ struct CandidateEvidence {
   bool is_default = false;
   std::vector<double> times_us;  // every sample, in order
   double median_us = 0;
-  double error_over_bound = 0;   // of the verification
-  std::string refused;           // empty, or why it was not timed
+  double error_over_bound = 0;  // of the verification
+  std::string refused;          // empty, or why it was not timed
 };
 
 struct BatchResult {
   std::int64_t batch = 0;
-  double rows = 0;          // mean over the samples
-  double default_us = 0;    // median
-  double tuned_us = 0;      // median of the chosen tile
-  double flops = 0;         // 2 * rows * N * K
-  double bytes = 0;         // active experts' weights + A + C + scales: the least that must move
-  double ceiling_us = 0;    // max(bytes / bandwidth, flops / peak)
+  double rows = 0;        // mean over the samples
+  double default_us = 0;  // median
+  double tuned_us = 0;    // median of the chosen tile
+  double flops = 0;       // 2 * rows * N * K
+  double bytes = 0;       // active experts' weights + A + C + scales: the least that must move
+  double ceiling_us = 0;  // max(bytes / bandwidth, flops / peak)
   TileConfig tile;
   std::vector<CandidateEvidence> evidence;
   std::map<std::string, int> refusals;  // rule -> count
 };
 
 struct TuneOptions {
-  bool only_default = false;      // --no-tune
-  double seconds_per_batch = 5;   // measuring time for one batch size; at least one race round is always finished
+  bool only_default = false;     // --no-tune
+  double seconds_per_batch = 5;  // measuring time for one batch size; at least one race round is always finished
   int routing_samples = 4;
   const std::atomic<bool>* stop = nullptr;  // Ctrl-C: return what is decided
   // What is being timed, for the progress line: batch, candidates left, the best time so far (0: none yet).
   std::function<void(std::int64_t batch, int timed, int total, double best_us)> progress;
-  std::function<Status(const BatchResult&)> decided;  // called as soon as a batch size is decided; an error ends the tuning
+  std::function<Status(const BatchResult&)>
+      decided;  // called as soon as a batch size is decided; an error ends the tuning
 };
 
 // Tunes `batches` in order. Timing only selections: `fixed` gives the tile per rows instead of a race (bench).
-[[nodiscard]] Result<std::vector<BatchResult>> tune(const Backend& backend, const Problem& problem, const Routing& routing,
-                                                    const std::vector<std::int64_t>& batches, const Ceiling& ceiling,
-                                                    const TuneOptions& options,
+[[nodiscard]] Result<std::vector<BatchResult>> tune(const Backend& backend, const Problem& problem,
+                                                    const Routing& routing, const std::vector<std::int64_t>& batches,
+                                                    const Ceiling& ceiling, const TuneOptions& options,
                                                     const std::function<TileConfig(std::int64_t rows)>& fixed = {});
 
 }  // namespace expertile

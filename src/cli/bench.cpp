@@ -1,0 +1,67 @@
+// expertile bench: times what a call would run with, on the tuner's problems and routings.
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "cli/commands.hpp"
+#include "cli/progress.hpp"
+#include "report/json_report.hpp"
+#include "report/table.hpp"
+#include "store/lookup.hpp"
+
+namespace expertile::cli {
+namespace {
+
+Status bench_one(const Backend& backend, const Settings& settings, const NamedProblem& one, const Ceiling& ceiling,
+                 Progress& progress, ProjectionReport& report) {
+  const DeviceInfo& device = backend.info();
+  const LookUp found = look_up(settings.config_dir, device, one.problem);
+  print_warnings(found.warnings);
+  report.file = found.file;
+  progress.begin(one.projection, one.problem);
+  progress.say(found.file.empty() ? fmt::format("no file; looked for {}", found.wanted.string())
+                                  : fmt::format("file: {}", found.file.string()));
+  TuneOptions options;
+  options.progress = [&](std::int64_t batch, int timed, int total, double best_us) {
+    progress.update(batch, timed, total, best_us);
+  };
+  options.decided = [&](const BatchResult& result) -> Status {
+    const Selection selection = choose(found, one.problem, std::llround(result.rows), device);
+    report.results.push_back({result, selection.match});
+    progress.decided(result);
+    return {};
+  };
+  const auto fixed = [&](std::int64_t rows) { return choose(found, one.problem, rows, device).tile; };
+  const auto results =
+      tune(backend, one.problem, settings.routing, settings.batches, ceiling, options, fixed);
+  if (!results) return fail(results.error());
+  return {};
+}
+
+}  // namespace
+
+Result<int> run_bench(const TextOptions& text) {
+  const auto settings = resolve(text);
+  if (!settings) return fail(settings.error());
+  const auto backend = make_backend(settings->device, settings->threads);
+  if (!backend) return fail(backend.error());
+  if (auto status = check_memory(*settings, (*backend)->info()); !status) return fail(status.error());
+  print_notices(settings->notices, text.quiet);
+
+  const int batches = static_cast<int>(settings->batches.size() * settings->problems.size());
+  Progress progress(stderr_is_terminal(), text.quiet, batches, TuneOptions{}.seconds_per_batch);
+  progress.say("measuring the machine's own limits");
+  const Ceiling ceiling = measure_ceiling(**backend, settings->problems[0].problem);
+  std::vector<ProjectionReport> reports;
+  for (const NamedProblem& one : settings->problems) {
+    reports.push_back({one.projection, one.problem, {}, {}});
+    const Status status = bench_one(**backend, *settings, one, ceiling, progress, reports.back());
+    progress.end();
+    if (!status) return fail(status.error());
+  }
+  fmt::print("{}", text.json ? problems_json(reports, true) : results_table(reports));
+  return 0;
+}
+
+}  // namespace expertile::cli

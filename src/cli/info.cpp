@@ -1,0 +1,61 @@
+// expertile info: devices, their limits, versions, where files are.
+
+#include <CLI/Version.hpp>
+#include <fmt/format.h>
+#include <spdlog/version.h>
+
+#include "cli/commands.hpp"
+#include "report/json_report.hpp"
+
+namespace expertile::cli {
+namespace {
+
+std::string bytes_text(std::int64_t bytes) {
+  if (bytes <= 0) return "unknown";
+  const auto value = static_cast<double>(bytes);
+  if (bytes >= std::int64_t{1} << 30) return fmt::format("{:.1f} GiB", value / (1 << 30));
+  if (bytes >= std::int64_t{1} << 20) return fmt::format("{:.1f} MiB", value / (1 << 20));
+  return fmt::format("{:.0f} KiB", value / (1 << 10));
+}
+
+std::map<std::string, std::string> library_versions() {
+  return {{"CLI11", CLI11_VERSION},
+          {"fmt", fmt::format("{}.{}.{}", FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100)},
+          {"spdlog", fmt::format("{}.{}.{}", SPDLOG_VER_MAJOR, SPDLOG_VER_MINOR, SPDLOG_VER_PATCH)},
+          {"compiler", fmt::format("GCC-compatible {}", __VERSION__)}};
+}
+
+void print_device(const DeviceInfo& device) {
+  fmt::print("device {}: {}\n", device.kind, device.name);
+  fmt::print("  instruction set  {}\n", device.isa);
+  fmt::print("  threads          {}\n", device.threads);
+  fmt::print("  L1, L2 a core    {}, {}\n", bytes_text(device.l1_bytes), bytes_text(device.l2_bytes));
+  fmt::print("  L3               {}\n", bytes_text(device.l3_bytes));
+  fmt::print("  memory           {}\n", bytes_text(device.memory_bytes));
+}
+
+}  // namespace
+
+Result<int> run_info(const TextOptions& text) {
+  const auto threads = parse_threads(text);
+  if (!threads) return fail(threads.error());
+  const auto config_dir = parse_config_dir(text);
+  if (!config_dir) return fail(config_dir.error());
+  const auto backend = make_backend(text.device.value_or("auto"), *threads);
+  if (!backend) return fail(backend.error());
+  // what make_backend itself says of the devices this build does not have
+  std::vector<std::string> unavailable;
+  if (const auto cuda = make_backend("cuda", 0); !cuda) unavailable.push_back(cuda.error().message);
+  if (text.json) {
+    fmt::print("{}", info_json(EXPERTILE_VERSION, *config_dir, {(*backend)->info()}, unavailable, library_versions()));
+    return 0;
+  }
+  fmt::print("expertile {}\n", EXPERTILE_VERSION);
+  print_device((*backend)->info());
+  for (const std::string& line : unavailable) fmt::print("not available: {}\n", line);
+  fmt::print("configuration files: {}\n", config_dir->string());
+  for (const auto& [library, version] : library_versions()) fmt::print("{} {}\n", library, version);
+  return 0;
+}
+
+}  // namespace expertile::cli

@@ -1,0 +1,55 @@
+// expertile show: which file, which configuration and which kind of match a call would get. Times nothing.
+
+#include <fmt/format.h>
+
+#include "cli/commands.hpp"
+#include "plan/candidates.hpp"
+#include "report/json_report.hpp"
+#include "report/table.hpp"
+#include "store/lookup.hpp"
+
+namespace expertile::cli {
+namespace {
+
+void print_shown(const ShownProblem& shown, const LookUp& found) {
+  const Problem& problem = shown.problem;
+  fmt::print("{}: E={}, N={}, K={}, {}, top_k {}\n", shown.projection, problem.experts, problem.n, problem.k,
+             name(problem.dtype), problem.top_k);
+  fmt::print("looked for: {}\n", found.wanted.string());
+  fmt::print("file: {}\n", found.file.empty() ? "none" : found.file.string());
+  if (found.shape_match != Match::exact) fmt::print("to make it: {}\n", tune_command(problem));
+  std::vector<std::vector<std::string>> rows;
+  for (std::size_t i = 0; i < shown.selections.size(); ++i) {
+    const Selection& selection = shown.selections[i];
+    const bool from_file = selection.match != Match::built_in;
+    rows.push_back({fmt::format("{}", shown.batches[i]), std::string(name(selection.match)),
+                    from_file ? fmt::format("{}", selection.batch) : "-", describe(selection.tile)});
+  }
+  fmt::print("{}\n", aligned_text({"batch", "match", "tuned batch", "configuration"}, rows));
+}
+
+}  // namespace
+
+Result<int> run_show(const TextOptions& text) {
+  const auto settings = resolve(text);
+  if (!settings) return fail(settings.error());
+  const auto backend = make_backend(settings->device, settings->threads);
+  if (!backend) return fail(backend.error());
+  print_notices(settings->notices, text.quiet);
+  const DeviceInfo& device = (*backend)->info();
+  std::vector<ShownProblem> all;
+  for (const auto& [projection, problem] : settings->problems) {
+    const LookUp found = look_up(settings->config_dir, device, problem);
+    print_warnings(found.warnings);
+    ShownProblem shown{projection, problem, found.wanted, settings->batches, {}};
+    for (const std::int64_t batch : settings->batches) {
+      shown.selections.push_back(choose(found, problem, batch * problem.top_k, device));
+    }
+    if (!text.json) print_shown(shown, found);
+    all.push_back(std::move(shown));
+  }
+  if (text.json) fmt::print("{}", selections_json(all));
+  return 0;
+}
+
+}  // namespace expertile::cli

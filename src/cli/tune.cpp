@@ -1,0 +1,194 @@
+// expertile tune: checks everything that can be checked, then races, writing each batch size as soon as it is decided.
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <system_error>
+
+#include "cli/commands.hpp"
+#include "cli/progress.hpp"
+#include "report/json_report.hpp"
+#include "report/table.hpp"
+#include "store/config_file.hpp"
+
+namespace expertile::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kStoppedByUser = 130;  // what shells expect after Ctrl-C
+
+// A signal handler can reach nothing but static storage.
+std::atomic<bool>& stop_requested() {
+  static std::atomic<bool> stop{false};
+  return stop;
+}
+
+// The first Ctrl-C asks for an end after the work in hand; SA_RESETHAND lets the second one end the process.
+void catch_interrupts() {
+  stop_requested();
+  struct sigaction action {};
+  action.sa_handler = [](int) { stop_requested().store(true); };
+  action.sa_flags = SA_RESETHAND | SA_RESTART;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+std::string utc_now() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))); }
+
+// Can a file be made where this one is to come? Makes the directories; leaves no file.
+Status check_writable(const fs::path& file) {
+  const fs::path directory = file.parent_path();
+  std::error_code error;
+  fs::create_directories(directory, error);
+  if (!error) {
+    std::string probe = (directory / ".expertile-probe-XXXXXX").string();
+    const int descriptor = mkstemp(probe.data());
+    if (descriptor >= 0) {
+      close(descriptor);
+      unlink(probe.c_str());
+      return {};
+    }
+    error.assign(errno, std::generic_category());
+  }
+  return fail(ErrorCode::io, fmt::format("directory '{}' cannot be written: {}; give another --output-dir",
+                                         directory.string(), error.message()));
+}
+
+// A damaged file that is in the way is found before the work, not after it.
+Status check_target(const fs::path& file) {
+  if (auto status = check_writable(file); !status) return status;
+  const auto present = read_config(file);
+  if (present) {
+    print_warnings(present->warnings);
+    return {};
+  }
+  if (present.error().code == ErrorCode::not_found) return {};
+  return fail(present.error());
+}
+
+std::map<std::string, std::string> make_metadata(const Settings& settings, const NamedProblem& one,
+                                                 const DeviceInfo& device) {
+  const Problem& problem = one.problem;
+  return {{"device", device.name},
+          {"isa", device.isa},
+          {"threads", std::to_string(device.threads)},
+          {"projection", one.projection},
+          {"experts", std::to_string(problem.experts)},
+          {"n", std::to_string(problem.n)},
+          {"k", std::to_string(problem.k)},
+          {"dtype", std::string(name(problem.dtype))},
+          {"scales", std::string(name(scales_of(problem)))},
+          {"block_shape",
+           problem.block_shape ? fmt::format("{},{}", problem.block_shape->n, problem.block_shape->k) : "none"},
+          {"top_k", std::to_string(problem.top_k)},
+          {"routing", settings.routing.text},
+          {"seed", std::to_string(settings.routing.seed)},
+          {"version", EXPERTILE_VERSION},
+          {"date", utc_now()}};
+}
+
+void announce(const std::vector<ProjectionReport>& reports, bool json) {
+  for (const ProjectionReport& report : reports) {
+    if (!report.file.empty()) fmt::print(json ? stderr : stdout, "{}: {}\n", report.projection, report.file.string());
+  }
+  std::fflush(stdout);
+}
+
+// One projection: races its batch sizes and keeps each on disk and in `report`.
+Status tune_one(const Backend& backend, const Settings& settings, const NamedProblem& one, const Ceiling& ceiling,
+                bool only_default, Progress& progress, ProjectionReport& report) {
+  progress.begin(one.projection, one.problem);
+  TuneOptions options;
+  options.only_default = only_default;
+  options.stop = &stop_requested();
+  options.progress = [&](std::int64_t batch, int timed, int total, double best_us) {
+    progress.update(batch, timed, total, best_us);
+  };
+  options.decided = [&](const BatchResult& result) -> Status {
+    report.results.push_back({result, only_default ? Match::built_in : Match::exact});
+    if (!only_default) {
+      const auto metadata = make_metadata(settings, one, backend.info());
+      if (auto status = merge_into(report.file, {{result.batch, result.tile}}, metadata); !status) return status;
+      const std::string evidence = evidence_json(report, ceiling, metadata);
+      if (auto status = write_atomically(evidence_path(report.file), evidence); !status) return status;
+    }
+    progress.decided(result);
+    return {};
+  };
+  const auto results =
+      tune(backend, one.problem, settings.routing, settings.batches, ceiling, options);
+  if (!results) return fail(results.error());
+  return {};
+}
+
+void print_results(const std::vector<ProjectionReport>& reports, bool json) {
+  if (json) {
+    fmt::print("{}", problems_json(reports, true));
+  } else {
+    fmt::print("\n{}", results_table(reports));
+  }
+}
+
+std::vector<ProjectionReport> make_reports(const Settings& settings, const DeviceInfo& device, bool with_files) {
+  std::vector<ProjectionReport> reports;
+  for (const auto& [projection, problem] : settings.problems) {
+    fs::path file = with_files ? config_path(settings.config_dir, device.name, problem) : fs::path();
+    reports.push_back({projection, problem, std::move(file), {}});
+  }
+  return reports;
+}
+
+Status tune_all(const Backend& backend, const Settings& settings, const TextOptions& text,
+                std::vector<ProjectionReport>& reports) {
+  catch_interrupts();
+  const int batches = static_cast<int>(settings.batches.size() * settings.problems.size());
+  Progress progress(stderr_is_terminal(), text.quiet, batches, TuneOptions{}.seconds_per_batch);
+  progress.say("measuring the machine's own limits");
+  const Ceiling ceiling = measure_ceiling(backend, settings.problems[0].problem);
+  Status status;
+  for (std::size_t i = 0; i < reports.size() && status && !stop_requested(); ++i) {
+    status = tune_one(backend, settings, settings.problems[i], ceiling, text.no_tune, progress, reports[i]);
+  }
+  progress.end();
+  return status;
+}
+
+}  // namespace
+
+Result<int> run_tune(const TextOptions& text) {
+  const auto settings = resolve(text);
+  if (!settings) return fail(settings.error());
+  const auto backend = make_backend(settings->device, settings->threads);
+  if (!backend) return fail(backend.error());
+  if (auto status = check_memory(*settings, (*backend)->info()); !status) return fail(status.error());
+  print_notices(settings->notices, text.quiet);
+
+  auto reports = make_reports(*settings, (*backend)->info(), !text.no_tune);
+  announce(reports, text.json);
+  if (text.dry_run) {
+    if (text.json) fmt::print("{}", problems_json(reports, false));
+    return 0;
+  }
+  for (const ProjectionReport& report : reports) {
+    if (report.file.empty()) continue;
+    if (auto status = check_target(report.file); !status) return fail(status.error());
+  }
+  const Status status = tune_all(**backend, *settings, text, reports);
+  if (!status) return fail(status.error());
+  print_results(reports, text.json);
+  if (!stop_requested()) return 0;
+  std::size_t done = 0;
+  for (const ProjectionReport& report : reports) done += report.results.size();
+  fmt::print(stderr, "stopped: {} of {} batch sizes are done and kept\n", done,
+             settings->batches.size() * settings->problems.size());
+  return kStoppedByUser;
+}
+
+}  // namespace expertile::cli

@@ -1,0 +1,133 @@
+#include "store/lookup.hpp"
+
+#include <gtest/gtest.h>
+
+#include "plan/candidates.hpp"
+#include "store/config_file.hpp"
+#include "store/temporary_directory.hpp"
+
+namespace expertile {
+namespace {
+
+constexpr const char* kGood = R"({"16": {"BLOCK_SIZE_M": 16, "BLOCK_SIZE_N": 64, "BLOCK_SIZE_K": 256}})";
+
+class LookUpTest : public ::testing::Test {
+ protected:
+  LookUpTest() { device_.name = "dev"; }
+  [[nodiscard]] std::filesystem::path exact() const { return config_path(directory_.path(), "dev", problem_); }
+  [[nodiscard]] std::filesystem::path of_device() const {
+    return directory_.path() / "dev" / config_file_name(problem_);
+  }
+  [[nodiscard]] std::filesystem::path of_directory() const { return directory_.path() / config_file_name(problem_); }
+  [[nodiscard]] LookUp find() const { return look_up(directory_.path(), device_, problem_); }
+
+  TemporaryDirectory directory_;
+  Problem problem_{.experts = 4, .n = 512, .k = 512};
+  DeviceInfo device_;
+};
+
+TEST_F(LookUpTest, WithoutAFileIsBuiltIn) {
+  const LookUp found = find();
+  EXPECT_EQ(found.shape_match, Match::built_in);
+  EXPECT_EQ(found.wanted, exact());
+  EXPECT_TRUE(found.warnings.empty());
+  const Selection selection = choose(found, problem_, 32, device_);
+  EXPECT_EQ(selection.match, Match::built_in);
+  EXPECT_EQ(selection.tile, built_in_tile(problem_, 32, device_));
+  EXPECT_EQ(selection.batch, 0);
+  EXPECT_TRUE(selection.file.empty());
+}
+
+TEST_F(LookUpTest, TakesTheFirstOfTheThreePlaces) {
+  put_text(of_directory(), kGood);
+  EXPECT_EQ(find().shape_match, Match::other_device);
+  EXPECT_EQ(choose(find(), problem_, 32, device_).match, Match::other_device);
+  EXPECT_EQ(find().file, of_directory());
+  put_text(of_device(), kGood);
+  EXPECT_EQ(find().shape_match, Match::other_shape);
+  EXPECT_EQ(choose(find(), problem_, 32, device_).match, Match::other_shape);
+  put_text(exact(), kGood);
+  EXPECT_EQ(find().shape_match, Match::exact);
+  EXPECT_EQ(choose(find(), problem_, 32, device_).match, Match::exact);
+  EXPECT_EQ(choose(find(), problem_, 32, device_).file, exact());
+  EXPECT_EQ(choose(find(), problem_, 34, device_).match, Match::nearest_batch);
+}
+
+TEST_F(LookUpTest, PassesOverARefusedFileWithAWarning) {
+  put_text(exact(), "{");
+  put_text(of_device(), R"({"metadata": {"schema": 9}})");
+  put_text(of_directory(), "{}");
+  const LookUp found = find();
+  EXPECT_EQ(found.shape_match, Match::built_in);
+  EXPECT_EQ(found.warnings,
+            (std::vector<std::string>{
+                exact().string() + ": not valid JSON at line 1, column 2; the file is not used",
+                of_device().string() +
+                    ": schema 9 is newer than schema 1, the newest that this version reads; the file is not used",
+                of_directory().string() + ": no usable tile; the file is not used"}));
+}
+
+TEST_F(LookUpTest, DropsATileThatTheProblemRefusesWithAWarning) {
+  const TileConfig impossible{65536, 65536, 65536, 1, 1, 1, KernelFamily::cpu};
+  const Status refused = check_tile(problem_, impossible, device_);
+  ASSERT_FALSE(refused);
+  ASSERT_TRUE(merge_into(exact(), {{1, impossible}}, {}));
+  put_text(of_device(), kGood);
+  EXPECT_EQ(find().shape_match, Match::other_shape);
+  const std::string warning = exact().string() + ": the tile of batch size 1 is not used: " + refused.error().message;
+  EXPECT_EQ(find().warnings,
+            (std::vector<std::string>{warning, exact().string() + ": no usable tile; the file is not used"}));
+  ASSERT_TRUE(merge_into(exact(), {{8, TileConfig{16, 64, 256, 1, 1, 1, KernelFamily::cpu}}}, {}));
+  EXPECT_EQ(find().shape_match, Match::exact);
+  EXPECT_EQ(find().warnings, (std::vector<std::string>{warning}));
+  EXPECT_EQ(find().tiles.size(), 1U);
+}
+
+TEST_F(LookUpTest, ChoosesTheNearestBatchSizeByRatio) {
+  LookUp found;
+  found.shape_match = Match::exact;
+  for (const std::int64_t batch : {1, 4, 16, 64}) found.tiles[batch] = TileConfig{};
+  problem_.top_k = 2;
+  const auto batch_of = [&](std::int64_t rows) { return choose(found, problem_, rows, device_).batch; };
+  EXPECT_EQ(batch_of(0), 1);
+  EXPECT_EQ(batch_of(1), 1);
+  EXPECT_EQ(batch_of(2), 1);
+  EXPECT_EQ(batch_of(3), 1);
+  EXPECT_EQ(batch_of(4), 4) << "batch 2 is as far from 1 as from 4: the larger";
+  EXPECT_EQ(batch_of(15), 4);
+  EXPECT_EQ(batch_of(16), 16);
+  EXPECT_EQ(batch_of(17), 16);
+  EXPECT_EQ(batch_of(1'000'000'000'000), 64);
+  EXPECT_EQ(choose(found, problem_, 8, device_).match, Match::exact);
+  EXPECT_EQ(choose(found, problem_, 9, device_).match, Match::nearest_batch);
+  EXPECT_EQ(choose(found, problem_, 0, device_).match, Match::nearest_batch);
+}
+
+TEST(TuneCommand, MakesAGateUpProjection) {
+  EXPECT_EQ(tune_command({.experts = 8, .n = 28672, .k = 4096, .dtype = DType::bfloat16, .top_k = 2}),
+            "expertile tune --hidden-size 4096 --num-experts 8 --intermediate-size 14336 --top-k 2 --dtype bfloat16 "
+            "--projection gate_up");
+}
+
+TEST(TuneCommand, MakesADownProjection) {
+  EXPECT_EQ(tune_command({.experts = 8,
+                          .n = 7168,
+                          .k = 2048,
+                          .dtype = DType::fp8_w8a8,
+                          .block_shape = BlockShape{128, 64},
+                          .top_k = 8,
+                          .hidden_size = 7168}),
+            "expertile tune --hidden-size 7168 --num-experts 8 --intermediate-size 2048 --top-k 8 --dtype fp8_w8a8 "
+            "--block-shape 128,64 --projection down");
+}
+
+TEST(TuneCommand, SaysWhenThereIsNone) {
+  EXPECT_EQ(tune_command({.n = 7, .k = 5}),
+            "(no command makes this file: expertile tune makes K = hidden size with N even, or N = hidden size; this "
+            "problem has N=7, K=5, hidden size 5)");
+  EXPECT_EQ(tune_command({.experts = 1, .top_k = 2}),
+            "(no command makes this file: top_k 2 is larger than the number of experts 1)");
+}
+
+}  // namespace
+}  // namespace expertile
