@@ -119,7 +119,7 @@ int run_layer(std::int64_t hidden, std::int64_t batch, const std::string& config
 
   std::mt19937_64 random(0);
   const auto spread = 1.0F / std::sqrt(static_cast<float>(hidden));
-  const auto tokens = random_halves(batch * hidden, 1.0F, random);                       // [batch, hidden]
+  const auto tokens = random_halves(batch * hidden, 1.0F, random);                            // [batch, hidden]
   const auto gate_up_weights = random_halves(kExperts * 2 * width * hidden, spread, random);  // [E, 2 * width, hidden]
   const auto down_weights = random_halves(kExperts * hidden * width, spread, random);         // [E, hidden, width]
   const Routed routed = route(batch, random);
@@ -155,8 +155,8 @@ int run_layer(std::int64_t hidden, std::int64_t batch, const std::string& config
     const auto r = static_cast<std::size_t>(row);
     float* out = output.data() + routed.token[r] * hidden;
     for (std::int64_t i = 0; i < hidden; ++i) {
-      out[i] += routed.weight[r] * expertile::to_float(down_out[r * static_cast<std::size_t>(hidden) +
-                                                                static_cast<std::size_t>(i)]);
+      out[i] += routed.weight[r] *
+                expertile::to_float(down_out[r * static_cast<std::size_t>(hidden) + static_cast<std::size_t>(i)]);
     }
   }
   double sum_of_squares = 0;

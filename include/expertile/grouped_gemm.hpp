@@ -34,6 +34,8 @@ struct MatrixView {
   std::int64_t cols = 0;
   std::int64_t pitch = 0;
   ElementType type = ElementType::float32;
+  // What may be written may be read.
+  operator ConstMatrixView() const noexcept { return {data, rows, cols, pitch, type}; }
 };
 
 template <class T>

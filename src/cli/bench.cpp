@@ -33,8 +33,7 @@ Status bench_one(const Backend& backend, const Settings& settings, const NamedPr
     return {};
   };
   const auto fixed = [&](std::int64_t rows) { return choose(found, one.problem, rows, device).tile; };
-  const auto results =
-      tune(backend, one.problem, settings.routing, settings.batches, ceiling, options, fixed);
+  const auto results = tune(backend, one.problem, settings.routing, settings.batches, ceiling, options, fixed);
   if (!results) return fail(results.error());
   return {};
 }

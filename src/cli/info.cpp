@@ -1,8 +1,9 @@
 // expertile info: devices, their limits, versions, where files are.
 
-#include <CLI/Version.hpp>
 #include <fmt/format.h>
 #include <spdlog/version.h>
+
+#include <CLI/Version.hpp>
 
 #include "cli/commands.hpp"
 #include "report/json_report.hpp"

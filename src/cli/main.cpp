@@ -28,8 +28,9 @@ namespace {
 void add_device_options(CLI::App& app, TextOptions& text) {
   app.add_option("--device", text.device, "auto, cpu or cuda[:I]; this build has cpu only (default auto)");
   app.add_option("--threads", text.threads, "threads to use (default: all)");
-  app.add_option("--output-dir", text.output_dir,
-                 "directory of the configuration files (default $EXPERTILE_CONFIG_DIR, else the user's data directory)");
+  app.add_option(
+      "--output-dir", text.output_dir,
+      "directory of the configuration files (default $EXPERTILE_CONFIG_DIR, else the user's data directory)");
   app.add_flag("--json", text.json, "print one JSON document on standard output, all else on standard error");
   app.add_flag("--quiet", text.quiet, "no notices and no progress");
 }
@@ -66,7 +67,8 @@ int report_parse_error(const CLI::App& app, const CLI::ParseError& error) {
   const std::vector<std::string> left = app.remaining(true);
   if (!left.empty()) {
     const char* what = left[0].starts_with("-") ? "option" : "argument";
-    fmt::print(stderr, "expertile: {} '{}' is not known; 'expertile --help' lists the subcommands, 'expertile tune "
+    fmt::print(stderr,
+               "expertile: {} '{}' is not known; 'expertile --help' lists the subcommands, 'expertile tune "
                "--help' the options\n",
                what, one_line(left[0]));
   } else {

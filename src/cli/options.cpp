@@ -275,29 +275,28 @@ Status take_routing(const TextOptions& text, Settings& settings) {
   const std::string seed_text = text.seed.value_or("0");
   const auto seed = whole_number<std::uint64_t>(seed_text);
   if (!seed) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("--seed '{}' is not a seed; give a whole number from 0 to 18446744073709551615",
-                            seed_text));
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("--seed '{}' is not a seed; give a whole number from 0 to 18446744073709551615", seed_text));
   }
   auto routing = parse_routing(text.routing.value_or("uniform"), *seed);
   if (!routing) return fail(routing.error());
   settings.routing = std::move(*routing);
   // a trace that does not fit the problem is found here, before any work
-  const auto samples = routing_samples(settings.routing, settings.problems[0].problem.experts,
-                                       settings.problems[0].problem.top_k, 1, 1);
+  const auto samples =
+      routing_samples(settings.routing, settings.problems[0].problem.experts, settings.problems[0].problem.top_k, 1, 1);
   if (!samples) return fail(samples.error());
   if (settings.routing.kind != Routing::Kind::trace) return {};
   if (text.batch_size) {
-    settings.notices.push_back(
-        fmt::format("the rows come from {}; --batch-size {} only names the keys in the file", settings.routing.text,
-                    *text.batch_size));
+    settings.notices.push_back(fmt::format("the rows come from {}; --batch-size {} only names the keys in the file",
+                                           settings.routing.text, *text.batch_size));
     return {};
   }
   auto batches = trace_batch(settings.routing, settings.problems[0].problem);
   if (!batches) return fail(batches.error());
   settings.batches = std::move(*batches);
-  settings.notices.push_back(fmt::format("the samples of {} stand for batch size {}, their mean", settings.routing.text,
-                                         settings.batches[0]));
+  settings.notices.push_back(
+      fmt::format("the samples of {} stand for batch size {}, their mean", settings.routing.text, settings.batches[0]));
   return {};
 }
 
@@ -353,11 +352,11 @@ Status check_memory(const Settings& settings, const DeviceInfo& device) {
     const double row = k * static_cast<double>(size_of(activation_type(problem.dtype))) +
                        n * static_cast<double>(size_of(output_type(problem.dtype)));
     if (weights > memory) {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("{} with E={}, N={}, K={} needs {:.1f} GiB for the weights, {} has {:.1f} GiB; give a "
-                              "smaller problem or a larger --ep-size or --tp-size",
-                              projection, problem.experts, problem.n, problem.k, gib(weights), device.name,
-                              gib(memory)));
+      return fail(
+          ErrorCode::invalid_argument,
+          fmt::format("{} with E={}, N={}, K={} needs {:.1f} GiB for the weights, {} has {:.1f} GiB; give a "
+                      "smaller problem or a larger --ep-size or --tp-size",
+                      projection, problem.experts, problem.n, problem.k, gib(weights), device.name, gib(memory)));
     }
     if (settings.routing.kind == Routing::Kind::trace) continue;
     for (const std::int64_t batch : settings.batches) {

@@ -122,8 +122,7 @@ Status tune_one(const Backend& backend, const Settings& settings, const NamedPro
     progress.decided(result);
     return {};
   };
-  const auto results =
-      tune(backend, one.problem, settings.routing, settings.batches, ceiling, options);
+  const auto results = tune(backend, one.problem, settings.routing, settings.batches, ceiling, options);
   if (!results) return fail(results.error());
   return {};
 }

@@ -18,8 +18,12 @@ double rounded(double value) { return std::round(value * 1000) / 1000; }
 Json path_json(const std::filesystem::path& path) { return path.empty() ? Json(nullptr) : Json(path.string()); }
 
 Json tile_json(const TileConfig& tile) {
-  return {{"BLOCK_SIZE_M", tile.block_size_m}, {"BLOCK_SIZE_N", tile.block_size_n}, {"BLOCK_SIZE_K", tile.block_size_k},
-          {"GROUP_SIZE_M", tile.group_size_m}, {"num_warps", tile.num_warps},       {"num_stages", tile.num_stages},
+  return {{"BLOCK_SIZE_M", tile.block_size_m},
+          {"BLOCK_SIZE_N", tile.block_size_n},
+          {"BLOCK_SIZE_K", tile.block_size_k},
+          {"GROUP_SIZE_M", tile.group_size_m},
+          {"num_warps", tile.num_warps},
+          {"num_stages", tile.num_stages},
           {"kernel", "cpu"}};
 }
 
@@ -62,8 +66,9 @@ Json candidate_json(const CandidateEvidence& candidate) {
 }
 
 Json device_json(const DeviceInfo& device) {
-  return {{"kind", device.kind},         {"name", device.name},         {"isa", device.isa},
-          {"threads", device.threads},   {"l1_bytes", device.l1_bytes}, {"l2_bytes", device.l2_bytes},
+  return {{"kind", device.kind},         {"name", device.name},
+          {"isa", device.isa},           {"threads", device.threads},
+          {"l1_bytes", device.l1_bytes}, {"l2_bytes", device.l2_bytes},
           {"l3_bytes", device.l3_bytes}, {"memory_bytes", device.memory_bytes}};
 }
 

@@ -223,7 +223,7 @@ TEST(MergeInto, KeepsOtherBatchSizesMetadataAndUnknownKeys) {
   EXPECT_EQ(read->file.metadata,
             (std::map<std::string, std::string>{{"date", "now"}, {"device", "new"}, {"extra", "kept"}}));
   // Batch size 2's SPLIT_K belonged to the tile that was replaced.
-  EXPECT_EQ(read->file.unknown, R"({"1":{"SPLIT_K":4},"metadata":{},"note":{"x":1}})");
+  EXPECT_EQ(read->file.unknown, R"({"1":{"SPLIT_K":4},"note":{"x":1}})");
 }
 
 TEST(MergeInto, LeavesADamagedFileAsItIs) {

@@ -13,7 +13,10 @@ constexpr const char* kGood = R"({"16": {"BLOCK_SIZE_M": 16, "BLOCK_SIZE_N": 64,
 
 class LookUpTest : public ::testing::Test {
  protected:
-  LookUpTest() { device_.name = "dev"; }
+  LookUpTest() {
+    device_.kind = "cpu";
+    device_.name = "dev";
+  }
   [[nodiscard]] std::filesystem::path exact() const { return config_path(directory_.path(), "dev", problem_); }
   [[nodiscard]] std::filesystem::path of_device() const {
     return directory_.path() / "dev" / config_file_name(problem_);

@@ -1,0 +1,154 @@
+#include "backend/reference.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace expertile {
+namespace {
+
+double element(const void* data, ElementType type, std::int64_t index) {
+  switch (type) {
+    case ElementType::float16:
+      return to_float(static_cast<const Float16*>(data)[index]);
+    case ElementType::bfloat16:
+      return to_float(static_cast<const BFloat16*>(data)[index]);
+    case ElementType::float32:
+      return static_cast<const float*>(data)[index];
+    case ElementType::float8_e4m3:
+      return to_float(static_cast<const Float8E4M3*>(data)[index]);
+    case ElementType::int8:
+      break;
+  }
+  return static_cast<const std::int8_t*>(data)[index];
+}
+
+// One row of A as the product sees it, scales along K included; the quantised values where the call quantises A.
+std::vector<double> row_of_a(const Problem& problem, const GroupedGemmArgs& args, std::int64_t row) {
+  std::vector<double> out(static_cast<std::size_t>(problem.k));
+  for (std::int64_t k = 0; k < problem.k; ++k) {
+    out[static_cast<std::size_t>(k)] = element(args.a.data, args.a.type, row * args.a.pitch + k);
+  }
+  if (!problem.block_shape) return out;
+  const std::int64_t block = problem.block_shape->k;
+  const std::int64_t blocks = ceil_div(problem.k, block);
+  for (std::int64_t i = 0; i < blocks; ++i) {
+    const auto first = out.begin() + i * block;
+    const auto last = out.begin() + std::min(problem.k, (i + 1) * block);
+    if (quantises_a(problem)) {
+      float largest = 0;
+      for (auto x = first; x != last; ++x) largest = std::max(largest, static_cast<float>(std::fabs(*x)));
+      const float scale = largest == 0 ? 1.0F : std::max(largest / 448.0F, 0x1p-126F);
+      for (auto x = first; x != last; ++x) {
+        *x = static_cast<double>(to_float(to_float8_e4m3(static_cast<float>(*x) / scale))) * scale;
+      }
+    } else if (!args.scale_a.empty()) {
+      const double scale = args.scale_a[static_cast<std::size_t>(row * blocks + i)];
+      for (auto x = first; x != last; ++x) *x *= scale;
+    }
+  }
+  return out;
+}
+
+double block_scale_of_b(const Problem& problem, const GroupedGemmArgs& args, std::int64_t expert, std::int64_t n,
+                        std::int64_t k) {
+  if (!problem.block_shape) return 1.0;
+  const std::int64_t n_blocks = ceil_div(problem.n, problem.block_shape->n);
+  const std::int64_t k_blocks = ceil_div(problem.k, problem.block_shape->k);
+  const std::int64_t index = (expert * n_blocks + n / problem.block_shape->n) * k_blocks + k / problem.block_shape->k;
+  return args.scale_b[static_cast<std::size_t>(index)];
+}
+
+double output_scale(const Problem& problem, const GroupedGemmArgs& args, std::int64_t expert, std::int64_t row,
+                    std::int64_t n) {
+  const auto channel = static_cast<std::size_t>(expert * problem.n + n);
+  const auto e = static_cast<std::size_t>(expert);
+  switch (scales_of(problem)) {
+    case Scales::per_tensor:
+      return static_cast<double>(args.scale_a[e]) * args.scale_b[e];
+    case Scales::per_token_channel:
+      return static_cast<double>(args.scale_a[static_cast<std::size_t>(row)]) * args.scale_b[channel];
+    case Scales::per_channel:
+      return args.scale_b[channel];
+    case Scales::none:
+    case Scales::block:
+      break;
+  }
+  return 1.0;
+}
+
+struct OutputFormat {
+  double roundoff;  // half a step, relative
+  double smallest;  // half of the subnormal step
+  double largest;   // finite; beyond it infinity is right
+};
+
+OutputFormat format_of(ElementType type) {
+  if (type == ElementType::float16) return {0x1p-11, 0x1p-25, 65504.0};
+  if (type == ElementType::bfloat16) return {0x1p-9, 0x1p-134, 0x1.fep127};
+  return {0x1p-24, 0x1p-150, static_cast<double>(std::numeric_limits<float>::max())};
+}
+
+}  // namespace
+
+ReferenceResult reference_grouped_gemm(const Problem& problem, const GroupedGemmArgs& args) {
+  const auto size = static_cast<std::size_t>(args.a.rows * problem.n);
+  ReferenceResult result{std::vector<double>(size, std::numeric_limits<double>::quiet_NaN()),
+                         std::vector<double>(size, 0.0)};
+  for (std::size_t g = 0; g < args.weight_indices.size(); ++g) {
+    const std::int64_t expert = args.weight_indices[g];
+    for (std::int64_t row = args.seg_indptr[g]; row < args.seg_indptr[g + 1]; ++row) {
+      const std::vector<double> a = row_of_a(problem, args, row);
+      for (std::int64_t n = 0; n < problem.n; ++n) {
+        double sum = 0;
+        double magnitude = 0;
+        for (std::int64_t k = 0; k < problem.k; ++k) {
+          const double b = element(args.b.data, args.b.type, (expert * problem.n + n) * args.b.pitch + k) *
+                           block_scale_of_b(problem, args, expert, n, k);
+          sum += a[static_cast<std::size_t>(k)] * b;
+          magnitude += std::fabs(a[static_cast<std::size_t>(k)] * b);
+        }
+        const double scale = output_scale(problem, args, expert, row, n);
+        result.value[static_cast<std::size_t>(row * problem.n + n)] = sum * scale;
+        result.magnitude[static_cast<std::size_t>(row * problem.n + n)] = magnitude * std::fabs(scale);
+      }
+    }
+  }
+  return result;
+}
+
+// The bound. Let u = 2^-24 be float32's unit roundoff and S = sum |a b| with scales.
+//  - Dequantised operands are rounded to float32 once each: 2 u S. Storage types without scales convert exactly.
+//  - A float32 sum of K products in any order errs by at most (K + 1) u S (Higham, Accuracy and Stability, 3.1, with
+//    one rounding a product); int8 without block scales is exact and stays within it.
+//  - Scaling in the epilogue and rounding to float32: 3 u S at most.
+//  - Rounding to C's type: half a step of |C|, or half the subnormal step.
+//  - bfloat16 products may flush subnormals to zero: at most K * 2^-126 * the largest operand each; `tiny` covers
+//  operands
+//    up to 2^20.
+double worst_error_over_bound(const Problem& problem, const GroupedGemmArgs& args, const ReferenceResult& reference) {
+  const OutputFormat format = format_of(args.c.type);
+  const double gamma = (static_cast<double>(problem.k) + 8) * 0x1p-24;
+  const double tiny = static_cast<double>(problem.k) * 0x1p-106;
+  double worst = 0;
+  for (std::size_t g = 0; g < args.weight_indices.size(); ++g) {
+    for (std::int64_t row = args.seg_indptr[g]; row < args.seg_indptr[g + 1]; ++row) {
+      for (std::int64_t n = 0; n < problem.n; ++n) {
+        const auto index = static_cast<std::size_t>(row * problem.n + n);
+        const double expected = reference.value[index];
+        const double actual = element(args.c.data, args.c.type, row * args.c.pitch + n);
+        if (std::isnan(expected) != std::isnan(actual)) return std::numeric_limits<double>::infinity();
+        if (std::isnan(expected) || expected == actual) continue;
+        const double slack = reference.magnitude[index] * gamma + tiny;
+        const bool may_overflow = std::fabs(expected) + slack > format.largest * (1 - format.roundoff);
+        if (std::isinf(actual) && may_overflow && std::signbit(actual) == std::signbit(expected)) continue;
+        const double bound = slack + format.roundoff * (std::fabs(expected) + slack) + format.smallest;
+        const double ratio = std::fabs(actual - expected) / bound;
+        worst = std::isnan(ratio) ? std::numeric_limits<double>::infinity() : std::max(worst, ratio);
+      }
+    }
+  }
+  return worst;
+}
+
+}  // namespace expertile

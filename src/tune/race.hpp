@@ -1,0 +1,46 @@
+#pragma once
+// Which candidate to time next, and which one won. A pure state machine: no clock, no device.
+//
+// Candidates run in rounds: in a round each of those still in the race is timed once, on the same routing sample, so
+// that drift of the machine and luck of the sample fall on all alike. After each round the slower half leaves (never
+// the default). What remains is compared by paired differences.
+
+#include <cstddef>
+#include <optional>
+#include <vector>
+
+namespace expertile {
+
+class Race {
+ public:
+  // Candidate 0 is the default, which never leaves.
+  explicit Race(std::size_t candidates);
+
+  struct Heat {
+    std::size_t candidate = 0;
+    std::size_t round = 0;  // the routing sample to use, modulo their number
+  };
+  // What to time next; `out_of_time` ends the race at the next end of a round (after two rounds at least).
+  [[nodiscard]] std::optional<Heat> next(bool out_of_time);
+  void notify(const Heat& heat, double microseconds);
+
+  // The fastest by median that beats the default by more than the noise, else the default. Inside the noise of the
+  // fastest, `neighbour` (the adjacent batch size's winner) is kept.
+  [[nodiscard]] std::size_t best(std::optional<std::size_t> neighbour) const;
+  [[nodiscard]] const std::vector<double>& times(std::size_t candidate) const { return times_[candidate]; }
+  [[nodiscard]] double median(std::size_t candidate) const;  // 0 when never timed
+  [[nodiscard]] std::size_t rounds() const { return round_; }
+
+ private:
+  void finish_round();
+  [[nodiscard]] bool clearly_faster(std::size_t a, std::size_t b) const;
+
+  std::vector<std::vector<double>> times_;  // [candidate][round]
+  std::vector<std::size_t> running_;        // in the order in which a round visits them
+  std::size_t position_ = 0;
+  std::size_t round_ = 0;
+};
+
+[[nodiscard]] double median_of(std::vector<double> values);  // 0 for none
+
+}  // namespace expertile

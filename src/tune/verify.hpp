@@ -1,0 +1,12 @@
+#pragma once
+// A candidate is timed only after it agreed with the double-precision reference.
+
+#include "backend/backend.hpp"
+
+namespace expertile {
+
+// Worst error over its derived bound, on a small and on a ragged case cut from the problem; more than 1 is wrong, and a
+// write outside the groups gives infinity.
+[[nodiscard]] double verify_tile(const Backend& backend, const Problem& problem, const TileConfig& tile);
+
+}  // namespace expertile

@@ -1,0 +1,109 @@
+// The include rules of CONTRIBUTING.md, read off the sources themselves.
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Include {
+  std::string room;      // "plan" for src/plan/..., "include" for the public headers
+  std::string includer;  // below the repository
+  std::string header;
+};
+
+std::vector<Include> includes_of(const fs::path& file, const std::string& room) {
+  std::vector<Include> found;
+  std::ifstream stream(file);
+  for (std::string line; std::getline(stream, line);) {
+    if (!line.starts_with("#include ")) continue;
+    const auto begin = line.find_first_of("<\"");
+    const auto end = line.find_last_of(">\"");
+    if (begin == std::string::npos || end <= begin) continue;
+    found.push_back({room, fs::relative(file, EXPERTILE_SOURCE_DIR), line.substr(begin + 1, end - begin - 1)});
+  }
+  return found;
+}
+
+std::vector<Include> all_includes() {
+  std::vector<Include> all;
+  const fs::path root = EXPERTILE_SOURCE_DIR;
+  for (const char* folder : {"src", "include"}) {
+    for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
+      if (!entry.is_regular_file()) continue;
+      const fs::path below = fs::relative(entry.path(), root / folder);
+      const std::string room = folder == std::string("src") ? below.begin()->string() : "include";
+      const auto found = includes_of(entry.path(), room);
+      all.insert(all.end(), found.begin(), found.end());
+    }
+  }
+  return all;
+}
+
+void expect_none(const std::string& rule, const std::function<bool(const Include&)>& breaks) {
+  const auto all = all_includes();
+  ASSERT_GT(all.size(), 50U);
+  for (const Include& include : all) {
+    EXPECT_FALSE(breaks(include)) << rule << ": " << include.includer << " includes " << include.header;
+  }
+}
+
+bool is_one_of(const std::string& text, const std::vector<std::string>& choices) {
+  for (const std::string& choice : choices) {
+    if (text == choice) return true;
+  }
+  return false;
+}
+
+bool comes_from(const Include& include, const std::vector<std::string>& rooms) {
+  for (const std::string& room : rooms) {
+    if (include.header.starts_with(room + "/")) return true;
+  }
+  return false;
+}
+
+TEST(Layout, CudaIsIncludedNowhere) {
+  expect_none("no CUDA in this build", [](const Include& include) {
+    return include.header.starts_with("cuda") || include.header.starts_with("nvrtc") ||
+           include.header.starts_with("nvml");
+  });
+}
+
+TEST(Layout, JsonStaysInStoreReportAndProblem) {
+  expect_none("JSON only in store, report and problem", [](const Include& include) {
+    return include.header.starts_with("nlohmann") && !is_one_of(include.room, {"store", "report", "problem"});
+  });
+}
+
+TEST(Layout, TheLowerRoomsDoNotKnowTheUpperOnes) {
+  expect_none("backend, plan and problem never include tune, cli or api", [](const Include& include) {
+    return is_one_of(include.room, {"backend", "plan", "problem"}) && comes_from(include, {"tune", "cli", "api"});
+  });
+}
+
+TEST(Layout, TheApiNeverIncludesTheTuner) {
+  expect_none("api never includes tune, report or cli", [](const Include& include) {
+    return include.room == "api" && comes_from(include, {"tune", "report", "cli"});
+  });
+}
+
+TEST(Layout, OnlyTheBackendKnowsItsOwnFolders) {
+  expect_none("backends are known by backend/backend.hpp", [](const Include& include) {
+    return include.room != "backend" && comes_from(include, {"backend/cpu", "backend/cuda"});
+  });
+}
+
+TEST(Layout, PublicHeadersIncludeNothingPrivate) {
+  expect_none("public headers stand alone", [](const Include& include) {
+    return include.room == "include" && comes_from(include, {"api", "backend", "cli", "plan", "problem", "report",
+                                                             "store", "tune", "fmt", "spdlog"});
+  });
+}
+
+}  // namespace

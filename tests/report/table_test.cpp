@@ -1,0 +1,75 @@
+#include "report/table.hpp"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "report/json_report.hpp"
+
+namespace expertile {
+namespace {
+
+ProjectionReport small_report() {
+  BatchResult result;
+  result.batch = 16;
+  result.rows = 32;
+  result.default_us = 200;
+  result.tuned_us = 100;
+  result.flops = 5e6;
+  result.bytes = 1e6;
+  result.ceiling_us = 50;
+  result.tile = {.block_size_m = 8, .block_size_n = 16, .block_size_k = 256, .group_size_m = 4};
+  CandidateEvidence timed, refused;
+  timed.tile = result.tile;
+  timed.times_us = {100, 101};
+  timed.median_us = 100.5;
+  refused.refused = "too large";
+  result.evidence = {timed, refused};
+  return {"down", Problem{.block_shape = BlockShape{128, 64}}, "/x/a.json", {{result, Match::exact}}};
+}
+
+TEST(AlignedText, PutsNumbersToTheRightAndLeavesNoSpacesAtTheEnd) {
+  EXPECT_EQ(aligned_text({"name", "us", "why"}, {{"a", "1.5", "x"}, {"bcdef", "10.5"}}),
+            "name     us  why\n"
+            "a       1.5  x\n"
+            "bcdef  10.5\n");
+}
+
+TEST(ResultsTable, ShowsRatioRatesAndTheShareOfTheCeiling) {
+  EXPECT_EQ(results_table({small_report()}),
+            "projection  batch  default us  tuned us  ratio  GFLOP/s  GB/s  ceiling  tile MxNxK group\n"
+            "down           16       200.0     100.0  2.00x     50.0  10.0      50%  8x16x256 g4\n");
+}
+
+TEST(ProblemsJson, HasTheDocumentedKeysAndOnlyThose) {
+  const auto document = nlohmann::ordered_json::parse(problems_json({small_report()}, true));
+  EXPECT_EQ(
+      document.dump(),
+      R"({"problems":[{"projection":"down","experts":8,"n":4096,"k":4096,"dtype":"float16","block_shape":[128,64],)"
+      R"("top_k":2,"file":"/x/a.json","results":[{"batch":16,"rows":32.0,"default_us":200.0,"tuned_us":100.0,)"
+      R"("gflops":50.0,"gbps":10.0,"config":{"BLOCK_SIZE_M":8,"BLOCK_SIZE_N":16,"BLOCK_SIZE_K":256,)"
+      R"("GROUP_SIZE_M":4,"num_warps":1,"num_stages":1,"kernel":"cpu"},"match":"exact"}]}]})");
+}
+
+TEST(EvidenceJson, KeepsEverySampleAndEveryReason) {
+  const auto document = nlohmann::json::parse(evidence_json(small_report(), {2e9, 3e9}, {{"device", "d"}}));
+  const auto& candidates = document["batches"]["16"]["candidates"];
+  EXPECT_EQ(candidates[0]["times_us"], nlohmann::json({100.0, 101.0}));
+  EXPECT_EQ(candidates[1]["refused"], "too large");
+  EXPECT_EQ(document["ceiling"]["gbps"], 2.0);
+  EXPECT_EQ(document["metadata"]["device"], "d");
+}
+
+TEST(EvidencePath, StandsBesideTheConfigurationFile) {
+  EXPECT_EQ(evidence_path("/x/grouped_gemm_config_4096_float16.json"),
+            "/x/grouped_gemm_config_4096_float16.report.json");
+}
+
+TEST(ProblemsJson, SurvivesANameThatIsNoUtf8) {
+  ProjectionReport report = small_report();
+  report.file = "/x/\xff.json";
+  EXPECT_TRUE(nlohmann::json::accept(problems_json({report}, true)));
+}
+
+}  // namespace
+}  // namespace expertile
