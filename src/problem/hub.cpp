@@ -1,0 +1,170 @@
+#include "problem/hub.hpp"
+
+#include <curl/curl.h>
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <optional>
+
+namespace expertile {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr long kConnectSeconds = 10;
+constexpr long kTotalSeconds = 60;
+constexpr long kMostRedirects = 5;
+
+std::string environment(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value == nullptr ? std::string() : std::string(value);
+}
+
+Result<std::string> read_config_text(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_regular_file(path, error)) {
+    return fail(ErrorCode::not_found, fmt::format("{}: no such file", path.string()));
+  }
+  std::ifstream in(path, std::ios::binary);
+  std::string text;
+  char buffer[1 << 16];
+  while (in.read(buffer, sizeof(buffer)) || in.gcount() > 0) {
+    text.append(buffer, static_cast<std::size_t>(in.gcount()));
+    if (static_cast<std::int64_t>(text.size()) > kMostConfigBytes) {
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("{}: larger than {} bytes, the most that is read", path.string(), kMostConfigBytes));
+    }
+  }
+  if (in.bad() || !in.eof()) return fail(ErrorCode::io, fmt::format("{}: cannot be read", path.string()));
+  return text;
+}
+
+// org/name, in the characters the hub allows; nothing that could climb out of a folder or a URL.
+bool is_hub_name(std::string_view model) {
+  const auto slash = model.find('/');
+  if (slash == std::string_view::npos || model.find('/', slash + 1) != std::string_view::npos) return false;
+  const auto good = [](std::string_view part) {
+    constexpr std::string_view kAllowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    return !part.empty() && part.size() <= 96 && part.find_first_not_of(kAllowed) == std::string_view::npos &&
+           part.front() != '.' && part.find("..") == std::string_view::npos;
+  };
+  return good(model.substr(0, slash)) && good(model.substr(slash + 1));
+}
+
+fs::path hub_cache() {
+  if (const std::string cache = environment("HF_HUB_CACHE"); !cache.empty()) return cache;
+  if (const std::string home = environment("HF_HOME"); !home.empty()) return fs::path(home) / "hub";
+  if (const std::string home = environment("HOME"); !home.empty()) return fs::path(home) / ".cache/huggingface/hub";
+  return {};
+}
+
+// The cached config.json: of the revision that refs/main names, else of any snapshot.
+std::optional<fs::path> cached_config(const std::string& model) {
+  const fs::path cache = hub_cache();
+  if (cache.empty()) return std::nullopt;
+  const fs::path folder =
+      cache / fmt::format("models--{}--{}", model.substr(0, model.find('/')), model.substr(model.find('/') + 1));
+  std::ifstream ref(folder / "refs/main");
+  std::error_code error;
+  std::string revision;
+  if (ref >> revision && revision.find('/') == std::string::npos) {
+    fs::path path = folder / "snapshots" / revision / "config.json";
+    if (fs::is_regular_file(path, error)) return path;
+  }
+  for (const auto& snapshot : fs::directory_iterator(folder / "snapshots", error)) {
+    fs::path path = snapshot.path() / "config.json";
+    if (fs::is_regular_file(path, error)) return path;
+  }
+  return std::nullopt;
+}
+
+std::size_t append(char* data, std::size_t size, std::size_t count, void* to) {
+  auto& text = *static_cast<std::string*>(to);
+  if (static_cast<std::int64_t>(text.size() + size * count) > kMostConfigBytes) return 0;  // ends the transfer
+  text.append(data, size * count);
+  return size * count;
+}
+
+struct Headers {
+  curl_slist* list = nullptr;
+  Headers() = default;
+  Headers(const Headers&) = delete;
+  Headers& operator=(const Headers&) = delete;
+  ~Headers() { curl_slist_free_all(list); }
+};
+
+Status status_error(const std::string& model, const std::string& url, long status) {
+  if (status == 200) return {};
+  if (status == 401 || status == 403) {
+    return fail(ErrorCode::not_found,
+                fmt::format("model '{}': {} answered {}; the model does not exist or needs a token in HF_TOKEN", model,
+                            url, status));
+  }
+  return fail(ErrorCode::not_found,
+              fmt::format("model '{}': {} answered {}; give an existing org/name or a directory", model, url, status));
+}
+
+Result<std::string> download(const std::string& model) {
+  std::string endpoint = environment("HF_ENDPOINT");
+  if (endpoint.empty()) endpoint = "https://huggingface.co";
+  while (endpoint.ends_with('/')) endpoint.pop_back();
+  const std::string url = fmt::format("{}/{}/resolve/main/config.json", endpoint, model);
+  const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(), &curl_easy_cleanup);
+  if (!curl) return fail(ErrorCode::internal, "libcurl cannot be initialised");
+  std::string text;
+  Headers headers;
+  if (const std::string token = environment("HF_TOKEN"); !token.empty()) {
+    headers.list = curl_slist_append(nullptr, ("Authorization: Bearer " + token).c_str());
+  }
+  CURL* handle = curl.get();
+  // Certificate checks stay at their default, on. curl drops the Authorization header on a redirect to another host.
+  curl_easy_setopt(handle, CURLOPT_URL, url.c_str());
+  curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers.list);
+  curl_easy_setopt(handle, CURLOPT_FOLLOWLOCATION, 1L);
+  curl_easy_setopt(handle, CURLOPT_MAXREDIRS, kMostRedirects);
+  curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(handle, CURLOPT_REDIR_PROTOCOLS_STR, url.starts_with("http://") ? "http,https" : "https");
+  curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT, kConnectSeconds);
+  curl_easy_setopt(handle, CURLOPT_TIMEOUT, kTotalSeconds);
+  curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(handle, CURLOPT_USERAGENT, "expertile");
+  curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, &append);
+  curl_easy_setopt(handle, CURLOPT_WRITEDATA, &text);
+  const CURLcode code = curl_easy_perform(handle);
+  if (code == CURLE_WRITE_ERROR) {
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("model '{}': {} is larger than {} bytes, the most that is read", model, url, kMostConfigBytes));
+  }
+  if (code != CURLE_OK) {
+    return fail(ErrorCode::not_found, fmt::format("model '{}': {} cannot be downloaded: {}; give a directory instead",
+                                                  model, url, curl_easy_strerror(code)));
+  }
+  long status = 0;
+  curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
+  if (auto good = status_error(model, url, status); !good) return fail(good.error());
+  return text;
+}
+
+}  // namespace
+
+Result<std::string> find_model_config(const std::string& model) {
+  std::error_code error;
+  if (fs::is_directory(model, error)) return read_config_text(fs::path(model) / "config.json");
+  if (fs::exists(model, error)) return read_config_text(model);
+  if (!is_hub_name(model)) {
+    return fail(ErrorCode::not_found, fmt::format("model '{}' is no directory, no config.json and no org/name", model));
+  }
+  if (const auto cached = cached_config(model)) return read_config_text(*cached);
+  const std::string offline = environment("HF_HUB_OFFLINE");
+  if (!offline.empty() && offline != "0") {
+    return fail(ErrorCode::not_found,
+                fmt::format("model '{}' is not in the local cache and HF_HUB_OFFLINE is set; give a directory", model));
+  }
+  return download(model);
+}
+
+}  // namespace expertile
