@@ -85,7 +85,7 @@ struct OutputFormat {
 
 OutputFormat format_of(ElementType type) {
   if (type == ElementType::float16) return {0x1p-11, 0x1p-25, 65504.0};
-  if (type == ElementType::bfloat16) return {0x1p-9, 0x1p-134, 0x1.fep127};
+  if (type == ElementType::bfloat16) return {0x1p-8, 0x1p-134, 0x1.fep127};
   return {0x1p-24, 0x1p-150, static_cast<double>(std::numeric_limits<float>::max())};
 }
 

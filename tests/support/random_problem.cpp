@@ -1,0 +1,162 @@
+#include "support/random_problem.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace expertile::testing {
+namespace {
+
+constexpr std::byte kPoison{0xa5};
+
+std::vector<std::byte> random_tensor(ElementType type, std::int64_t count, std::mt19937_64& generator) {
+  std::vector<std::byte> out(static_cast<std::size_t>(count) * size_of(type));
+  std::normal_distribution<float> normal;
+  std::uniform_int_distribution<int> byte(-128, 127);
+  const auto put = [&out](std::size_t i, auto bits) {
+    std::memcpy(out.data() + i * sizeof(bits), &bits, sizeof(bits));
+  };
+  for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+    if (type == ElementType::int8) {
+      put(i, static_cast<std::int8_t>(byte(generator)));
+      continue;
+    }
+    const float value = normal(generator);
+    if (type == ElementType::float16) put(i, to_float16(value).bits);
+    if (type == ElementType::bfloat16) put(i, to_bfloat16(value).bits);
+    if (type == ElementType::float32) put(i, value);
+    if (type == ElementType::float8_e4m3) put(i, to_float8_e4m3(value).bits);
+  }
+  return out;
+}
+
+std::vector<float> random_scales(std::int64_t count, std::mt19937_64& generator) {
+  std::uniform_real_distribution<float> exponent(-6, 2);
+  std::vector<float> out(static_cast<std::size_t>(count));
+  for (float& scale : out) scale = std::exp2(exponent(generator));
+  return out;
+}
+
+template <class T>
+T pick(std::mt19937_64& generator, std::initializer_list<T> values) {
+  return values.begin()[std::uniform_int_distribution<std::size_t>(0, values.size() - 1)(generator)];
+}
+
+// Empty groups, one row, everything in one group, or anything.
+std::int64_t random_group(std::mt19937_64& generator) {
+  return pick<std::int64_t>(generator, {0, 0, 1, 1, 2, 3, 5, 8, 13});
+}
+
+}  // namespace
+
+std::vector<Combination> all_combinations() {
+  using E = ElementType;
+  return {{"float16", DType::float16, Scales::none, E::float16},
+          {"float16_block", DType::float16, Scales::block, E::float16},
+          {"bfloat16", DType::bfloat16, Scales::none, E::bfloat16},
+          {"bfloat16_block", DType::bfloat16, Scales::block, E::bfloat16},
+          {"float32", DType::float32, Scales::none, E::float32},
+          {"float32_block", DType::float32, Scales::block, E::float32},
+          {"fp8_w8a8_per_tensor", DType::fp8_w8a8, Scales::per_tensor, E::float8_e4m3},
+          {"fp8_w8a8_per_token_channel", DType::fp8_w8a8, Scales::per_token_channel, E::float8_e4m3},
+          {"fp8_w8a8_block", DType::fp8_w8a8, Scales::block, E::float8_e4m3},
+          {"int8_w8a8_per_token_channel", DType::int8_w8a8, Scales::per_token_channel, E::int8},
+          {"int8_w8a8_block", DType::int8_w8a8, Scales::block, E::int8},
+          {"int8_w8a16_float16", DType::int8_w8a16, Scales::per_channel, E::float16},
+          {"int8_w8a16_bfloat16", DType::int8_w8a16, Scales::per_channel, E::bfloat16},
+          {"int8_w8a16_float16_block", DType::int8_w8a16, Scales::block, E::float16},
+          {"int8_w8a16_bfloat16_block", DType::int8_w8a16, Scales::block, E::bfloat16}};
+}
+
+RandomProblem::RandomProblem(const Combination& combination, std::uint64_t seed) : combination_(combination) {
+  std::mt19937_64 generator(seed);
+  problem_.dtype = combination.dtype;
+  problem_.scales = combination.scales;
+  problem_.experts = pick<std::int64_t>(generator, {1, 2, 3, 5});
+  problem_.n = pick<std::int64_t>(generator, {1, 2, 3, 7, 13, 31, 64, 65, 97, 128});
+  problem_.k = pick<std::int64_t>(generator, {1, 2, 3, 17, 31, 32, 64, 65, 97, 128, 130, 257, 384});
+  if (combination.scales == Scales::block) {
+    problem_.block_shape = pick<BlockShape>(generator, {{128, 128}, {64, 32}, {7, 13}, {1, 1}, {32, 96}});
+  }
+  tile_.block_size_m = pick(generator, {1, 2, 3, 4, 8, 9, 16, 64});
+  tile_.block_size_n = pick(generator, {1, 5, 6, 24, 48, 96});
+  tile_.block_size_k = pick(generator, {1, 16, 32, 33, 64, 128, 300, 1024});
+  tile_.group_size_m = pick(generator, {1, 2, 4});
+
+  const auto groups = std::uniform_int_distribution<int>(1, 8)(generator);
+  segments.push_back(0);
+  const bool one_group = pick(generator, {0, 0, 0, 1}) == 1;
+  for (int g = 0; g < groups; ++g) {
+    segments.push_back(segments.back() + (one_group ? (g == groups / 2 ? 21 : 0) : random_group(generator)));
+    experts_.push_back(std::uniform_int_distribution<std::int64_t>(0, problem_.experts - 1)(generator));
+  }
+  true_rows_ = segments.back();
+  rows_ = true_rows_ + pick<std::int64_t>(generator, {1, 2, 4});  // rows of no group behind the last
+  const auto pitch = [&generator](std::int64_t columns) {
+    return columns + pick<std::int64_t>(generator, {0, 0, 1, 5});
+  };
+  pitch_a_ = pitch(problem_.k);
+  pitch_b_ = pitch(problem_.k);
+  pitch_c_ = pitch(problem_.n);
+  c_type_ = quantises_a(problem_)
+                ? combination.a
+                : pick(generator, {ElementType::float16, ElementType::bfloat16, ElementType::float32});
+
+  a_ = random_tensor(combination.a, rows_ * pitch_a_, generator);
+  b_ = random_tensor(weight_type(problem_.dtype, problem_.block_shape.has_value()),
+                     problem_.experts * problem_.n * pitch_b_, generator);
+  c_.resize(static_cast<std::size_t>(rows_ * pitch_c_) * size_of(c_type_));
+  std::int64_t scales_a = 0;
+  std::int64_t scales_b = 0;
+  if (combination.scales == Scales::per_tensor) scales_a = scales_b = problem_.experts;
+  if (combination.scales == Scales::per_token_channel) scales_a = rows_;
+  if (combination.scales == Scales::per_token_channel || combination.scales == Scales::per_channel) {
+    scales_b = problem_.experts * problem_.n;
+  }
+  if (combination.scales == Scales::block) {
+    const std::int64_t k_blocks = ceil_div(problem_.k, problem_.block_shape->k);
+    scales_b = problem_.experts * ceil_div(problem_.n, problem_.block_shape->n) * k_blocks;
+    if (problem_.dtype == DType::fp8_w8a8 || problem_.dtype == DType::int8_w8a8) scales_a = rows_ * k_blocks;
+  }
+  scale_a = random_scales(scales_a, generator);
+  scale_b = random_scales(scales_b, generator);
+  poison();
+}
+
+GroupedGemmArgs RandomProblem::args() {
+  GroupedGemmArgs args;
+  args.a = {a_.data(), rows_, problem_.k, pitch_a_, combination_.a};
+  args.b = {b_.data(), problem_.experts * problem_.n, problem_.k, pitch_b_,
+            weight_type(problem_.dtype, problem_.block_shape.has_value())};
+  args.c = {c_.data(), rows_, problem_.n, pitch_c_, c_type_};
+  args.seg_indptr = segments;
+  args.weight_indices = experts_;
+  args.scale_a = scale_a;
+  args.scale_b = scale_b;
+  return args;
+}
+
+void RandomProblem::poison() { std::fill(c_.begin(), c_.end(), kPoison); }
+
+std::int64_t RandomProblem::overwritten() const {
+  const auto size = static_cast<std::int64_t>(size_of(c_type_));
+  std::int64_t count = 0;
+  for (std::int64_t row = 0; row < rows_; ++row) {
+    const std::int64_t first = row < true_rows_ ? problem_.n : 0;
+    const auto begin = c_.begin() + (row * pitch_c_ + first) * size;
+    count += std::count_if(begin, c_.begin() + (row + 1) * pitch_c_ * size, [](std::byte b) { return b != kPoison; });
+  }
+  return count;
+}
+
+std::string RandomProblem::describe() const {
+  return fmt::format("{}: E={} N={} K={} rows={} groups={} tile {}x{}x{} g{} block {}x{} pitches {} {} {} C {}",
+                     combination_.name, problem_.experts, problem_.n, problem_.k, true_rows_, experts_.size(),
+                     tile_.block_size_m, tile_.block_size_n, tile_.block_size_k, tile_.group_size_m,
+                     problem_.block_shape ? problem_.block_shape->n : 0,
+                     problem_.block_shape ? problem_.block_shape->k : 0, pitch_a_, pitch_b_, pitch_c_, name(c_type_));
+}
+
+}  // namespace expertile::testing

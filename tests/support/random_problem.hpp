@@ -1,0 +1,54 @@
+#pragma once
+// Random ragged problems that own their tensors, poisoned where nothing may be written.
+
+#include <cstdint>
+#include <ostream>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "expertile/grouped_gemm.hpp"
+
+namespace expertile::testing {
+
+struct Combination {
+  std::string name;
+  DType dtype;
+  Scales scales;
+  ElementType a;
+
+  friend void PrintTo(const Combination& combination, std::ostream* out) { *out << combination.name; }  // for GoogleTest
+};
+// Every dtype with every scale granularity that DESIGN.md names, int8_w8a16 with both activations.
+[[nodiscard]] std::vector<Combination> all_combinations();
+
+class RandomProblem {
+ public:
+  RandomProblem(const Combination& combination, std::uint64_t seed);
+
+  [[nodiscard]] const Problem& problem() const { return problem_; }
+  [[nodiscard]] GroupedGemmArgs args();
+  [[nodiscard]] const TileConfig& tile() const { return tile_; }
+  // Fills C, its padding and the rows of no group with a pattern that outputs do not have.
+  void poison();
+  // Elements outside the groups' rows, or in the padding of rows, that no longer hold the pattern.
+  [[nodiscard]] std::int64_t overwritten() const;
+  // Groups as the problem has them; a test may break them for one call.
+  std::vector<std::int64_t> segments;
+  std::vector<float> scale_a;
+  std::vector<float> scale_b;
+  [[nodiscard]] std::string describe() const;
+
+ private:
+  Combination combination_;
+  Problem problem_;
+  TileConfig tile_;
+  std::int64_t rows_ = 0;
+  std::int64_t pitch_a_ = 0, pitch_b_ = 0, pitch_c_ = 0;
+  ElementType c_type_ = ElementType::float32;
+  std::vector<std::int64_t> experts_;
+  std::int64_t true_rows_ = 0;
+  std::vector<std::byte> a_, b_, c_;
+};
+
+}  // namespace expertile::testing
