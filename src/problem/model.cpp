@@ -147,11 +147,11 @@ class ModelReader {
   }
 
   [[nodiscard]] tl::unexpected<Error> refuse_scheme(const std::string& scheme) const {
-    return fail(
-        ErrorCode::unsupported,
-        fmt::format("{}: quantisation scheme '{}' is not supported; fp8, compressed-tensors (8 bit), w8a8_int8 and "
-                    "modelopt FP8 are",
-                    origin_, scheme));
+    const std::string text = shown(scheme);  // escaped: a name from outside must not break the line
+    return fail(ErrorCode::unsupported,
+                fmt::format("{}: quantisation scheme '{}' is not supported; fp8, compressed-tensors (8 bit), w8a8_int8 "
+                            "and modelopt FP8 are",
+                            origin_, text.substr(1, text.size() - 2)));
   }
 
   static std::string text_of(const Json& object, const char* key) {

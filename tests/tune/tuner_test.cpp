@@ -1,0 +1,92 @@
+// The coordinator with a backend that can be told to be wrong.
+
+#include "tune/tuner.hpp"
+
+#include <gtest/gtest.h>
+
+#include "tune/verify.hpp"
+
+namespace expertile {
+namespace {
+
+const Problem kProblem{.experts = 4, .n = 96, .k = 128, .dtype = DType::bfloat16, .top_k = 2};
+
+// The CPU backend, but wrong by one element for tiles of a given BLOCK_SIZE_M.
+class BrokenBackend final : public Backend {
+ public:
+  explicit BrokenBackend(int broken) : inner_(*make_backend("cpu", 2)), broken_(broken) {}
+  [[nodiscard]] const DeviceInfo& info() const noexcept override { return inner_->info(); }
+  void run(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args) const override {
+    inner_->run(problem, tile, args);
+    if (tile.block_size_m == broken_) static_cast<BFloat16*>(args.c.data)[args.c.cols - 1] = to_bfloat16(1e4F);
+  }
+
+ private:
+  std::unique_ptr<Backend> inner_;
+  int broken_;
+};
+
+TuneOptions quick() {
+  TuneOptions options;
+  options.seconds_per_batch = 0;
+  return options;
+}
+
+TEST(Verify, AcceptsARightKernelAndRefusesOneWrongElement) {
+  const BrokenBackend backend(32);
+  EXPECT_LE(verify_tile(backend, kProblem, TileConfig{.block_size_m = 16}), 1.0);
+  EXPECT_GT(verify_tile(backend, kProblem, TileConfig{.block_size_m = 32}), 1.0);
+}
+
+TEST(Tune, NeverChoosesACandidateThatIsWrong) {
+  const BrokenBackend backend(8);
+  const auto results = tune(backend, kProblem, Routing{}, {16, 64}, Ceiling{}, quick());
+  ASSERT_TRUE(results) << results.error().message;
+  ASSERT_EQ(results->size(), 2U);
+  int refused = 0;
+  for (const BatchResult& result : *results) {
+    EXPECT_NE(result.tile.block_size_m, 8);
+    for (const CandidateEvidence& one : result.evidence) refused += one.refused.empty() ? 0 : 1;
+  }
+  EXPECT_GT(refused, 0);
+}
+
+TEST(Tune, ReportsEachBatchSizeAsSoonAsItIsDecidedAndStopsWhenTold) {
+  const BrokenBackend backend(0);
+  std::atomic<bool> stop{false};
+  std::vector<std::int64_t> decided;
+  TuneOptions options = quick();
+  options.stop = &stop;
+  options.decided = [&](const BatchResult& result) -> Status {
+    decided.push_back(result.batch);
+    stop = true;
+    return {};
+  };
+  const auto results = tune(backend, kProblem, Routing{}, {1, 2, 4}, Ceiling{}, options);
+  ASSERT_TRUE(results);
+  EXPECT_EQ(decided, std::vector<std::int64_t>{1});
+  EXPECT_EQ(results->size(), 1U);
+}
+
+TEST(Tune, TimesOnlyTheDefaultWhenAsked) {
+  const BrokenBackend backend(0);
+  TuneOptions options = quick();
+  options.only_default = true;
+  const auto results = tune(backend, kProblem, Routing{}, {4}, Ceiling{}, options);
+  ASSERT_TRUE(results);
+  EXPECT_EQ(results->front().evidence.size(), 1U);
+  EXPECT_EQ(results->front().tuned_us, results->front().default_us);
+}
+
+TEST(Tune, RefusesTensorsThatDoNotFitTheMemory) {
+  const BrokenBackend backend(0);
+  Problem huge = kProblem;
+  huge.experts = 1 << 20;
+  huge.n = 1 << 20;
+  const auto results = tune(backend, huge, Routing{}, {1}, Ceiling{}, quick());
+  ASSERT_FALSE(results);
+  EXPECT_EQ(results.error().code, ErrorCode::unsupported);
+}
+
+}  // namespace
+}  // namespace expertile
