@@ -31,11 +31,21 @@ double read_bandwidth(const DeviceInfo& device) {
   const std::int64_t bytes =
       std::clamp<std::int64_t>(2 * device.l3_bytes, std::int64_t{256} << 20, std::int64_t{1} << 30);
   const std::vector<std::uint64_t> data(static_cast<std::size_t>(bytes) / 8, 1);
-  std::uint64_t sum = 0;
+  // Several streams a thread, as the kernels read several rows of B: one alone does not fill the prefetchers.
+  constexpr std::int64_t kStreams = 8;
   const auto count = static_cast<std::int64_t>(data.size());
+  const std::int64_t length = count / (kStreams * device.threads);
+  std::uint64_t sum = 0;
   const double seconds = fastest_seconds(4, [&] {
-#pragma omp parallel for simd num_threads(device.threads) reduction(+ : sum)
-    for (std::int64_t i = 0; i < count; ++i) sum += data[static_cast<std::size_t>(i)];
+#pragma omp parallel for num_threads(device.threads) reduction(+ : sum) schedule(static)
+    for (int thread = 0; thread < device.threads; ++thread) {
+      const std::uint64_t* first = data.data() + thread * kStreams * length;
+      for (std::int64_t i = 0; i + 8 <= length; i += 8) {
+        for (std::int64_t stream = 0; stream < kStreams; ++stream) {
+          for (std::int64_t word = i; word < i + 8; ++word) sum += first[stream * length + word];
+        }
+      }
+    }
   });
   // The sum is used, so that the loop is not removed.
   return sum == 0 ? 0 : static_cast<double>(bytes) / seconds;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -43,7 +44,9 @@ class Tuning {
           fmt::format("the tensors need {:.1f} GiB, {} has {:.1f} GiB free; give a smaller problem or batch size",
                       needed / (1 << 30), backend_.info().name, memory / (1 << 30)));
     }
-    tensors_ = std::make_unique<Tensors>(problem_, most_rows, routing_.seed);
+    for (int copy = 0; copy < cold_copies(needed); ++copy) {
+      tensors_.push_back(std::make_unique<Tensors>(problem_, most_rows, routing_.seed));
+    }
     return {};
   }
 
@@ -65,6 +68,17 @@ class Tuning {
   }
 
  private:
+  // Weights that fit the last cache would be timed warm; consecutive calls take turns on so many copies that they are
+  // cold.
+  [[nodiscard]] int cold_copies(double needed) const {
+    constexpr double kMostBytes = double{1 << 30} + double{1 << 28};
+    constexpr int kMostCopies = 4;
+    const double weights = Tensors::bytes_moved(problem_, 0, static_cast<double>(problem_.experts));
+    const double wanted = std::ceil(3.0 * static_cast<double>(backend_.info().l3_bytes) / weights);
+    return static_cast<int>(std::clamp(std::min(wanted, kMostBytes / needed), 1.0, double{kMostCopies}));
+  }
+  Tensors& next_tensors() { return *tensors_[calls_++ % tensors_.size()]; }
+
   [[nodiscard]] BatchResult describe(const std::vector<RoutingSample>& samples, std::int64_t batch) const {
     BatchResult result;
     result.batch = batch;
@@ -134,13 +148,13 @@ class Tuning {
     int timed = 0;
     // Every sample of a trace is timed, however long that takes.
     const std::size_t rounds_owed = routing_.kind == Routing::Kind::trace ? samples.size() : 0;
-    backend_.run(problem_, tiles[0], tensors_->args(samples[0]));  // pages, caches, threads
+    backend_.run(problem_, tiles[0], next_tensors().args(samples[0]));  // pages, caches, threads
     for (;;) {
       const bool out_of_time = race.rounds() >= rounds_owed && seconds_since(start) > options_.seconds_per_batch;
       const auto heat = race.next(out_of_time);
       if (!heat) return true;
       if (options_.stop != nullptr && options_.stop->load()) return false;
-      const GroupedGemmArgs args = tensors_->args(samples[heat->round % samples.size()]);
+      const GroupedGemmArgs args = next_tensors().args(samples[heat->round % samples.size()]);
       const auto before = Clock::now();
       backend_.run(problem_, tiles[heat->candidate], args);
       const double microseconds = 1e6 * seconds_since(before);
@@ -167,7 +181,8 @@ class Tuning {
   const TuneOptions& options_;
   const std::function<TileConfig(std::int64_t)>& fixed_;
   std::vector<std::vector<RoutingSample>> samples_;  // [batch]
-  std::unique_ptr<Tensors> tensors_;
+  std::vector<std::unique_ptr<Tensors>> tensors_;    // copies, see cold_copies
+  std::size_t calls_ = 0;
   std::vector<std::pair<TileConfig, double>> verified_;
   std::optional<TileConfig> last_winner_;
 };
