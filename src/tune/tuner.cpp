@@ -51,11 +51,15 @@ class Tuning {
   }
 
   // Nothing when the user stopped it.
-  std::optional<BatchResult> decide(std::size_t index, std::int64_t batch) {
+  Result<std::optional<BatchResult>> decide(std::size_t index, std::int64_t batch) {
     BatchResult result = describe(samples_[index], batch);
+    const TileConfig built_in = built_in_tile(problem_, static_cast<std::int64_t>(result.rows), backend_.info());
+    if (const std::string reason = reason_to_refuse(built_in); !reason.empty()) {
+      return fail(ErrorCode::internal, fmt::format("the built-in configuration gives a wrong result: {}", reason));
+    }
     std::vector<TileConfig> tiles = contestants(result, samples_[index]);
     Race race(tiles.size());
-    if (!run(race, tiles, index, batch)) return std::nullopt;
+    if (!run(race, tiles, index, batch)) return std::optional<BatchResult>{};
     const std::size_t winner = fixed_ ? tiles.size() - 1 : race.best(position(tiles, last_winner_));
     for (std::size_t i = 0; i < tiles.size(); ++i) {
       result.evidence.push_back({tiles[i], i == 0, race.times(i), race.median(i), verified_error(tiles[i]), {}});
@@ -64,7 +68,7 @@ class Tuning {
     result.tuned_us = race.median(winner);
     result.tile = tiles[winner];
     last_winner_ = tiles[winner];
-    return result;
+    return std::optional<BatchResult>(std::move(result));
   }
 
  private:
@@ -194,11 +198,12 @@ Result<std::vector<BatchResult>> tune_batches(Tuning& tuning, const std::vector<
   for (std::size_t i = 0; i < batches.size(); ++i) {
     if (options.stop != nullptr && options.stop->load()) break;
     auto result = tuning.decide(i, batches[i]);
-    if (!result) break;
+    if (!result) return fail(result.error());
+    if (!result->has_value()) break;
     if (options.decided) {
-      if (auto status = options.decided(*result); !status) return fail(status.error());
+      if (auto status = options.decided(**result); !status) return fail(status.error());
     }
-    results.push_back(std::move(*result));
+    results.push_back(std::move(**result));
   }
   return results;
 }

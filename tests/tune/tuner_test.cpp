@@ -39,16 +39,23 @@ TEST(Verify, AcceptsARightKernelAndRefusesOneWrongElement) {
 }
 
 TEST(Tune, NeverChoosesACandidateThatIsWrong) {
-  const BrokenBackend backend(8);
+  const BrokenBackend backend(4);  // not the built-in tile of either batch size
   const auto results = tune(backend, kProblem, Routing{}, {16, 64}, Ceiling{}, quick());
   ASSERT_TRUE(results) << results.error().message;
   ASSERT_EQ(results->size(), 2U);
   int refused = 0;
   for (const BatchResult& result : *results) {
-    EXPECT_NE(result.tile.block_size_m, 8);
+    EXPECT_NE(result.tile.block_size_m, 4);
     for (const CandidateEvidence& one : result.evidence) refused += one.refused.empty() ? 0 : 1;
   }
   EXPECT_GT(refused, 0);
+}
+
+TEST(Tune, StopsWhenTheBuiltInTileItselfIsWrong) {
+  const BrokenBackend backend(built_in_tile(kProblem, 32, (*make_backend("cpu", 2))->info()).block_size_m);
+  const auto results = tune(backend, kProblem, Routing{}, {16}, Ceiling{}, quick());
+  ASSERT_FALSE(results);
+  EXPECT_EQ(results.error().code, ErrorCode::internal);
 }
 
 TEST(Tune, ReportsEachBatchSizeAsSoonAsItIsDecidedAndStopsWhenTold) {
