@@ -75,15 +75,23 @@ TEST(Layout, CudaIsIncludedNowhere) {
   });
 }
 
-TEST(Layout, JsonStaysInStoreReportAndProblem) {
-  expect_none("JSON only in store, report and problem", [](const Include& include) {
-    return include.header.starts_with("nlohmann") && !is_one_of(include.room, {"store", "report", "problem"});
+TEST(Layout, JsonStaysInFilesStoreReportAndProblem) {
+  expect_none("JSON only in files, store, report and problem", [](const Include& include) {
+    const bool is_json = include.header.starts_with("nlohmann") || include.header == "files/json_text.hpp";
+    return is_json && !is_one_of(include.room, {"files", "store", "report", "problem"});
   });
 }
 
 TEST(Layout, TheLowerRoomsDoNotKnowTheUpperOnes) {
   expect_none("backend, plan and problem never include tune, cli or api", [](const Include& include) {
     return is_one_of(include.room, {"backend", "plan", "problem"}) && comes_from(include, {"tune", "cli", "api"});
+  });
+}
+
+TEST(Layout, FilesKnowNoOtherRoom) {
+  expect_none("files is the lowest room", [](const Include& include) {
+    return include.room == "files" &&
+           comes_from(include, {"api", "backend", "cli", "plan", "problem", "report", "store", "tune"});
   });
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "expertile/grouped_gemm.hpp"
+#include "problem/sizes.hpp"
 
 namespace expertile {
 namespace {
@@ -38,7 +39,7 @@ Status check_matrix(const char* what, const ConstMatrixView& m, std::int64_t row
 }
 
 Status check_types(const Problem& problem, const GroupedGemmArgs& args) {
-  const ElementType weights = weight_type(problem.dtype, problem.block_shape.has_value());
+  const ElementType weights = weight_type(problem);
   if (args.b.type != weights) {
     return fail(ErrorCode::invalid_argument,
                 fmt::format("B is {}, dtype {}{} needs {}", name(args.b.type), name(problem.dtype),
@@ -105,39 +106,32 @@ Status check_scale(const char* what, std::span<const float> scale, std::int64_t 
                           name(scales_of(problem)), name(problem.dtype), shape, needed));
 }
 
-Status check_scales(const Problem& problem, const GroupedGemmArgs& args) {
-  struct Need {
-    std::int64_t a = 0;
-    std::int64_t b = 0;
-    const char* a_shape = "none:";
-    const char* b_shape = "none:";
-  } need;
-  switch (scales_of(problem)) {
+struct ScaleShapes {
+  const char* a = "none:";
+  const char* b = "none:";
+};
+
+ScaleShapes scale_shapes(Scales scales, bool a_has_blocks) {
+  switch (scales) {
     case Scales::none:
-      break;
+      return {};
     case Scales::per_tensor:
-      need = {problem.experts, problem.experts, "[E] =", "[E] ="};
-      break;
+      return {"[E] =", "[E] ="};
     case Scales::per_token_channel:
-      need = {args.a.rows, problem.experts * problem.n, "[M] =", "[E, N] ="};
-      break;
+      return {"[M] =", "[E, N] ="};
     case Scales::per_channel:
-      need.b = problem.experts * problem.n;
-      need.b_shape = "[E, N] =";
+      return {"none:", "[E, N] ="};
+    case Scales::block:
       break;
-    case Scales::block: {
-      const std::int64_t k_blocks = ceil_div(problem.k, problem.block_shape->k);
-      need.b = problem.experts * ceil_div(problem.n, problem.block_shape->n) * k_blocks;
-      need.b_shape = "[E, ceil(N/bn), ceil(K/bk)] =";
-      if (!quantises_a(problem) && problem.dtype != DType::int8_w8a16) {
-        need.a = args.a.rows * k_blocks;
-        need.a_shape = "[M, ceil(K/bk)] =";
-      }
-      break;
-    }
   }
-  if (auto status = check_scale("scale_a", args.scale_a, need.a, need.a_shape, problem); !status) return status;
-  return check_scale("scale_b", args.scale_b, need.b, need.b_shape, problem);
+  return {a_has_blocks ? "[M, ceil(K/bk)] =" : "none:", "[E, ceil(N/bn), ceil(K/bk)] ="};
+}
+
+Status check_scales(const Problem& problem, const GroupedGemmArgs& args) {
+  const ScaleSizes need = scale_sizes(problem, args.a.rows);
+  const ScaleShapes shapes = scale_shapes(scales_of(problem), scale_sizes(problem, 1).a > 0);
+  if (auto status = check_scale("scale_a", args.scale_a, need.a, shapes.a, problem); !status) return status;
+  return check_scale("scale_b", args.scale_b, need.b, shapes.b, problem);
 }
 
 }  // namespace

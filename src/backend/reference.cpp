@@ -4,30 +4,16 @@
 #include <cmath>
 #include <limits>
 
+#include "problem/sizes.hpp"
+
 namespace expertile {
 namespace {
-
-double element(const void* data, ElementType type, std::int64_t index) {
-  switch (type) {
-    case ElementType::float16:
-      return to_float(static_cast<const Float16*>(data)[index]);
-    case ElementType::bfloat16:
-      return to_float(static_cast<const BFloat16*>(data)[index]);
-    case ElementType::float32:
-      return static_cast<const float*>(data)[index];
-    case ElementType::float8_e4m3:
-      return to_float(static_cast<const Float8E4M3*>(data)[index]);
-    case ElementType::int8:
-      break;
-  }
-  return static_cast<const std::int8_t*>(data)[index];
-}
 
 // One row of A as the product sees it, scales along K included; the quantised values where the call quantises A.
 std::vector<double> row_of_a(const Problem& problem, const GroupedGemmArgs& args, std::int64_t row) {
   std::vector<double> out(static_cast<std::size_t>(problem.k));
   for (std::int64_t k = 0; k < problem.k; ++k) {
-    out[static_cast<std::size_t>(k)] = element(args.a.data, args.a.type, row * args.a.pitch + k);
+    out[static_cast<std::size_t>(k)] = load_element(args.a.type, args.a.data, row * args.a.pitch + k);
   }
   if (!problem.block_shape) return out;
   const std::int64_t block = problem.block_shape->k;
@@ -103,7 +89,7 @@ ReferenceResult reference_grouped_gemm(const Problem& problem, const GroupedGemm
         double sum = 0;
         double magnitude = 0;
         for (std::int64_t k = 0; k < problem.k; ++k) {
-          const double b = element(args.b.data, args.b.type, (expert * problem.n + n) * args.b.pitch + k) *
+          const double b = load_element(args.b.type, args.b.data, (expert * problem.n + n) * args.b.pitch + k) *
                            block_scale_of_b(problem, args, expert, n, k);
           sum += a[static_cast<std::size_t>(k)] * b;
           magnitude += std::fabs(a[static_cast<std::size_t>(k)] * b);
@@ -136,7 +122,7 @@ double worst_error_over_bound(const Problem& problem, const GroupedGemmArgs& arg
       for (std::int64_t n = 0; n < problem.n; ++n) {
         const auto index = static_cast<std::size_t>(row * problem.n + n);
         const double expected = reference.value[index];
-        const double actual = element(args.c.data, args.c.type, row * args.c.pitch + n);
+        const double actual = load_element(args.c.type, args.c.data, row * args.c.pitch + n);
         if (std::isnan(expected) != std::isnan(actual)) return std::numeric_limits<double>::infinity();
         if (std::isnan(expected) || expected == actual) continue;
         const double slack = reference.magnitude[index] * gamma + tiny;

@@ -41,21 +41,20 @@ Status bench_one(const Backend& backend, const Settings& settings, const NamedPr
 }  // namespace
 
 Result<int> run_bench(const TextOptions& text) {
-  const auto settings = resolve(text);
-  if (!settings) return fail(settings.error());
-  const auto backend = make_backend(settings->device, settings->threads);
-  if (!backend) return fail(backend.error());
-  if (auto status = check_memory(*settings, (*backend)->info()); !status) return fail(status.error());
-  print_notices(settings->notices, text.quiet);
+  const auto session = open_session(text, true);
+  if (!session) return fail(session.error());
+  const Settings& settings = session->settings;
+  const Backend& backend = *session->backend;
+  print_notices(settings.notices, text.quiet);
 
-  const int batches = static_cast<int>(settings->batches.size() * settings->problems.size());
+  const int batches = static_cast<int>(settings.batches.size() * settings.problems.size());
   Progress progress(stderr_is_terminal(), text.quiet, batches, TuneOptions{}.seconds_per_batch);
   progress.say("measuring the machine's own limits");
-  const Ceiling ceiling = measure_ceiling(**backend, settings->problems[0].problem);
+  const Ceiling ceiling = measure_ceiling(backend, settings.problems[0].problem);
   std::vector<ProjectionReport> reports;
-  for (const NamedProblem& one : settings->problems) {
+  for (const NamedProblem& one : settings.problems) {
     reports.push_back({one.projection, one.problem, {}, {}});
-    const Status status = bench_one(**backend, *settings, one, ceiling, progress, reports.back());
+    const Status status = bench_one(backend, settings, one, ceiling, progress, reports.back());
     progress.end();
     if (!status) return fail(status.error());
   }

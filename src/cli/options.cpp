@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "problem/model.hpp"
+#include "problem/sizes.hpp"
 #include "store/config_file.hpp"
 
 namespace expertile::cli {
@@ -340,17 +341,14 @@ Result<Settings> resolve(const TextOptions& text) {
   return settings;
 }
 
+namespace {
+
 Status check_memory(const Settings& settings, const DeviceInfo& device) {
   if (device.memory_bytes <= 0) return {};
   const auto gib = [](double bytes) { return bytes / (1 << 30); };
   const auto memory = static_cast<double>(device.memory_bytes);
   for (const auto& [projection, problem] : settings.problems) {
-    const auto n = static_cast<double>(problem.n);
-    const auto k = static_cast<double>(problem.k);
-    const double weights = static_cast<double>(problem.experts) * n * k *
-                           static_cast<double>(size_of(weight_type(problem.dtype, problem.block_shape.has_value())));
-    const double row = k * static_cast<double>(size_of(activation_type(problem.dtype))) +
-                       n * static_cast<double>(size_of(output_type(problem.dtype)));
+    const double weights = tensor_bytes(problem, 0);
     if (weights > memory) {
       return fail(
           ErrorCode::invalid_argument,
@@ -360,7 +358,7 @@ Status check_memory(const Settings& settings, const DeviceInfo& device) {
     }
     if (settings.routing.kind == Routing::Kind::trace) continue;
     for (const std::int64_t batch : settings.batches) {
-      const double bytes = weights + static_cast<double>(batch) * static_cast<double>(problem.top_k) * row;
+      const double bytes = tensor_bytes(problem, static_cast<double>(batch) * static_cast<double>(problem.top_k));
       if (bytes <= memory) continue;
       return fail(ErrorCode::invalid_argument,
                   fmt::format("--batch-size '{}' needs {:.1f} GiB for {}, {} has {:.1f} GiB; give a smaller one", batch,
@@ -368,6 +366,19 @@ Status check_memory(const Settings& settings, const DeviceInfo& device) {
     }
   }
   return {};
+}
+
+}  // namespace
+
+Result<Session> open_session(const TextOptions& text, bool allocates) {
+  auto settings = resolve(text);
+  if (!settings) return fail(settings.error());
+  auto backend = make_backend(settings->device, settings->threads);
+  if (!backend) return fail(backend.error());
+  if (allocates) {
+    if (auto status = check_memory(*settings, (*backend)->info()); !status) return fail(status.error());
+  }
+  return Session{std::move(*settings), std::move(*backend)};
 }
 
 }  // namespace expertile::cli

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -47,7 +48,12 @@ struct Settings {
 [[nodiscard]] Result<int> parse_threads(const TextOptions& text);
 [[nodiscard]] Result<std::filesystem::path> parse_config_dir(const TextOptions& text);
 
-// Do the tensors of every problem and batch size fit the device's memory?
-[[nodiscard]] Status check_memory(const Settings& settings, const DeviceInfo& device);
+// What every subcommand that works on problems starts with.
+struct Session {
+  Settings settings;
+  std::unique_ptr<Backend> backend;
+};
+// allocates: the tensors of every problem and batch size must fit the device's memory.
+[[nodiscard]] Result<Session> open_session(const TextOptions& text, bool allocates);
 
 }  // namespace expertile::cli

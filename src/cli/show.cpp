@@ -31,18 +31,18 @@ void print_shown(const ShownProblem& shown, const LookUp& found) {
 }  // namespace
 
 Result<int> run_show(const TextOptions& text) {
-  const auto settings = resolve(text);
-  if (!settings) return fail(settings.error());
-  const auto backend = make_backend(settings->device, settings->threads);
-  if (!backend) return fail(backend.error());
-  print_notices(settings->notices, text.quiet);
-  const DeviceInfo& device = (*backend)->info();
+  const auto session = open_session(text, false);
+  if (!session) return fail(session.error());
+  const Settings& settings = session->settings;
+  const Backend& backend = *session->backend;
+  print_notices(settings.notices, text.quiet);
+  const DeviceInfo& device = backend.info();
   std::vector<ShownProblem> all;
-  for (const auto& [projection, problem] : settings->problems) {
-    const LookUp found = look_up(settings->config_dir, device, problem);
+  for (const auto& [projection, problem] : settings.problems) {
+    const LookUp found = look_up(settings.config_dir, device, problem);
     print_warnings(found.warnings);
-    ShownProblem shown{projection, problem, found.wanted, settings->batches, {}};
-    for (const std::int64_t batch : settings->batches) {
+    ShownProblem shown{projection, problem, found.wanted, settings.batches, {}};
+    for (const std::int64_t batch : settings.batches) {
       shown.selections.push_back(choose(found, problem, batch * problem.top_k, device));
     }
     if (!text.json) print_shown(shown, found);

@@ -13,6 +13,7 @@
 
 #include "cli/commands.hpp"
 #include "cli/progress.hpp"
+#include "files/files.hpp"
 #include "report/json_report.hpp"
 #include "report/table.hpp"
 #include "store/config_file.hpp"
@@ -162,14 +163,13 @@ Status tune_all(const Backend& backend, const Settings& settings, const TextOpti
 }  // namespace
 
 Result<int> run_tune(const TextOptions& text) {
-  const auto settings = resolve(text);
-  if (!settings) return fail(settings.error());
-  const auto backend = make_backend(settings->device, settings->threads);
-  if (!backend) return fail(backend.error());
-  if (auto status = check_memory(*settings, (*backend)->info()); !status) return fail(status.error());
-  print_notices(settings->notices, text.quiet);
+  const auto session = open_session(text, true);
+  if (!session) return fail(session.error());
+  const Settings& settings = session->settings;
+  const Backend& backend = *session->backend;
+  print_notices(settings.notices, text.quiet);
 
-  auto reports = make_reports(*settings, (*backend)->info(), !text.no_tune);
+  auto reports = make_reports(settings, backend.info(), !text.no_tune);
   announce(reports, text.json);
   if (text.dry_run) {
     if (text.json) fmt::print("{}", problems_json(reports, false));
@@ -179,14 +179,14 @@ Result<int> run_tune(const TextOptions& text) {
     if (report.file.empty()) continue;
     if (auto status = check_target(report.file); !status) return fail(status.error());
   }
-  const Status status = tune_all(**backend, *settings, text, reports);
+  const Status status = tune_all(backend, settings, text, reports);
   if (!status) return fail(status.error());
   print_results(reports, text.json);
   if (!stop_requested()) return 0;
   std::size_t done = 0;
   for (const ProjectionReport& report : reports) done += report.results.size();
   fmt::print(stderr, "stopped: {} of {} batch sizes are done and kept\n", done,
-             settings->batches.size() * settings->problems.size());
+             settings.batches.size() * settings.problems.size());
   return kStoppedByUser;
 }
 

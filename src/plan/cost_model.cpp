@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "problem/sizes.hpp"
+
 namespace expertile {
 namespace {
 
@@ -24,7 +26,7 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const double row_tiles = std::ceil(rows_a_group / tile.block_size_m);
   const double column_tiles = std::ceil(n / tile.block_size_n);
   const double panels = std::ceil(k / tile.block_size_k);
-  const ElementType weights = weight_type(problem.dtype, problem.block_shape.has_value());
+  const ElementType weights = weight_type(problem);
 
   // A block of 4 rows keeps the units busy; a lone row loads as much as it multiplies.
   const double rows_a_tile = std::min<double>(tile.block_size_m, rows_a_group);

@@ -9,6 +9,8 @@
 #include <memory>
 #include <optional>
 
+#include "files/files.hpp"
+
 namespace expertile {
 namespace {
 
@@ -17,30 +19,6 @@ namespace fs = std::filesystem;
 constexpr long kConnectSeconds = 10;
 constexpr long kTotalSeconds = 60;
 constexpr long kMostRedirects = 5;
-
-std::string environment(const char* variable) {
-  const char* value = std::getenv(variable);
-  return value == nullptr ? std::string() : std::string(value);
-}
-
-Result<std::string> read_config_text(const fs::path& path) {
-  std::error_code error;
-  if (!fs::is_regular_file(path, error)) {
-    return fail(ErrorCode::not_found, fmt::format("{}: no such file", path.string()));
-  }
-  std::ifstream in(path, std::ios::binary);
-  std::string text;
-  char buffer[1 << 16];
-  while (in.read(buffer, sizeof(buffer)) || in.gcount() > 0) {
-    text.append(buffer, static_cast<std::size_t>(in.gcount()));
-    if (static_cast<std::int64_t>(text.size()) > kMostConfigBytes) {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("{}: larger than {} bytes, the most that is read", path.string(), kMostConfigBytes));
-    }
-  }
-  if (in.bad() || !in.eof()) return fail(ErrorCode::io, fmt::format("{}: cannot be read", path.string()));
-  return text;
-}
 
 // org/name, in the characters the hub allows; nothing that could climb out of a folder or a URL.
 bool is_hub_name(std::string_view model) {
@@ -153,12 +131,12 @@ Result<std::string> download(const std::string& model) {
 
 Result<std::string> find_model_config(const std::string& model) {
   std::error_code error;
-  if (fs::is_directory(model, error)) return read_config_text(fs::path(model) / "config.json");
-  if (fs::exists(model, error)) return read_config_text(model);
+  if (fs::is_directory(model, error)) return read_text(fs::path(model) / "config.json", kMostConfigBytes);
+  if (fs::exists(model, error)) return read_text(model, kMostConfigBytes);
   if (!is_hub_name(model)) {
     return fail(ErrorCode::not_found, fmt::format("model '{}' is no directory, no config.json and no org/name", model));
   }
-  if (const auto cached = cached_config(model)) return read_config_text(*cached);
+  if (const auto cached = cached_config(model)) return read_text(*cached, kMostConfigBytes);
   const std::string offline = environment("HF_HUB_OFFLINE");
   if (!offline.empty() && offline != "0") {
     return fail(ErrorCode::not_found,

@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <nlohmann/json.hpp>
 
+#include "files/json_text.hpp"
 #include "problem/hub.hpp"
 
 namespace expertile {
@@ -14,42 +15,16 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int kMostDepth = 64;
+constexpr std::size_t kMostDepth = 64;
 constexpr std::int64_t kMostSize = std::int64_t{1} << 31;
 using Keys = std::initializer_list<const char*>;
 
-std::string shown(const Json& value) {
-  std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
-  return text.size() > 60 ? text.substr(0, 60) + "..." : text;
-}
-
 Result<Json> parse_document(std::string_view text, std::string_view origin) {
-  if (static_cast<std::int64_t>(text.size()) > kMostConfigBytes) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("{}: larger than {} bytes, the most that is read", origin, kMostConfigBytes));
-  }
-  // nlohmann's parser keeps its own stack, but a document's destructor and dump recurse: depth is refused beforehand.
-  int depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      in_string = c != '"';
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > kMostDepth) {
-        return fail(ErrorCode::invalid_argument, fmt::format("{}: nested deeper than {} levels", origin, kMostDepth));
-      }
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  Json document = Json::parse(text, nullptr, false);
-  if (document.is_discarded()) return fail(ErrorCode::invalid_argument, fmt::format("{}: not valid JSON", origin));
-  if (!document.is_object())
+  auto document =
+      parse_json(text, origin, {.bytes = kMostConfigBytes, .depth = kMostDepth, .refuse_repeated_keys = false});
+  if (document && !document->is_object()) {
     return fail(ErrorCode::invalid_argument, fmt::format("{}: must hold one JSON object", origin));
+  }
   return document;
 }
 

@@ -5,14 +5,17 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <fstream>
 #include <limits>
 #include <numeric>
 #include <random>
+#include <sstream>
+
+#include "files/files.hpp"
 
 namespace expertile {
 namespace {
 
+constexpr std::int64_t kMostTraceBytes = 64 << 20;
 constexpr std::size_t kMostTraceLine = 1 << 20;
 constexpr std::size_t kMostTraceSamples = 4096;
 constexpr std::int64_t kMostRowsAnExpert = std::int64_t{1} << 31;
@@ -79,8 +82,10 @@ Result<std::vector<std::int64_t>> parse_trace_line(std::string_view line, const 
 }
 
 Result<std::vector<std::vector<std::int64_t>>> read_trace(const std::string& path) {
-  std::ifstream in(path);
-  if (!in) return fail(ErrorCode::not_found, fmt::format("trace file '{}' cannot be read", path));
+  const auto text = read_text(path, kMostTraceBytes);
+  if (!text && text.error().code == ErrorCode::invalid_argument) return fail(text.error());
+  if (!text) return fail(text.error().code, fmt::format("trace file '{}' cannot be read", path));
+  std::istringstream in(*text);
   std::vector<std::vector<std::int64_t>> samples;
   std::size_t number = 0;
   for (std::string line; std::getline(in, line);) {

@@ -3,20 +3,17 @@
 
 #include "store/config_file.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <charconv>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <set>
-#include <system_error>
 #include <utility>
+
+#include "files/files.hpp"
+#include "files/json_text.hpp"
 
 namespace expertile {
 namespace {
@@ -52,66 +49,7 @@ std::string dump(const Json& value, int indent = -1) {
   return value.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
-// A value as a message shows it: one line of ASCII, never longer than a line.
-std::string shown(const Json& value) {
-  constexpr std::size_t kMaxShown = 60;
-  std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
-  if (text.size() > kMaxShown) text = text.substr(0, kMaxShown) + "...";
-  return text;
-}
-
-// First pass: refuses what must not become a document. A repeated key would otherwise silently win.
-class Screen : public nlohmann::json_sax<Json> {
- public:
-  bool null() override { return true; }
-  bool boolean(bool) override { return true; }
-  bool number_integer(number_integer_t) override { return true; }
-  bool number_unsigned(number_unsigned_t) override { return true; }
-  bool number_float(number_float_t, const string_t&) override { return true; }
-  bool string(string_t&) override { return true; }
-  bool binary(binary_t&) override { return true; }
-  bool start_object(std::size_t) override { return enter(); }
-  bool end_object() override { return leave(); }
-  bool start_array(std::size_t) override { return enter(); }
-  bool end_array() override { return leave(); }
-  bool key(string_t& text) override {
-    if (keys_.back().insert(text).second) return true;
-    problem_ = fmt::format("key {} appears twice", shown(text));
-    return false;
-  }
-  bool parse_error(std::size_t position, const std::string&, const Json::exception&) override {
-    position_ = position;
-    return false;
-  }
-
-  // What is wrong, for a text whose parse stopped.
-  [[nodiscard]] std::string problem(std::string_view text) const {
-    if (!problem_.empty()) return problem_;
-    const std::string_view before = text.substr(0, std::min(position_ == 0 ? 0 : position_ - 1, text.size()));
-    const auto line = std::count(before.begin(), before.end(), '\n') + 1;
-    const std::size_t newline = before.rfind('\n');
-    const std::size_t column = newline == std::string_view::npos ? before.size() + 1 : before.size() - newline;
-    return fmt::format("not valid JSON at line {}, column {}", line, column);
-  }
-
- private:
-  bool enter() {
-    keys_.emplace_back();
-    if (keys_.size() <= kMaxDepth) return true;
-    problem_ = fmt::format("nested deeper than {} levels", kMaxDepth);
-    return false;
-  }
-  bool leave() {
-    keys_.pop_back();
-    return true;
-  }
-
-  std::vector<std::set<std::string>> keys_;  // of every open object; empty for an open array
-  std::string problem_;
-  std::size_t position_ = 0;
-};
-
-// Second pass: one document into a ConfigFile.
+// One document into a ConfigFile.
 class Reader {
  public:
   explicit Reader(std::string_view origin) : origin_(origin) {}
@@ -264,29 +202,6 @@ Json parse_unknown(const std::string& text) {
   return unknown.is_object() ? unknown : Json::object();
 }
 
-class LockFile {
- public:
-  LockFile() = default;
-  ~LockFile() {
-    if (descriptor_ >= 0) ::close(descriptor_);  // releases the lock
-  }
-  LockFile(const LockFile&) = delete;
-  LockFile& operator=(const LockFile&) = delete;
-
-  // The file stays: removing it would let a third process lock another file of the same name.
-  [[nodiscard]] Status acquire(const fs::path& path) {
-    descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    int outcome = descriptor_ < 0 ? -1 : ::flock(descriptor_, LOCK_EX);
-    while (descriptor_ >= 0 && outcome != 0 && errno == EINTR) outcome = ::flock(descriptor_, LOCK_EX);
-    if (outcome == 0) return {};
-    return fail(ErrorCode::io,
-                fmt::format("{}: locking failed: {}", path.string(), std::generic_category().message(errno)));
-  }
-
- private:
-  int descriptor_ = -1;
-};
-
 // A tuned tile replaces the old one whole: keys that described the old tile would be wrong beside the new numbers.
 void drop_replaced(Json& unknown, const std::map<std::int64_t, TileConfig>& tiles,
                    const std::map<std::string, std::string>& metadata) {
@@ -299,18 +214,9 @@ void drop_replaced(Json& unknown, const std::map<std::int64_t, TileConfig>& tile
 }  // namespace
 
 Result<ReadConfig> parse_config(std::string_view text, std::string_view origin) {
-  if (static_cast<std::int64_t>(text.size()) > kMaxFileBytes) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("{}: larger than {} bytes, the most that is read", origin, kMaxFileBytes));
-  }
-  Screen screen;
-  const auto refuse = [&] {
-    return fail(ErrorCode::invalid_argument, fmt::format("{}: {}", origin, screen.problem(text)));
-  };
-  if (!Json::sax_parse(text, &screen)) return refuse();
-  const Json document = Json::parse(text, nullptr, false);
-  if (document.is_discarded()) return refuse();
-  return Reader(origin).read(document);
+  const auto document = parse_json(text, origin, {.bytes = kMaxFileBytes, .depth = kMaxDepth});
+  if (!document) return fail(document.error());
+  return Reader(origin).read(*document);
 }
 
 Result<ReadConfig> read_config(const fs::path& path) {
@@ -347,12 +253,7 @@ std::string to_text(const ConfigFile& file) {
 Status merge_into(const fs::path& path, const std::map<std::int64_t, TileConfig>& tiles,
                   const std::map<std::string, std::string>& metadata) {
   if (path.has_parent_path()) {
-    std::error_code error;
-    fs::create_directories(path.parent_path(), error);
-    if (error) {
-      return fail(ErrorCode::io, fmt::format("{}: making the directory failed: {}", path.parent_path().string(),
-                                             std::generic_category().message(error.value())));
-    }
+    if (auto status = make_directories(path.parent_path()); !status) return status;
   }
   LockFile lock;
   if (auto status = lock.acquire(path.string() + ".lock"); !status) return status;

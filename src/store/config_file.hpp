@@ -46,9 +46,4 @@ struct ReadConfig {
 [[nodiscard]] Status merge_into(const std::filesystem::path& path, const std::map<std::int64_t, TileConfig>& tiles,
                                 const std::map<std::string, std::string>& metadata);
 
-// Temporary file in the same directory, fsync, rename; makes the directories.
-[[nodiscard]] Status write_atomically(const std::filesystem::path& path, std::string_view content);
-// Whole file, refused above max_bytes.
-[[nodiscard]] Result<std::string> read_text(const std::filesystem::path& path, std::int64_t max_bytes);
-
 }  // namespace expertile

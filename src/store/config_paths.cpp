@@ -2,19 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <cstdlib>
-
+#include "files/files.hpp"
 #include "store/config_file.hpp"
 
 namespace expertile {
 namespace {
 
 namespace fs = std::filesystem;
-
-fs::path environment_path(const char* variable) {
-  const char* value = std::getenv(variable);
-  return value == nullptr ? fs::path() : fs::path(value);
-}
 
 }  // namespace
 
@@ -26,10 +20,11 @@ std::string config_file_name(const Problem& problem) {
 
 fs::path config_directory(const fs::path& given) {
   if (!given.empty()) return given;
-  if (const fs::path chosen = environment_path("EXPERTILE_CONFIG_DIR"); !chosen.empty()) return chosen;
+  if (const std::string chosen = environment("EXPERTILE_CONFIG_DIR"); !chosen.empty()) return chosen;
   // The XDG specification asks that a relative path be ignored.
-  if (const fs::path data = environment_path("XDG_DATA_HOME"); data.is_absolute()) return data / "expertile/configs";
-  if (const fs::path home = environment_path("HOME"); !home.empty()) return home / ".local/share/expertile/configs";
+  if (const fs::path data = environment("XDG_DATA_HOME"); data.is_absolute()) return data / "expertile/configs";
+  if (const std::string home = environment("HOME"); !home.empty())
+    return fs::path(home) / ".local/share/expertile/configs";
   return "configs";  // a process without a home: beside its other files
 }
 

@@ -17,11 +17,6 @@ class Tensors {
   // The arguments of one call; views into this object and into `sample`.
   [[nodiscard]] GroupedGemmArgs args(const RoutingSample& sample);
 
-  // What the constructor would allocate, in bytes.
-  [[nodiscard]] static double bytes_needed(const Problem& problem, std::int64_t rows);
-  // The least that a call must move: the active experts' weights, A, C and the scales.
-  [[nodiscard]] static double bytes_moved(const Problem& problem, double rows, double active_groups);
-
  private:
   Problem problem_;
   std::int64_t rows_;

@@ -10,6 +10,7 @@
 #include <optional>
 #include <utility>
 
+#include "problem/sizes.hpp"
 #include "tune/race.hpp"
 #include "tune/tensors.hpp"
 #include "tune/verify.hpp"
@@ -36,7 +37,7 @@ class Tuning {
       for (const RoutingSample& sample : *samples) most_rows = std::max(most_rows, sample.rows());
       samples_.push_back(std::move(*samples));
     }
-    const double needed = Tensors::bytes_needed(problem_, most_rows);
+    const double needed = tensor_bytes(problem_, static_cast<double>(most_rows));
     const auto memory = static_cast<double>(backend_.info().memory_bytes);
     if (memory > 0 && needed > memory) {
       return fail(
@@ -77,7 +78,7 @@ class Tuning {
   [[nodiscard]] int cold_copies(double needed) const {
     constexpr double kMostBytes = double{1 << 30} + double{1 << 28};
     constexpr int kMostCopies = 4;
-    const double weights = Tensors::bytes_moved(problem_, 0, static_cast<double>(problem_.experts));
+    const double weights = tensor_bytes(problem_, 0);
     const double wanted = std::ceil(3.0 * static_cast<double>(backend_.info().l3_bytes) / weights);
     return static_cast<int>(std::clamp(std::min(wanted, kMostBytes / needed), 1.0, double{kMostCopies}));
   }
@@ -93,7 +94,7 @@ class Tuning {
       active += static_cast<double>(sample.active_groups()) / count;
     }
     result.flops = 2 * result.rows * static_cast<double>(problem_.n) * static_cast<double>(problem_.k);
-    result.bytes = Tensors::bytes_moved(problem_, result.rows, active);
+    result.bytes = bytes_moved(problem_, result.rows, active);
     if (ceiling_.bytes_per_s > 0 && ceiling_.flops_per_s > 0) {
       result.ceiling_us = 1e6 * std::max(result.bytes / ceiling_.bytes_per_s, result.flops / ceiling_.flops_per_s);
     }

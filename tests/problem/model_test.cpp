@@ -7,7 +7,7 @@
 #include <random>
 #include <string>
 
-#include "store/config_file.hpp"
+#include "files/files.hpp"
 
 namespace expertile {
 namespace {
@@ -117,7 +117,7 @@ TEST(Model, RefusesOtherBitWidths) {
 
 TEST(Model, SaysWhichFieldIsWrong) {
   const auto message = [](std::string_view text) { return parse_model_config(text, "test").error().message; };
-  EXPECT_EQ(message(""), "test: not valid JSON");
+  EXPECT_EQ(message(""), "test: not valid JSON at line 1, column 1");
   EXPECT_EQ(message("[]"), "test: must hold one JSON object");
   EXPECT_EQ(message("{}"), "test: hidden_size is missing, it must be a whole number");
   EXPECT_EQ(message(R"({"hidden_size": -1})"),

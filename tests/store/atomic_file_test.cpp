@@ -1,3 +1,6 @@
+#include "files/files.hpp"
+#include "store/config_file.hpp"
+
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -9,7 +12,6 @@
 #include <functional>
 #include <vector>
 
-#include "store/config_file.hpp"
 #include "store/temporary_directory.hpp"
 
 namespace expertile {

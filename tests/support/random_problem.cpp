@@ -4,7 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+
+#include "problem/sizes.hpp"
 
 namespace expertile::testing {
 namespace {
@@ -15,19 +16,9 @@ std::vector<std::byte> random_tensor(ElementType type, std::int64_t count, std::
   std::vector<std::byte> out(static_cast<std::size_t>(count) * size_of(type));
   std::normal_distribution<float> normal;
   std::uniform_int_distribution<int> byte(-128, 127);
-  const auto put = [&out](std::size_t i, auto bits) {
-    std::memcpy(out.data() + i * sizeof(bits), &bits, sizeof(bits));
-  };
-  for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
-    if (type == ElementType::int8) {
-      put(i, static_cast<std::int8_t>(byte(generator)));
-      continue;
-    }
-    const float value = normal(generator);
-    if (type == ElementType::float16) put(i, to_float16(value).bits);
-    if (type == ElementType::bfloat16) put(i, to_bfloat16(value).bits);
-    if (type == ElementType::float32) put(i, value);
-    if (type == ElementType::float8_e4m3) put(i, to_float8_e4m3(value).bits);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float value = type == ElementType::int8 ? static_cast<float>(byte(generator)) : normal(generator);
+    store_element(type, value, out.data(), i);
   }
   return out;
 }
@@ -105,31 +96,18 @@ RandomProblem::RandomProblem(const Combination& combination, std::uint64_t seed)
                 : pick(generator, {ElementType::float16, ElementType::bfloat16, ElementType::float32});
 
   a_ = random_tensor(combination.a, rows_ * pitch_a_, generator);
-  b_ = random_tensor(weight_type(problem_.dtype, problem_.block_shape.has_value()),
-                     problem_.experts * problem_.n * pitch_b_, generator);
+  b_ = random_tensor(weight_type(problem_), problem_.experts * problem_.n * pitch_b_, generator);
   c_.resize(static_cast<std::size_t>(rows_ * pitch_c_) * size_of(c_type_));
-  std::int64_t scales_a = 0;
-  std::int64_t scales_b = 0;
-  if (combination.scales == Scales::per_tensor) scales_a = scales_b = problem_.experts;
-  if (combination.scales == Scales::per_token_channel) scales_a = rows_;
-  if (combination.scales == Scales::per_token_channel || combination.scales == Scales::per_channel) {
-    scales_b = problem_.experts * problem_.n;
-  }
-  if (combination.scales == Scales::block) {
-    const std::int64_t k_blocks = ceil_div(problem_.k, problem_.block_shape->k);
-    scales_b = problem_.experts * ceil_div(problem_.n, problem_.block_shape->n) * k_blocks;
-    if (problem_.dtype == DType::fp8_w8a8 || problem_.dtype == DType::int8_w8a8) scales_a = rows_ * k_blocks;
-  }
-  scale_a = random_scales(scales_a, generator);
-  scale_b = random_scales(scales_b, generator);
+  const ScaleSizes scales = scale_sizes(problem_, rows_);
+  scale_a = random_scales(scales.a, generator);
+  scale_b = random_scales(scales.b, generator);
   poison();
 }
 
 GroupedGemmArgs RandomProblem::args() {
   GroupedGemmArgs args;
   args.a = {a_.data(), rows_, problem_.k, pitch_a_, combination_.a};
-  args.b = {b_.data(), problem_.experts * problem_.n, problem_.k, pitch_b_,
-            weight_type(problem_.dtype, problem_.block_shape.has_value())};
+  args.b = {b_.data(), problem_.experts * problem_.n, problem_.k, pitch_b_, weight_type(problem_)};
   args.c = {c_.data(), rows_, problem_.n, pitch_c_, c_type_};
   args.seg_indptr = segments;
   args.weight_indices = experts_;

@@ -86,17 +86,19 @@ class Scratch {
     if (capacity < total) {
       storage.reset(static_cast<std::byte*>(std::aligned_alloc(kAlign, total)));
       capacity = storage ? total : 0;
-      if (!storage) throw std::bad_alloc();
     }
     a = storage.get();
+    if (a == nullptr) return;
     b = a + padded(a_bytes);
     acc = reinterpret_cast<double*>(b + padded(b_bytes));
     row = reinterpret_cast<float*>(b + padded(b_bytes) + padded(acc_count * sizeof(double)));
   }
-  std::byte* a;  // [BLOCK_SIZE_M, BLOCK_SIZE_K]
-  std::byte* b;  // [BLOCK_SIZE_N, BLOCK_SIZE_K]
-  double* acc;   // [BLOCK_SIZE_M, BLOCK_SIZE_N]
-  float* row;    // [BLOCK_SIZE_N]
+  // An exception must not leave a parallel region, so the lack of memory is a value.
+  [[nodiscard]] bool has_memory() const { return a != nullptr; }
+  std::byte* a = nullptr;  // [BLOCK_SIZE_M, BLOCK_SIZE_K]
+  std::byte* b = nullptr;  // [BLOCK_SIZE_N, BLOCK_SIZE_K]
+  double* acc = nullptr;   // [BLOCK_SIZE_M, BLOCK_SIZE_N]
+  float* row = nullptr;    // [BLOCK_SIZE_N]
 };
 
 struct Panel {
@@ -229,14 +231,19 @@ void run_tiles(const KernelSet& kernels, int threads, const Problem& problem, co
       ceil_div(std::min<std::int64_t>(tile.block_size_k, problem.k), kPackAlignment) * kPackAlignment;
   const std::int64_t panel_bytes = panel * static_cast<std::int64_t>(element_bytes(call.compute));
   const std::int64_t columns = std::min<std::int64_t>(tile.block_size_n, problem.n);
-#pragma omp parallel num_threads(threads)
+  bool out_of_memory = false;
+#pragma omp parallel num_threads(threads) reduction(|| : out_of_memory)
   {
     Scratch scratch(static_cast<std::size_t>(tile.block_size_m * panel_bytes),
                     static_cast<std::size_t>(columns * panel_bytes),
                     static_cast<std::size_t>(tile.block_size_m * columns), static_cast<std::size_t>(columns));
+    out_of_memory = !scratch.has_memory();
 #pragma omp for schedule(dynamic)
-    for (std::int64_t i = 0; i < order.count(); ++i) run_tile(call, order.at(i), scratch);
+    for (std::int64_t i = 0; i < order.count(); ++i) {
+      if (scratch.has_memory()) run_tile(call, order.at(i), scratch);
+    }
   }
+  if (out_of_memory) throw std::bad_alloc();
 }
 
 }  // namespace expertile::cpu

@@ -6,35 +6,20 @@
 #include <cmath>
 
 #include "expertile/grouped_gemm.hpp"
+#include "problem/sizes.hpp"
 
 namespace expertile {
 namespace {
-
-float element(const ConstMatrixView& a, std::int64_t index) {
-  switch (a.type) {
-    case ElementType::float16:
-      return to_float(static_cast<const Float16*>(a.data)[index]);
-    case ElementType::bfloat16:
-      return to_float(static_cast<const BFloat16*>(a.data)[index]);
-    default:
-      return static_cast<const float*>(a.data)[index];
-  }
-}
 
 // A NaN or an infinity anywhere must show in the scale: comparing with max alone would drop a NaN.
 float largest_magnitude(const ConstMatrixView& a, std::int64_t first, std::int64_t count) {
   float largest = 0;
   for (std::int64_t i = first; i < first + count; ++i) {
-    const float magnitude = std::fabs(element(a, i));
+    const float magnitude = std::fabs(load_element(a.type, a.data, i));
     if (!(magnitude <= largest)) largest = magnitude;
     if (std::isnan(largest)) return largest;
   }
   return largest;
-}
-
-std::int8_t to_int8(float value) {
-  if (std::isnan(value)) return 0;  // its scale is NaN, so the product is
-  return static_cast<std::int8_t>(std::clamp(std::nearbyint(value), -127.0F, 127.0F));
 }
 
 // Elements [k, k + count) of row r; returns the scale.
@@ -46,13 +31,8 @@ float quantise_block(const ConstMatrixView& a, const MatrixView& out, std::int64
   const float scale = largest == 0 ? 1.0F : std::max(largest / (to_e4m3 ? kFloat8E4M3Max : 127.0F), 0x1p-126F);
   const float kept = std::isnan(largest) ? largest : scale;
   for (std::int64_t i = 0; i < count; ++i) {
-    const float quotient = element(a, r * a.pitch + k + i) / kept;
-    const std::int64_t to = r * out.pitch + k + i;
-    if (to_e4m3) {
-      static_cast<Float8E4M3*>(out.data)[to] = to_float8_e4m3(quotient);
-    } else {
-      static_cast<std::int8_t*>(out.data)[to] = to_int8(quotient);
-    }
+    const float quotient = load_element(a.type, a.data, r * a.pitch + k + i) / kept;
+    store_element(out.type, quotient, out.data, r * out.pitch + k + i);
   }
   return kept;
 }

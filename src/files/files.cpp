@@ -1,19 +1,19 @@
-// Whole files in, whole files out: what a reader sees is either the old file or the new one.
+// What a reader sees is either the old file or the new one.
+
+#include "files/files.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <filesystem>
-#include <string>
+#include <cstdlib>
 #include <system_error>
 #include <utility>
-
-#include "store/config_file.hpp"
 
 namespace expertile {
 namespace {
@@ -119,9 +119,7 @@ Result<std::string> read_text(const fs::path& path, std::int64_t max_bytes) {
 
 Status write_atomically(const fs::path& path, std::string_view content) {
   const fs::path directory = path.has_parent_path() ? path.parent_path() : fs::path(".");
-  std::error_code error;
-  fs::create_directories(directory, error);
-  if (error) return io_failure(directory, "making the directory", error.value());
+  if (auto status = make_directories(directory); !status) return status;
 
   fs::path temporary;
   FileDescriptor file(open_temporary(path, temporary));
@@ -135,6 +133,30 @@ Status write_atomically(const fs::path& path, std::string_view content) {
   if (::rename(temporary.c_str(), path.c_str()) != 0) return io_failure(path, "writing", errno);
   cleanup.keep();
   return sync_directory(directory);
+}
+
+Status make_directories(const fs::path& directory) {
+  std::error_code error;
+  fs::create_directories(directory, error);
+  if (error) return io_failure(directory, "making the directory", error.value());
+  return {};
+}
+
+std::string environment(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value == nullptr ? std::string() : std::string(value);
+}
+
+LockFile::~LockFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);  // releases the lock
+}
+
+Status LockFile::acquire(const fs::path& path) {
+  descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  int outcome = descriptor_ < 0 ? -1 : ::flock(descriptor_, LOCK_EX);
+  while (descriptor_ >= 0 && outcome != 0 && errno == EINTR) outcome = ::flock(descriptor_, LOCK_EX);
+  if (outcome == 0) return {};
+  return io_failure(path, "locking", errno);
 }
 
 }  // namespace expertile

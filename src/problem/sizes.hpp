@@ -1,0 +1,30 @@
+#pragma once
+// How large the tensors of a problem are: the one place that counts their elements and bytes.
+
+#include <cstdint>
+
+#include "expertile/problem.hpp"
+
+namespace expertile {
+
+// Entries of the scales that a call is given; 0 for none.
+struct ScaleSizes {
+  std::int64_t a = 0;
+  std::int64_t b = 0;
+};
+// rows: A's rows, M.
+[[nodiscard]] ScaleSizes scale_sizes(const Problem& problem, std::int64_t rows) noexcept;
+
+// The weights' element type, block_shape considered.
+[[nodiscard]] ElementType weight_type(const Problem& problem) noexcept;
+
+// Bytes of A, B, C and the scales for `rows` rows.
+[[nodiscard]] double tensor_bytes(const Problem& problem, double rows) noexcept;
+// The least that a call must move: the active experts' weights and scales, A, and C.
+[[nodiscard]] double bytes_moved(const Problem& problem, double rows, double active_groups) noexcept;
+
+// An element of any type as a float, and back (rounded to nearest even, int8 saturates, NaN gives 0).
+[[nodiscard]] float load_element(ElementType type, const void* data, std::int64_t index) noexcept;
+void store_element(ElementType type, float value, void* data, std::int64_t index) noexcept;
+
+}  // namespace expertile
