@@ -95,7 +95,7 @@ Result<GroupedGemm> GroupedGemm::prepare(const Problem& problem, const PrepareOp
   if (auto status = validate(problem); !status) return fail(status.error());
   auto backend = make_backend(options.device, options.threads);
   if (!backend) return fail(backend.error());
-  LookUp found = look_up(config_directory(options.config_dir), (*backend)->info(), problem);
+  LookUp found = look_up(config_directories(options.config_dir), (*backend)->info(), problem);
   log_look_up(found, problem, options.config_dir);
   return GroupedGemm(std::make_shared<const State>(State{problem, std::move(*backend), std::move(found)}));
 }

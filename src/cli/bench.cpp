@@ -8,6 +8,7 @@
 #include "cli/progress.hpp"
 #include "report/json_report.hpp"
 #include "report/table.hpp"
+#include "store/config_file.hpp"
 #include "store/lookup.hpp"
 
 namespace expertile::cli {
@@ -16,7 +17,7 @@ namespace {
 Status bench_one(const Backend& backend, const Settings& settings, const NamedProblem& one, const Ceiling& ceiling,
                  Progress& progress, ProjectionReport& report) {
   const DeviceInfo& device = backend.info();
-  const LookUp found = look_up(settings.config_dir, device, one.problem);
+  const LookUp found = look_up(config_directories(settings.config_dir), device, one.problem);
   print_warnings(found.warnings);
   report.file = found.file;
   progress.begin(one.projection, one.problem);

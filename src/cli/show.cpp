@@ -6,6 +6,7 @@
 #include "plan/candidates.hpp"
 #include "report/json_report.hpp"
 #include "report/table.hpp"
+#include "store/config_file.hpp"
 #include "store/lookup.hpp"
 
 namespace expertile::cli {
@@ -39,7 +40,7 @@ Result<int> run_show(const TextOptions& text) {
   const DeviceInfo& device = backend.info();
   std::vector<ShownProblem> all;
   for (const auto& [projection, problem] : settings.problems) {
-    const LookUp found = look_up(settings.config_dir, device, problem);
+    const LookUp found = look_up(config_directories(settings.config_dir), device, problem);
     print_warnings(found.warnings);
     ShownProblem shown{projection, problem, found.wanted, settings.batches, {}};
     for (const std::int64_t batch : settings.batches) {

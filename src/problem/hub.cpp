@@ -18,6 +18,7 @@ namespace fs = std::filesystem;
 
 constexpr long kConnectSeconds = 10;
 constexpr long kTotalSeconds = 60;
+constexpr long kStallSeconds = 10;
 constexpr long kMostRedirects = 5;
 
 // org/name, in the characters the hub allows; nothing that could climb out of a folder or a URL.
@@ -66,6 +67,13 @@ std::size_t append(char* data, std::size_t size, std::size_t count, void* to) {
   return size * count;
 }
 
+// HF_HUB_DOWNLOAD_TIMEOUT, as huggingface_hub reads it: seconds without a byte.
+long stall_seconds() {
+  const std::string text = environment("HF_HUB_DOWNLOAD_TIMEOUT");
+  const long seconds = std::strtol(text.c_str(), nullptr, 10);
+  return seconds >= 1 && seconds <= kTotalSeconds ? seconds : kStallSeconds;
+}
+
 struct Headers {
   curl_slist* list = nullptr;
   Headers() = default;
@@ -107,6 +115,8 @@ Result<std::string> download(const std::string& model) {
   curl_easy_setopt(handle, CURLOPT_REDIR_PROTOCOLS_STR, url.starts_with("http://") ? "http,https" : "https");
   curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT, kConnectSeconds);
   curl_easy_setopt(handle, CURLOPT_TIMEOUT, kTotalSeconds);
+  curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, 1L);  // bytes a second; below it for so long is a stall
+  curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, stall_seconds());
   curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(handle, CURLOPT_USERAGENT, "expertile");
   curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, &append);

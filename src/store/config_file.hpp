@@ -19,6 +19,9 @@ inline constexpr int kConfigSchema = 1;
 [[nodiscard]] std::string config_file_name(const Problem& problem);
 // given, else $EXPERTILE_CONFIG_DIR, else <user data directory>/expertile/configs
 [[nodiscard]] std::filesystem::path config_directory(const std::filesystem::path& given);
+// config_directory(given), then expertile/configs in each of $XDG_DATA_DIRS and where this build installs its data: the
+// files that installed packages brought.
+[[nodiscard]] std::vector<std::filesystem::path> config_directories(const std::filesystem::path& given);
 // <config dir>/<device>/E=..,N=..,K=../<file name>
 [[nodiscard]] std::filesystem::path config_path(const std::filesystem::path& config_dir, std::string_view device,
                                                 const Problem& problem);

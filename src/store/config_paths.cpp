@@ -2,15 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <sstream>
+
 #include "files/files.hpp"
 #include "store/config_file.hpp"
 
 namespace expertile {
-namespace {
 
 namespace fs = std::filesystem;
-
-}  // namespace
 
 std::string config_file_name(const Problem& problem) {
   const std::string block =
@@ -26,6 +26,21 @@ fs::path config_directory(const fs::path& given) {
   if (const std::string home = environment("HOME"); !home.empty())
     return fs::path(home) / ".local/share/expertile/configs";
   return "configs";  // a process without a home: beside its other files
+}
+
+std::vector<fs::path> config_directories(const fs::path& given) {
+  std::vector<fs::path> directories{config_directory(given)};
+  std::string bases = environment("XDG_DATA_DIRS");
+  if (bases.empty()) bases = "/usr/local/share:/usr/share";  // the specification's default
+  std::istringstream in(bases + ":" + EXPERTILE_INSTALLED_DATA);
+  for (std::string base; std::getline(in, base, ':');) {
+    if (!fs::path(base).is_absolute()) continue;
+    const fs::path directory = fs::path(base) / "expertile/configs";
+    if (std::find(directories.begin(), directories.end(), directory) == directories.end()) {
+      directories.push_back(directory);
+    }
+  }
+  return directories;
 }
 
 fs::path config_path(const fs::path& config_dir, std::string_view device, const Problem& problem) {

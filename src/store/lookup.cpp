@@ -62,19 +62,20 @@ std::optional<ModelShape> model_shape(const Problem& problem) {
 
 }  // namespace
 
-LookUp look_up(const fs::path& config_dir, const DeviceInfo& device, const Problem& problem) {
+LookUp look_up(const std::vector<fs::path>& directories, const DeviceInfo& device, const Problem& problem) {
   LookUp found;
-  found.wanted = config_path(config_dir, device.name, problem);
-  const std::string file_name = config_file_name(problem);
-  const std::array<std::pair<Match, fs::path>, 3> steps = {{{Match::exact, found.wanted},
-                                                            {Match::other_shape, config_dir / device.name / file_name},
-                                                            {Match::other_device, config_dir / file_name}}};
-  for (const auto& [match, file] : steps) {
-    found.tiles = usable_tiles(file, device, problem, found.warnings);
-    if (found.tiles.empty()) continue;
-    found.shape_match = match;
-    found.file = file;
-    return found;
+  found.wanted = config_path(directories.front(), device.name, problem);
+  for (const Match match : {Match::exact, Match::other_shape, Match::other_device}) {
+    for (const fs::path& directory : directories) {
+      const fs::path file = match == Match::exact         ? config_path(directory, device.name, problem)
+                            : match == Match::other_shape ? directory / device.name / config_file_name(problem)
+                                                          : directory / config_file_name(problem);
+      found.tiles = usable_tiles(file, device, problem, found.warnings);
+      if (found.tiles.empty()) continue;
+      found.shape_match = match;
+      found.file = file;
+      return found;
+    }
   }
   return found;  // built_in
 }

@@ -20,7 +20,10 @@ struct LookUp {
   std::vector<std::string> warnings;         // files that were refused and why; tiles refused and why; unknown keys
 };
 
-[[nodiscard]] LookUp look_up(const std::filesystem::path& config_dir, const DeviceInfo& device, const Problem& problem);
+// directories: the user's first, whose exact file is the wanted one, then those of installed packages. A better match
+// in a later directory goes before a worse one in an earlier directory.
+[[nodiscard]] LookUp look_up(const std::vector<std::filesystem::path>& directories, const DeviceInfo& device,
+                             const Problem& problem);
 // Nearest tuned batch size to rows / top_k on a log scale (ties: the larger); built-in heuristic when there are none.
 [[nodiscard]] Selection choose(const LookUp& found, const Problem& problem, std::int64_t rows,
                                const DeviceInfo& device);

@@ -58,7 +58,7 @@ TEST(GroupedGemm, LogsOnceAProblemWhichFileIsMissingAndHowToMakeIt) {
 
 TEST(GroupedGemm, LogsNothingWhenTheFileIsThere) {
   const TemporaryDirectory directory;
-  const auto wanted = look_up(directory.path(), make_backend("cpu", 1).value()->info(), kProblem).wanted;
+  const auto wanted = look_up({directory.path()}, make_backend("cpu", 1).value()->info(), kProblem).wanted;
   ASSERT_TRUE(merge_into(wanted, {{16, TileConfig{16, 64, 256, 1, 1, 1, KernelFamily::cpu}}}, {}));
   ::testing::internal::CaptureStderr();
   static_cast<void>(prepared(directory));
@@ -67,7 +67,7 @@ TEST(GroupedGemm, LogsNothingWhenTheFileIsThere) {
 
 TEST(GroupedGemm, LogsOnceWhyAFileWasPassedOver) {
   const TemporaryDirectory directory;
-  const auto wanted = look_up(directory.path(), make_backend("cpu", 1).value()->info(), kProblem).wanted;
+  const auto wanted = look_up({directory.path()}, make_backend("cpu", 1).value()->info(), kProblem).wanted;
   put_text(wanted, "oops");
   ::testing::internal::CaptureStderr();
   static_cast<void>(prepared(directory));

@@ -22,8 +22,9 @@ namespace fs = std::filesystem;
 // Answers one request with the given text, and keeps what was asked.
 class OneAnswerServer {
  public:
-  explicit OneAnswerServer(std::string answer)
-      : socket_(::socket(AF_INET, SOCK_STREAM, 0)), answer_(std::move(answer)) {
+  // stalls: keeps the connection open behind the answer until the client gives up.
+  explicit OneAnswerServer(std::string answer, bool stalls = false)
+      : socket_(::socket(AF_INET, SOCK_STREAM, 0)), answer_(std::move(answer)), stalls_(stalls) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -31,7 +32,8 @@ class OneAnswerServer {
     EXPECT_EQ(::bind(socket_, reinterpret_cast<sockaddr*>(&address), size), 0);
     EXPECT_EQ(::listen(socket_, 4), 0);
     EXPECT_EQ(::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size), 0);
-    url_ = "http://127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+    port_ = std::to_string(ntohs(address.sin_port));
+    url_ = "http://127.0.0.1:" + port_;
     thread_ = std::thread([this] { serve(); });
   }
   ~OneAnswerServer() {
@@ -42,6 +44,7 @@ class OneAnswerServer {
   OneAnswerServer(const OneAnswerServer&) = delete;
   OneAnswerServer& operator=(const OneAnswerServer&) = delete;
   [[nodiscard]] const std::string& url() const { return url_; }
+  [[nodiscard]] const std::string& port() const { return port_; }
   // After the download returned.
   [[nodiscard]] const std::string& request() const { return request_; }
 
@@ -60,11 +63,15 @@ class OneAnswerServer {
       if (count <= 0) break;
       done += static_cast<std::size_t>(count);
     }
+    while (stalls_ && ::read(connection, buffer, sizeof(buffer)) > 0) {
+    }
     ::close(connection);
   }
 
   int socket_;
   std::string answer_;
+  bool stalls_;
+  std::string port_;
   std::string url_;
   std::string request_;
   std::thread thread_;
@@ -80,12 +87,14 @@ class Hub : public ::testing::Test {
   void SetUp() override {
     cache_ = fs::temp_directory_path() / ("expertile-hub-" + std::to_string(getpid()));
     ::setenv("HF_HUB_CACHE", cache_.c_str(), 1);
-    ::setenv("no_proxy", "127.0.0.1", 1);
+    ::setenv("no_proxy", "127.0.0.1,localhost", 1);
     ::setenv("HF_TOKEN", "secret", 1);
     ::unsetenv("HF_HUB_OFFLINE");
   }
   void TearDown() override {
-    for (const char* variable : {"HF_HUB_CACHE", "HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE"}) ::unsetenv(variable);
+    for (const char* variable :
+         {"HF_HUB_CACHE", "HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_HUB_DOWNLOAD_TIMEOUT"})
+      ::unsetenv(variable);
     fs::remove_all(cache_);
   }
   static Result<std::string> download(const OneAnswerServer& server) {
@@ -122,6 +131,28 @@ TEST_F(Hub, RefusesAnEndlessAnswer) {
             "model 'org/name': " + server.url() +
                 "/org/name/resolve/main/config.json is larger than 16777216 bytes, the most that is "
                 "read");
+}
+
+TEST_F(Hub, FollowsARedirectAndKeepsTheTokenFromAnotherHost) {
+  const OneAnswerServer target(answer("200 OK", "{}"));
+  const OneAnswerServer server("HTTP/1.1 302 Found\r\nLocation: http://localhost:" + target.port() +
+                               "/elsewhere\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+  const auto text = download(server);
+  ASSERT_TRUE(text) << text.error().message;
+  EXPECT_EQ(*text, "{}");
+  EXPECT_TRUE(target.request().starts_with("GET /elsewhere HTTP/1.1"));
+  EXPECT_EQ(target.request().find("secret"), std::string::npos);
+}
+
+TEST_F(Hub, GivesUpOnAServerThatStalls) {
+  ::setenv("HF_HUB_DOWNLOAD_TIMEOUT", "1", 1);
+  const OneAnswerServer server("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", true);
+  const auto text = download(server);
+  ASSERT_FALSE(text);
+  EXPECT_EQ(text.error().code, ErrorCode::not_found);
+  EXPECT_EQ(text.error().message, "model 'org/name': " + server.url() +
+                                      "/org/name/resolve/main/config.json cannot be downloaded: Timeout was reached; "
+                                      "give a directory instead");
 }
 
 TEST_F(Hub, TakesTheCacheBeforeTheNetworkAndStaysOfflineWhenTold) {

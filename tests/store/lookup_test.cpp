@@ -22,7 +22,7 @@ class LookUpTest : public ::testing::Test {
     return directory_.path() / "dev" / config_file_name(problem_);
   }
   [[nodiscard]] std::filesystem::path of_directory() const { return directory_.path() / config_file_name(problem_); }
-  [[nodiscard]] LookUp find() const { return look_up(directory_.path(), device_, problem_); }
+  [[nodiscard]] LookUp find() const { return look_up({directory_.path()}, device_, problem_); }
 
   TemporaryDirectory directory_;
   Problem problem_{.experts = 4, .n = 512, .k = 512};
@@ -54,6 +54,20 @@ TEST_F(LookUpTest, TakesTheFirstOfTheThreePlaces) {
   EXPECT_EQ(choose(find(), problem_, 32, device_).match, Match::exact);
   EXPECT_EQ(choose(find(), problem_, 32, device_).file, exact());
   EXPECT_EQ(choose(find(), problem_, 34, device_).match, Match::nearest_batch);
+}
+
+TEST_F(LookUpTest, TakesAnInstalledPackagesFileWhereItMatchesBetter) {
+  const TemporaryDirectory installed;
+  const auto find_in_both = [&] { return look_up({directory_.path(), installed.path()}, device_, problem_); };
+  put_text(of_directory(), kGood);
+  EXPECT_EQ(find_in_both().file, of_directory());
+  const auto shipped = config_path(installed.path(), "dev", problem_);
+  put_text(shipped, kGood);
+  EXPECT_EQ(find_in_both().shape_match, Match::exact);
+  EXPECT_EQ(find_in_both().file, shipped);
+  EXPECT_EQ(find_in_both().wanted, exact());
+  put_text(exact(), kGood);
+  EXPECT_EQ(find_in_both().file, exact());
 }
 
 TEST_F(LookUpTest, PassesOverARefusedFileWithAWarning) {
