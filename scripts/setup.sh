@@ -1,11 +1,22 @@
 #!/usr/bin/env bash
 # Installs what building expertile needs. The one place that knows package names; does nothing when nothing is missing.
+#   scripts/setup.sh         to build and test
+#   scripts/setup.sh --lint  and what scripts/lint.sh needs
 set -euo pipefail
 
 packages=(
   cmake ninja-build g++ libcli11-dev nlohmann-json3-dev libfmt-dev libspdlog-dev libcurl4-openssl-dev libexpected-dev
   libgtest-dev libgmock-dev libbenchmark-dev ca-certificates
 )
+
+case "${1:-}" in
+  "") ;;
+  --lint) packages+=(clang-format clang-tidy) ;;
+  *)
+    echo "setup.sh: option '$1' is not known; choose --lint or nothing" >&2
+    exit 2
+    ;;
+esac
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   echo "setup.sh: this is no Debian or Ubuntu; install the equivalents of: ${packages[*]}" >&2

@@ -42,7 +42,9 @@ TEST_P(EveryInstructionSet, AgreesWithTheReferenceOnRandomRaggedProblems) {
 INSTANTIATE_TEST_SUITE_P(, EveryInstructionSet,
                          ::testing::Combine(::testing::Values("avx512_bf16", "avx512", "avx2", "portable"),
                                             ::testing::ValuesIn(all_combinations())),
-                         [](const auto& entry) { return std::get<0>(entry.param) + "_" + std::get<1>(entry.param).name; });
+                         [](const auto& entry) {
+                           return std::get<0>(entry.param) + "_" + std::get<1>(entry.param).name;
+                         });
 
 class PlantedBug : public ::testing::TestWithParam<Combination> {
  protected:

@@ -1,6 +1,3 @@
-#include "files/files.hpp"
-#include "store/config_file.hpp"
-
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -12,6 +9,8 @@
 #include <functional>
 #include <vector>
 
+#include "files/files.hpp"
+#include "store/config_file.hpp"
 #include "store/temporary_directory.hpp"
 
 namespace expertile {

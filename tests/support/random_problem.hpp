@@ -17,7 +17,9 @@ struct Combination {
   Scales scales;
   ElementType a;
 
-  friend void PrintTo(const Combination& combination, std::ostream* out) { *out << combination.name; }  // for GoogleTest
+  friend void PrintTo(const Combination& combination, std::ostream* out) {
+    *out << combination.name;
+  }  // for GoogleTest
 };
 // Every dtype with every scale granularity that DESIGN.md names, int8_w8a16 with both activations.
 [[nodiscard]] std::vector<Combination> all_combinations();
