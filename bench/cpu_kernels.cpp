@@ -34,7 +34,7 @@ void product(benchmark::State& state, void (*multiply)(const cpu::PanelProduct&)
   const auto a = elements(type, kRows * kLength);
   const auto b = elements(type, kColumns * kLength);
   std::vector<double> acc(kRows * kColumns);
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {  // NOLINT(clang-analyzer-deadcode.DeadStores)
     multiply({a.data(), kLength, b.data(), kLength, kRows, kColumns, kLength, acc.data(), kColumns});
     benchmark::ClobberMemory();
   }
@@ -45,7 +45,7 @@ void product(benchmark::State& state, void (*multiply)(const cpu::PanelProduct&)
 void conversion(benchmark::State& state, cpu::ToFloat convert, ElementType type) {
   const auto source = elements(type, kLength);
   std::vector<float> packed(kLength);
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {  // NOLINT(clang-analyzer-deadcode.DeadStores)
     convert(source.data(), packed.data(), kLength, 0.5F);
     benchmark::ClobberMemory();
   }
@@ -55,7 +55,8 @@ void conversion(benchmark::State& state, cpu::ToFloat convert, ElementType type)
 void add_benchmarks(const KernelSet& kernels) {
   const std::string isa = kernels.isa;
   const auto add = [&](const std::string& what, auto function, auto kernel, ElementType type) {
-    if (kernel != nullptr) benchmark::RegisterBenchmark((isa + "/" + what).c_str(), function, kernel, type);
+    if (kernel == nullptr) return;
+    benchmark::RegisterBenchmark((isa + "/" + what).c_str(), function, kernel, type);  // NOLINT: the library owns it
   };
   add("multiply_float32", product, kernels.multiply_float32, ElementType::float32);
   add("multiply_bfloat16", product, kernels.multiply_bfloat16, ElementType::bfloat16);

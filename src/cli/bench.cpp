@@ -24,8 +24,8 @@ Status bench_one(const Backend& backend, const Settings& settings, const NamedPr
   progress.say(found.file.empty() ? fmt::format("no file; looked for {}", found.wanted.string())
                                   : fmt::format("file: {}", found.file.string()));
   TuneOptions options;
-  options.progress = [&](std::int64_t batch, int timed, int total, double best_us) {
-    progress.update(batch, timed, total, best_us);
+  options.progress = [&](std::int64_t batch, const TileConfig& tile, double best_us) {
+    progress.update(batch, tile, best_us);
   };
   options.decided = [&](const BatchResult& result) -> Status {
     const Selection selection = choose(found, one.problem, std::llround(result.rows), device);

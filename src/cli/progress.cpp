@@ -5,8 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdio>
+
+#include "report/table.hpp"
 
 namespace expertile::cli {
 namespace {
@@ -25,7 +28,7 @@ std::size_t terminal_width() {
 }  // namespace
 
 std::string duration_text(double seconds) {
-  const auto whole = static_cast<std::int64_t>(std::max(0.0, seconds) + 0.5);
+  const auto whole = std::llround(std::max(0.0, seconds));
   return whole < 60 ? fmt::format("{} s", whole) : fmt::format("{} min {} s", whole / 60, whole % 60);
 }
 
@@ -47,12 +50,12 @@ void Progress::say(const std::string& line) {
   fmt::print(stderr, "{}\n", line);
 }
 
-void Progress::update(std::int64_t batch, int timed, int total, double best_us) {
+void Progress::update(std::int64_t batch, const TileConfig& tile, double best_us) {
   if (quiet_ || !terminal_ || seconds_since(shown_) < 0.1) return;
   shown_ = Clock::now();
   const std::string best = best_us > 0 ? fmt::format("best {:.1f} us", best_us) : std::string("no time yet");
-  const std::string line = fmt::format("[{}/{}] {} batch {}: {} of {} candidates, {}, about {} left", done_ + 1,
-                                       batches_, projection_, batch, timed, total, best, duration_text(seconds_left()));
+  const std::string line = fmt::format("[{}/{}] {} batch {}: {}, {}, about {} left", done_ + 1, batches_, projection_,
+                                       batch, tile_text(tile), best, duration_text(seconds_left()));
   clear_line();
   fmt::print(stderr, "{}", line.substr(0, terminal_width() - 1));
   std::fflush(stderr);
@@ -74,7 +77,7 @@ double Progress::seconds_left() const {
   return std::max(0.0, each * (batches_ - done_) - seconds_since(batch_start_));
 }
 
-void Progress::clear_line() {
+void Progress::clear_line() const {
   if (terminal_ && !quiet_) fmt::print(stderr, "\r\x1b[K");
 }
 

@@ -20,14 +20,14 @@ class Progress {
 
   void begin(const std::string& projection, const Problem& problem);
   void say(const std::string& line);  // a plain line above the progress line
-  void update(std::int64_t batch, int timed, int total, double best_us);
+  void update(std::int64_t batch, const TileConfig& tile, double best_us);
   void decided(const BatchResult& result);
   void end();
 
  private:
   using Clock = std::chrono::steady_clock;
   [[nodiscard]] double seconds_left() const;
-  void clear_line();
+  void clear_line() const;
 
   bool terminal_;
   bool quiet_;

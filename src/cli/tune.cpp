@@ -109,8 +109,8 @@ Status tune_one(const Backend& backend, const Settings& settings, const NamedPro
   TuneOptions options;
   options.only_default = only_default;
   options.stop = &stop_requested();
-  options.progress = [&](std::int64_t batch, int timed, int total, double best_us) {
-    progress.update(batch, timed, total, best_us);
+  options.progress = [&](std::int64_t batch, const TileConfig& tile, double best_us) {
+    progress.update(batch, tile, best_us);
   };
   options.decided = [&](const BatchResult& result) -> Status {
     report.results.push_back({result, only_default ? Match::built_in : Match::exact});

@@ -103,7 +103,7 @@ Result<std::string> read_text(const fs::path& path, std::int64_t max_bytes) {
   if (!S_ISREG(status.st_mode)) return fail(ErrorCode::io, fmt::format("{}: not a regular file", path.string()));
 
   std::string text;
-  std::array<char, 1 << 16> buffer;
+  std::array<char, 1 << 16> buffer{};
   while (true) {
     const ssize_t count = ::read(file.get(), buffer.data(), buffer.size());
     if (count < 0 && errno == EINTR) continue;

@@ -8,11 +8,6 @@
 namespace expertile {
 namespace {
 
-// A tile as four numbers, so that a line still fits a terminal; the file spells the names out.
-std::string short_tile(const TileConfig& tile) {
-  return fmt::format("{}x{}x{} g{}", tile.block_size_m, tile.block_size_n, tile.block_size_k, tile.group_size_m);
-}
-
 std::vector<std::string> cells(const std::string& projection, const ResultRow& row) {
   const BatchResult& result = row.result;
   const double ratio = result.tuned_us > 0 ? result.default_us / result.tuned_us : 0;
@@ -24,12 +19,16 @@ std::vector<std::string> cells(const std::string& projection, const ResultRow& r
           fmt::format("{:.1f}", gflops(result)),
           fmt::format("{:.1f}", gbps(result)),
           fmt::format("{:.0f}%", percent_of_ceiling(result)),
-          short_tile(result.tile)};
+          tile_text(result.tile)};
 }
 
 bool starts_like_a_number(const std::string& cell) { return !cell.empty() && cell[0] >= '0' && cell[0] <= '9'; }
 
 }  // namespace
+
+std::string tile_text(const TileConfig& tile) {
+  return fmt::format("{}x{}x{} g{}", tile.block_size_m, tile.block_size_n, tile.block_size_k, tile.group_size_m);
+}
 
 std::string aligned_text(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows) {
   std::vector<std::size_t> widths(header.size(), 0);

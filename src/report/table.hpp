@@ -16,4 +16,7 @@ namespace expertile {
 // One line per projection and batch size: times, ratio, GFLOP/s, GB/s, percent of the measured ceiling, tile.
 [[nodiscard]] std::string results_table(const std::vector<ProjectionReport>& reports);
 
+// A tile as four numbers, so that a line still fits a terminal; the file spells the names out.
+[[nodiscard]] std::string tile_text(const TileConfig& tile);
+
 }  // namespace expertile

@@ -186,7 +186,7 @@ std::string value_text(const Json& value, int depth) {
   std::string text;
   for (const char character : dump(value, 4)) {
     text += character;
-    if (character == '\n') text.append(static_cast<std::size_t>(4 * depth), ' ');
+    if (character == '\n') text.append(4 * static_cast<std::size_t>(depth), ' ');
   }
   return text;
 }

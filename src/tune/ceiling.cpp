@@ -58,7 +58,7 @@ double read_bandwidth(const DeviceInfo& device) {
 double peak_flops(const Backend& backend, const Problem& problem) {
   Problem small = problem;
   small.experts = 1;
-  small.n = 192 * backend.info().threads;
+  small.n = std::int64_t{192} * backend.info().threads;
   small.k = 1024;
   constexpr std::int64_t kRows = 256;
   const RoutingSample sample{{0, kRows}, {0}};

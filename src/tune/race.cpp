@@ -60,9 +60,11 @@ bool Race::clearly_faster(std::size_t a, std::size_t b) const {
   const std::size_t pairs = std::min(times_[a].size(), times_[b].size());
   if (pairs == 0) return false;
   std::vector<double> gains;  // relative, paired by round
+  gains.reserve(pairs);
   for (std::size_t i = 0; i < pairs; ++i) gains.push_back(1 - times_[a][i] / times_[b][i]);
   const double gain = median_of(gains);
   std::vector<double> deviations;
+  deviations.reserve(pairs);
   for (const double one : gains) deviations.push_back(std::fabs(one - gain));
   const double error = kDeviationsPerMad * median_of(deviations) / std::sqrt(static_cast<double>(pairs));
   return gain > std::max(kLeastGain, kStandardErrors * error);

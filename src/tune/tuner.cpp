@@ -150,7 +150,6 @@ class Tuning {
     auto& samples = samples_[index];
     const auto start = Clock::now();
     double best_us = 0;
-    int timed = 0;
     // Every sample of a trace is timed, however long that takes.
     const std::size_t rounds_owed = routing_.kind == Routing::Kind::trace ? samples.size() : 0;
     backend_.run(problem_, tiles[0], next_tensors().args(samples[0]));  // pages, caches, threads
@@ -165,9 +164,7 @@ class Tuning {
       const double microseconds = 1e6 * seconds_since(before);
       race.notify(*heat, microseconds);
       best_us = best_us == 0 ? microseconds : std::min(best_us, microseconds);
-      ++timed;
-      if (options_.progress)
-        options_.progress(batch, timed, std::max(timed, static_cast<int>(2 * tiles.size())), best_us);
+      if (options_.progress) options_.progress(batch, tiles[heat->candidate], best_us);
     }
   }
 

@@ -48,8 +48,8 @@ struct TuneOptions {
   double seconds_per_batch = 5;  // measuring time for one batch size; at least one race round is always finished
   int routing_samples = 4;
   const std::atomic<bool>* stop = nullptr;  // Ctrl-C: return what is decided
-  // What is being timed, for the progress line: batch, candidates left, the best time so far (0: none yet).
-  std::function<void(std::int64_t batch, int timed, int total, double best_us)> progress;
+  // For the progress line: what was just timed, and the best time so far.
+  std::function<void(std::int64_t batch, const TileConfig& tile, double best_us)> progress;
   std::function<Status(const BatchResult&)>
       decided;  // called as soon as a batch size is decided; an error ends the tuning
 };
