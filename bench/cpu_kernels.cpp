@@ -56,7 +56,7 @@ void add_benchmarks(const KernelSet& kernels) {
   const std::string isa = kernels.isa;
   const auto add = [&](const std::string& what, auto function, auto kernel, ElementType type) {
     if (kernel == nullptr) return;
-    benchmark::RegisterBenchmark((isa + "/" + what).c_str(), function, kernel, type);  // NOLINT: the library owns it
+    benchmark::RegisterBenchmark((isa + "/" + what).c_str(), function, kernel, type);
   };
   add("multiply_float32", product, kernels.multiply_float32, ElementType::float32);
   add("multiply_bfloat16", product, kernels.multiply_bfloat16, ElementType::bfloat16);

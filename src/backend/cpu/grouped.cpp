@@ -187,7 +187,7 @@ void write_row(const Call& call, const float* values, std::int64_t row, std::int
 
 void run_tile(const Call& call, const Tile& tile, Scratch& scratch) {
   const std::int64_t acc_pitch = tile.columns;
-  std::fill_n(scratch.acc, tile.rows * acc_pitch, 0.0);  // NOLINT(clang-analyzer-unix.Malloc): held by thread_local
+  std::fill_n(scratch.acc, tile.rows * acc_pitch, 0.0);
   for (std::int64_t k0 = 0; k0 < call.problem.k; k0 += call.tile.block_size_k) {
     const std::int64_t count = std::min<std::int64_t>(call.tile.block_size_k, call.problem.k - k0);
     const Panel a = make_panel(call, call.args.a, tile.row, tile.rows, k0, count, tile.columns, scratch.a,
