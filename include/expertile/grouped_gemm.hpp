@@ -72,9 +72,14 @@ struct GroupedGemmArgs {
   std::span<const float>
       scale_a{};  // per_tensor [E]; per_token_channel [M]; block [M, ceil(K/bk)] unless made by the call
   std::span<const float> scale_b{};  // per_tensor [E]; per_(token_)channel [E, N]; block [E, ceil(N/bn), ceil(K/bk)]
+
+  // On a GPU every pointer above points into its memory, and M is a's rows: nothing is read back.
+  void* stream = nullptr;            // a CUstream of the device's primary context; null: the default stream
+  std::span<std::byte> workspace{};  // workspace_bytes(rows of A), 16-byte aligned, in use until the call is complete
 };
 
 // Pointers, shapes, types, offsets, expert indices and scales agree with the problem. One line names what does not.
+// Reads seg_indptr and weight_indices, so these must lie in the host's memory; a call on a GPU checks all else.
 [[nodiscard]] Status validate(const Problem& problem, const GroupedGemmArgs& args);
 
 // How the configuration was found, best first.
@@ -96,7 +101,7 @@ struct Selection {
 };
 
 struct PrepareOptions {
-  std::string device = "auto";         // auto, cpu
+  std::string device = "auto";         // auto (a GPU when there is one), cpu, cuda or cuda:I
   int threads = 0;                     // 0: all that OpenMP would use
   std::filesystem::path config_dir{};  // empty: $EXPERTILE_CONFIG_DIR, else the user's data directory
 };
@@ -108,10 +113,15 @@ class GroupedGemm {
   // problem and process, when no file for the exact shape was found.
   [[nodiscard]] static Result<GroupedGemm> prepare(const Problem& problem, const PrepareOptions& options = {});
 
-  // rows: M, seg_indptr's last value.
+  // rows: M, seg_indptr's last value (on a GPU: the rows of A).
   [[nodiscard]] Selection selection(std::int64_t rows) const;
-  // Returns when C is complete. Rows outside every group are left untouched; on an error C is untouched.
+  // On a CPU, returns when C is complete. On a GPU, enqueues one kernel (two when A is quantised on the fly) on
+  // args.stream and returns: nothing is allocated, synchronised or read back, so a CUDA graph can capture it. Rows
+  // outside every group are left untouched; on an error C is untouched.
   [[nodiscard]] Status operator()(const GroupedGemmArgs& args) const;
+
+  // What args.workspace must hold for `rows` rows of A; 0 on a CPU and where A is not quantised on the fly.
+  [[nodiscard]] std::size_t workspace_bytes(std::int64_t rows) const noexcept;
 
   [[nodiscard]] const Problem& problem() const noexcept;
   // Where the exact file is, or would be.

@@ -1,21 +1,23 @@
 #pragma once
-// One struct read by the tuner, the file, the host and (later) device text: so this header includes nothing.
+// One struct read by the tuner, the file, the host and the device text: so this header includes nothing.
 // Its fields are the file's keys in lower case: BLOCK_SIZE_M -> block_size_m.
 
 namespace expertile {
 
-enum class KernelFamily : int { cpu };
+enum class KernelFamily : int { cpu, sm80 };
 
 struct TileConfig {
   int block_size_m = 32;   // rows of C in a tile
   int block_size_n = 64;   // columns of C in a tile
-  int block_size_k = 512;  // length of K that is packed and multiplied at a time
+  int block_size_k = 512;  // length of K that is packed (CPU) or staged (GPU) and multiplied at a time
   int group_size_m = 1;    // row tiles that share a column tile before the next column tile starts
-  int num_warps = 1;       // GPU vocabulary, kept so that readers of such files find it; 1 on the CPU
-  int num_stages = 1;      // likewise
+  int num_warps = 1;       // of a block; 1 on the CPU
+  int num_stages = 1;      // slices of K in flight in shared memory; 1 on the CPU
+  int split_k = 1;         // sm80: parts of each slice of K that different warps multiply
+  int swap_ab = 0;         // sm80: 1 when the weights take the tensor core's 16 rows and the tokens its 8 columns
   KernelFamily kernel = KernelFamily::cpu;
 
-  friend bool operator==(const TileConfig&, const TileConfig&) = default;
+  friend constexpr bool operator==(const TileConfig&, const TileConfig&) = default;
 };
 
 }  // namespace expertile

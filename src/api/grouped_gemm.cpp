@@ -12,7 +12,9 @@
 #include <set>
 #include <utility>
 
+#include "api/validate.hpp"
 #include "backend/backend.hpp"
+#include "plan/candidates.hpp"
 #include "store/config_file.hpp"
 #include "store/lookup.hpp"
 
@@ -89,6 +91,40 @@ struct GroupedGemm::State {
   LookUp found;
 };
 
+namespace {
+
+// Prepares every tile that a call may choose. A tile of the file that cannot run is dropped with a warning; without the
+// built-in tiles there is no operation.
+Status prepare_tiles(const Backend& backend, const Problem& problem, LookUp& found) {
+  std::vector<ElementType> activations{activation_type(problem.dtype)};
+  if (problem.dtype == DType::int8_w8a16) activations = {ElementType::float16, ElementType::bfloat16};
+  for (const ElementType a : activations) {
+    const std::vector<TileConfig> built_in = built_in_tiles(problem, backend.info());
+    for (const Status& status : backend.prepare(problem, built_in, a)) {
+      if (!status && found.tiles.empty()) return status;
+    }
+    std::vector<TileConfig> tiles;
+    for (const auto& [batch, tile] : found.tiles) tiles.push_back(tile);
+    const auto statuses = backend.prepare(problem, tiles, a);
+    auto status = statuses.begin();
+    for (auto entry = found.tiles.begin(); entry != found.tiles.end(); ++status) {
+      if (*status) {
+        ++entry;
+        continue;
+      }
+      found.warnings.push_back(fmt::format("{}: the tile of batch size {} is not used: {}", found.file.string(),
+                                           entry->first, status->error().message));
+      entry = found.tiles.erase(entry);
+    }
+  }
+  if (!found.tiles.empty() || found.file.empty()) return {};
+  found.shape_match = Match::built_in;
+  found.file.clear();
+  return prepare_tiles(backend, problem, found);
+}
+
+}  // namespace
+
 GroupedGemm::GroupedGemm(std::shared_ptr<const State> state) : state_(std::move(state)) {}
 
 Result<GroupedGemm> GroupedGemm::prepare(const Problem& problem, const PrepareOptions& options) {
@@ -96,6 +132,7 @@ Result<GroupedGemm> GroupedGemm::prepare(const Problem& problem, const PrepareOp
   auto backend = make_backend(options.device, options.threads);
   if (!backend) return fail(backend.error());
   LookUp found = look_up(config_directories(options.config_dir), (*backend)->info(), problem);
+  if (auto status = prepare_tiles(**backend, problem, found); !status) return fail(status.error());
   log_look_up(found, problem, options.config_dir);
   return GroupedGemm(std::make_shared<const State>(State{problem, std::move(*backend), std::move(found)}));
 }
@@ -105,13 +142,22 @@ Selection GroupedGemm::selection(std::int64_t rows) const {
 }
 
 Status GroupedGemm::operator()(const GroupedGemmArgs& args) const {
-  if (auto status = validate(state_->problem, args); !status) return status;
+  const Backend& backend = *state_->backend;
+  const bool on_host = backend.info().kind == "cpu";
+  if (auto status = validate_shapes(state_->problem, args); !status) return status;
+  if (auto status = on_host ? validate_routing(state_->problem, args) : backend.check_pointers(args); !status) {
+    return status;
+  }
+  const std::int64_t rows = on_host ? args.seg_indptr.back() : args.a.rows;
   try {
-    state_->backend->run(state_->problem, selection(args.seg_indptr.back()).tile, args);
+    return backend.run(state_->problem, selection(rows).tile, args);
   } catch (const std::exception& error) {
     return fail(ErrorCode::internal, fmt::format("the grouped GEMM failed: {}", error.what()));
   }
-  return {};
+}
+
+std::size_t GroupedGemm::workspace_bytes(std::int64_t rows) const noexcept {
+  return state_->backend->workspace_bytes(state_->problem, std::max<std::int64_t>(rows, 0));
 }
 
 const Problem& GroupedGemm::problem() const noexcept { return state_->problem; }

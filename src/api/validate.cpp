@@ -1,9 +1,10 @@
+#include "api/validate.hpp"
+
 #include <fmt/format.h>
 
 #include <limits>
 #include <utility>
 
-#include "expertile/grouped_gemm.hpp"
 #include "problem/sizes.hpp"
 
 namespace expertile {
@@ -65,7 +66,7 @@ Status check_types(const Problem& problem, const GroupedGemmArgs& args) {
   return {};
 }
 
-Status check_segments(const Problem& problem, const GroupedGemmArgs& args) {
+Status check_group_count(const GroupedGemmArgs& args) {
   const auto& segments = args.seg_indptr;
   if (segments.empty() || segments.data() == nullptr) {
     return fail(ErrorCode::invalid_argument, "seg_indptr is empty, it must hold one offset more than there are groups");
@@ -74,25 +75,6 @@ Status check_segments(const Problem& problem, const GroupedGemmArgs& args) {
     return fail(ErrorCode::invalid_argument,
                 fmt::format("weight_indices has {} entries, seg_indptr's {} offsets make {} groups",
                             args.weight_indices.size(), segments.size(), segments.size() - 1));
-  }
-  if (segments.front() != 0) {
-    return fail(ErrorCode::invalid_argument, fmt::format("seg_indptr[0] is {}, it must be 0", segments.front()));
-  }
-  for (std::size_t g = 0; g + 1 < segments.size(); ++g) {
-    if (segments[g + 1] < segments[g]) {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("seg_indptr[{}] is {}, it must not be less than seg_indptr[{}] = {}", g + 1,
-                              segments[g + 1], g, segments[g]));
-    }
-    const std::int64_t expert = args.weight_indices[g];
-    if (expert < 0 || expert >= problem.experts) {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("weight_indices[{}] is {}, it must be from 0 to {}", g, expert, problem.experts - 1));
-    }
-  }
-  if (segments.back() > args.a.rows) {
-    return fail(ErrorCode::invalid_argument, fmt::format("seg_indptr[{}] is {}, A has only {} rows",
-                                                         segments.size() - 1, segments.back(), args.a.rows));
   }
   return {};
 }
@@ -136,7 +118,7 @@ Status check_scales(const Problem& problem, const GroupedGemmArgs& args) {
 
 }  // namespace
 
-Status validate(const Problem& problem, const GroupedGemmArgs& args) {
+Status validate_shapes(const Problem& problem, const GroupedGemmArgs& args) {
   if (args.a.rows < 0) {
     return fail(ErrorCode::invalid_argument, fmt::format("A has {} rows, it must have 0 or more", args.a.rows));
   }
@@ -145,8 +127,37 @@ Status validate(const Problem& problem, const GroupedGemmArgs& args) {
   if (auto status = check_matrix("A", args.a, args.a.rows, problem.k); !status) return status;
   if (auto status = check_matrix("B", args.b, problem.experts * problem.n, problem.k); !status) return status;
   if (auto status = check_matrix("C", c, args.a.rows, problem.n); !status) return status;
-  if (auto status = check_segments(problem, args); !status) return status;
+  if (auto status = check_group_count(args); !status) return status;
   return check_scales(problem, args);
+}
+
+Status validate_routing(const Problem& problem, const GroupedGemmArgs& args) {
+  const auto& segments = args.seg_indptr;
+  if (segments.front() != 0) {
+    return fail(ErrorCode::invalid_argument, fmt::format("seg_indptr[0] is {}, it must be 0", segments.front()));
+  }
+  for (std::size_t g = 0; g + 1 < segments.size(); ++g) {
+    if (segments[g + 1] < segments[g]) {
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("seg_indptr[{}] is {}, it must not be less than seg_indptr[{}] = {}", g + 1,
+                              segments[g + 1], g, segments[g]));
+    }
+    const std::int64_t expert = args.weight_indices[g];
+    if (expert < 0 || expert >= problem.experts) {
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("weight_indices[{}] is {}, it must be from 0 to {}", g, expert, problem.experts - 1));
+    }
+  }
+  if (segments.back() > args.a.rows) {
+    return fail(ErrorCode::invalid_argument, fmt::format("seg_indptr[{}] is {}, A has only {} rows",
+                                                         segments.size() - 1, segments.back(), args.a.rows));
+  }
+  return {};
+}
+
+Status validate(const Problem& problem, const GroupedGemmArgs& args) {
+  if (auto status = validate_shapes(problem, args); !status) return status;
+  return validate_routing(problem, args);
 }
 
 }  // namespace expertile

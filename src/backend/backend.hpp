@@ -2,36 +2,87 @@
 // What every backend can do. The tuner, the API and the command line know backends by this header alone.
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "expertile/grouped_gemm.hpp"
 
 namespace expertile {
 
 struct DeviceInfo {
-  std::string kind;  // "cpu"
-  std::string name;  // as it stands in paths: letters, digits, '_', '-' and '.'
-  std::string isa;   // instruction set the kernels were chosen for: "avx512_bf16", "avx512", "avx2", "portable"
-  int threads = 1;
-  std::int64_t l1_bytes = 32 << 10;  // a core
-  std::int64_t l2_bytes = 1 << 20;   // a core
-  std::int64_t l3_bytes = 0;         // all; 0 where unknown
+  std::string kind;                  // "cpu" or "cuda"
+  std::string name;                  // as it stands in paths: letters, digits, '_', '-' and '.'
+  std::string isa;                   // what kernels are made for: "avx512_bf16", "avx512", "avx2", "portable"; "sm_90a"
+  int threads = 1;                   // a CPU's threads in use, a GPU's multiprocessors
+  std::int64_t l1_bytes = 32 << 10;  // a core; a GPU: shared memory that a block may use
+  std::int64_t l2_bytes = 1 << 20;   // a core; a GPU: all
+  std::int64_t l3_bytes = 0;         // all; 0 where unknown or none
   std::int64_t memory_bytes = 0;     // free for tensors; 0 where unknown
+  std::map<std::string, std::string> versions;  // of drivers and compilers that take part
+};
+
+// The last cache before memory: what timing must not find warm.
+[[nodiscard]] std::int64_t last_cache_bytes(const DeviceInfo& device);
+
+// Memory where the device computes; freed by its owner.
+class Buffer {
+ public:
+  Buffer() = default;
+  Buffer(void* data, std::size_t bytes, std::function<void(void*)> release)
+      : data_(data, std::move(release)), bytes_(bytes) {}
+  [[nodiscard]] void* data() const { return data_.get(); }
+  [[nodiscard]] std::size_t bytes() const { return bytes_; }
+
+ private:
+  std::unique_ptr<void, std::function<void(void*)>> data_{nullptr, [](void*) {}};
+  std::size_t bytes_ = 0;
 };
 
 class Backend {
  public:
   virtual ~Backend() = default;
   [[nodiscard]] virtual const DeviceInfo& info() const noexcept = 0;
-  // Runs the operation with a tile that plan::check_tile accepted. The arguments were validated before.
-  virtual void run(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args) const = 0;
+
+  // Makes what calls with these tiles need (a GPU's kernels are compiled and loaded). One status a tile: an error is
+  // the reason why it cannot run. a: how A is stored in the calls to come.
+  [[nodiscard]] virtual std::vector<Status> prepare(const Problem& problem, const std::vector<TileConfig>& tiles,
+                                                    ElementType a) const = 0;
+  // Runs the operation with a tile that was prepared. The arguments were validated before. On a GPU it returns when
+  // the work is enqueued on args.stream.
+  [[nodiscard]] virtual Status run(const Problem& problem, const TileConfig& tile,
+                                   const GroupedGemmArgs& args) const = 0;
+  // What a call's workspace must hold.
+  [[nodiscard]] virtual std::size_t workspace_bytes(const Problem& problem, std::int64_t rows) const noexcept = 0;
+  // Waits for everything that run enqueued.
+  [[nodiscard]] virtual Status synchronise() const = 0;
+  // Pointers and stream of a call belong to this device. A mistake is one line that names the argument.
+  [[nodiscard]] virtual Status check_pointers(const GroupedGemmArgs& args) const = 0;
+
+  // Microseconds a call, of calls made one after the other (in a graph on a GPU).
+  [[nodiscard]] virtual Result<double> time_us(const Problem& problem, const TileConfig& tile,
+                                               std::span<const GroupedGemmArgs> calls) const = 0;
+  // How many calls one timing should hold, so that the clock's grain and the launch do not show.
+  [[nodiscard]] virtual std::size_t calls_a_timing() const noexcept = 0;
+  // Bytes a second that memory gives to a long streaming read (a GPU: to a copy, reading and writing).
+  [[nodiscard]] virtual double bandwidth() const = 0;
+
+  [[nodiscard]] virtual Result<Buffer> allocate(std::size_t bytes) const = 0;
+  // Repeats `pattern` over the whole buffer.
+  [[nodiscard]] virtual Status fill(const Buffer& buffer, std::span<const std::byte> pattern) const = 0;
+  [[nodiscard]] virtual Status download(const void* from, std::span<std::byte> to) const = 0;
 };
 
-// device: "auto" or "cpu". threads: 0 for all. isa: empty for the best this machine has, else one of DeviceInfo::isa's
-// values (tests walk them all).
+// device: "auto", "cpu", "cuda" or "cuda:I". threads: 0 for all. isa: empty for the best this machine has, else one of
+// DeviceInfo::isa's values (tests walk them all).
 [[nodiscard]] Result<std::unique_ptr<Backend>> make_backend(std::string_view device, int threads,
                                                             std::string_view isa = {});
+
+// A device's name as it stands in paths: "NVIDIA H200" -> "NVIDIA_H200".
+[[nodiscard]] std::string path_name(std::string_view text);
 
 }  // namespace expertile

@@ -51,11 +51,12 @@ Result<int> run_bench(const TextOptions& text) {
   const int batches = static_cast<int>(settings.batches.size() * settings.problems.size());
   Progress progress(stderr_is_terminal(), text.quiet, batches, TuneOptions{}.seconds_per_batch);
   progress.say("measuring the machine's own limits");
-  const Ceiling ceiling = measure_ceiling(backend, settings.problems[0].problem);
+  const auto ceiling = measure_ceiling(backend, settings.problems[0].problem);
+  if (!ceiling) return fail(ceiling.error());
   std::vector<ProjectionReport> reports;
   for (const NamedProblem& one : settings.problems) {
     reports.push_back({one.projection, one.problem, {}, {}});
-    const Status status = bench_one(backend, settings, one, ceiling, progress, reports.back());
+    const Status status = bench_one(backend, settings, one, *ceiling, progress, reports.back());
     progress.end();
     if (!status) return fail(status.error());
   }

@@ -151,10 +151,11 @@ Status tune_all(const Backend& backend, const Settings& settings, const TextOpti
   const int batches = static_cast<int>(settings.batches.size() * settings.problems.size());
   Progress progress(stderr_is_terminal(), text.quiet, batches, TuneOptions{}.seconds_per_batch);
   progress.say("measuring the machine's own limits");
-  const Ceiling ceiling = measure_ceiling(backend, settings.problems[0].problem);
+  const auto ceiling = measure_ceiling(backend, settings.problems[0].problem);
+  if (!ceiling) return fail(ceiling.error());
   Status status;
   for (std::size_t i = 0; i < reports.size() && status && !stop_requested(); ++i) {
-    status = tune_one(backend, settings, settings.problems[i], ceiling, text.no_tune, progress, reports[i]);
+    status = tune_one(backend, settings, settings.problems[i], *ceiling, text.no_tune, progress, reports[i]);
   }
   progress.end();
   return status;

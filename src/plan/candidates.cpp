@@ -3,122 +3,42 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "plan/cost_model.hpp"
+#include "plan/cpu_tiles.hpp"
+#include "plan/sm80_tiles.hpp"
 
 namespace expertile {
 namespace {
 
-constexpr int kLargestTile = 4096;    // BLOCK_SIZE_M, BLOCK_SIZE_N
-constexpr int kLargestPanel = 65536;  // BLOCK_SIZE_K: int32 sums of int8 products stay exact
-constexpr int kLargestGroup = 65536;  // GROUP_SIZE_M
-constexpr std::int64_t kMostScratch = std::int64_t{64} << 20;
 constexpr std::size_t kMostCandidates = 10;
-
-Status check_field(const char* field, int value, int largest) {
-  if (value >= 1 && value <= largest) return {};
-  return fail(ErrorCode::invalid_argument, fmt::format("{}={} must be from 1 to {}", field, value, largest));
-}
-
-// Panel lengths worth trying: powers of two, and the whole of K, which needs no second pass over the accumulators.
-std::vector<int> panel_lengths(std::int64_t k) {
-  std::vector<int> lengths;
-  for (const int length : {256, 512, 1024, 2048, 4096}) {
-    if (length < k) lengths.push_back(length);
-  }
-  lengths.push_back(static_cast<int>(std::min<std::int64_t>(k, kLargestPanel)));
-  return lengths;
-}
-
-std::vector<TileConfig> grid(const Problem& problem) {
-  std::vector<TileConfig> tiles;
-  for (const int m : {4, 8, 16, 32, 64, 128}) {
-    for (const int n : {24, 48, 96, 192}) {
-      for (const int k : panel_lengths(problem.k)) {
-        for (const int group : {1, 4}) {
-          TileConfig tile;
-          tile.block_size_m = m;
-          tile.block_size_n = n;
-          tile.block_size_k = k;
-          tile.group_size_m = group;
-          tiles.push_back(tile);
-        }
-      }
-    }
-  }
-  return tiles;
-}
-
-// Why a tile that could run is not worth timing; an empty rule means that it is.
-Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_group, const DeviceInfo& device) {
-  if (scratch_bytes(tile) > device.l2_bytes) {
-    // Panels that leave the L2 between packing and multiplying are read from memory twice.
-    return {tile, "scratch larger than L2",
-            fmt::format("{} needs {} KiB of scratch a thread, {} has {} KiB of L2", describe(tile),
-                        scratch_bytes(tile) >> 10, device.name, device.l2_bytes >> 10)};
-  }
-  if (tile.block_size_m > 8 && tile.block_size_m >= 2 * rows_a_group) {
-    // Half of the tile's rows would never be filled, and a smaller tile does the same work.
-    return {
-        tile, "more rows than a group has",
-        fmt::format("BLOCK_SIZE_M={} is twice or more the {:.1f} rows of a group", tile.block_size_m, rows_a_group)};
-  }
-  if (tile.block_size_n >= 2 * problem.n && tile.block_size_n > 24) {
-    return {tile, "more columns than N",
-            fmt::format("BLOCK_SIZE_N={} is twice or more N={}", tile.block_size_n, problem.n)};
-  }
-  if (tile.group_size_m > 1 && tile.block_size_m >= rows_a_group) {
-    // With one row tile a group there is nothing to group.
-    return {tile, "one row tile a group",
-            fmt::format("GROUP_SIZE_M={} with BLOCK_SIZE_M={} for {:.1f} rows of a group", tile.group_size_m,
-                        tile.block_size_m, rows_a_group)};
-  }
-  return {};
-}
+constexpr std::size_t kMostCandidatesOnGpu = 24;
 
 // Nearly equal tiles take nearly equal time: one of them is enough among the few that are measured.
 bool resembles(const TileConfig& a, const TileConfig& b) {
   return a.block_size_m == b.block_size_m && a.block_size_n == b.block_size_n && a.group_size_m == b.group_size_m &&
+         a.num_warps == b.num_warps && a.split_k == b.split_k && a.swap_ab == b.swap_ab &&
          std::max(a.block_size_k, b.block_size_k) <= 2 * std::min(a.block_size_k, b.block_size_k);
 }
 
 }  // namespace
 
-std::int64_t scratch_bytes(const TileConfig& tile) {
-  const std::int64_t m = tile.block_size_m;
-  const std::int64_t n = tile.block_size_n;
-  const std::int64_t panel = ceil_div(tile.block_size_k, 32) * 32;
-  return 4 * panel * (m + n) + 8 * m * n + 4 * n;  // float panels of A and B, double accumulators, one row out
-}
-
 std::string describe(const TileConfig& tile) {
-  return fmt::format("BLOCK_SIZE_M={}, BLOCK_SIZE_N={}, BLOCK_SIZE_K={}, GROUP_SIZE_M={}", tile.block_size_m,
-                     tile.block_size_n, tile.block_size_k, tile.group_size_m);
+  const std::string blocks = fmt::format("BLOCK_SIZE_M={}, BLOCK_SIZE_N={}, BLOCK_SIZE_K={}, GROUP_SIZE_M={}",
+                                         tile.block_size_m, tile.block_size_n, tile.block_size_k, tile.group_size_m);
+  if (tile.kernel == KernelFamily::cpu) return blocks;
+  return fmt::format("{}, num_warps={}, num_stages={}, SPLIT_K={}, SWAP_AB={}", blocks, tile.num_warps, tile.num_stages,
+                     tile.split_k, tile.swap_ab);
 }
 
 Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceInfo& device) {
-  if (device.kind != "cpu" || tile.kernel != KernelFamily::cpu) {
-    return fail(ErrorCode::unsupported, fmt::format("kernel=cpu does not run on device {}", device.name));
-  }
-  const std::pair<const char*, std::pair<int, int>> fields[] = {
-      {"BLOCK_SIZE_M", {tile.block_size_m, kLargestTile}},
-      {"BLOCK_SIZE_N", {tile.block_size_n, kLargestTile}},
-      {"BLOCK_SIZE_K", {tile.block_size_k, kLargestPanel}},
-      {"GROUP_SIZE_M", {tile.group_size_m, kLargestGroup}},
-  };
-  for (const auto& [field, value_and_limit] : fields) {
-    if (auto status = check_field(field, value_and_limit.first, value_and_limit.second); !status) return status;
-  }
-  TileConfig used = tile;  // a panel never gets longer than K
-  used.block_size_k = static_cast<int>(std::min<std::int64_t>(tile.block_size_k, problem.k));
-  if (scratch_bytes(used) > kMostScratch) {
+  const bool is_gpu = device.kind == "cuda";
+  if (is_gpu != (tile.kernel == KernelFamily::sm80)) {
     return fail(ErrorCode::unsupported,
-                fmt::format("{} needs {} MiB of scratch a thread, at most {} MiB is allowed", describe(tile),
-                            ceil_div(scratch_bytes(used), std::int64_t{1} << 20), kMostScratch >> 20));
+                fmt::format("kernel={} does not run on device {}", name(tile.kernel), device.name));
   }
-  return {};
+  return is_gpu ? sm80::check_tile(problem, tile, device) : cpu::check_tile(problem, tile);
 }
 
 CandidateSet make_candidates(const Problem& problem, std::int64_t rows, double active_groups,
@@ -126,10 +46,15 @@ CandidateSet make_candidates(const Problem& problem, std::int64_t rows, double a
   CandidateSet set;
   const double rows_a_group = static_cast<double>(rows) / std::max(active_groups, 1.0);
   std::vector<std::pair<double, TileConfig>> ranked;
-  for (const TileConfig& tile : grid(problem)) {
-    Refusal refusal = refuse(problem, tile, rows_a_group, device);
+  const bool is_gpu = device.kind == "cuda";
+  const std::size_t most = is_gpu ? kMostCandidatesOnGpu : kMostCandidates;
+  for (const TileConfig& tile : is_gpu ? sm80::grid(problem) : cpu::grid(problem)) {
+    Refusal refusal =
+        is_gpu ? sm80::refuse(problem, tile, rows_a_group, device) : cpu::refuse(problem, tile, rows_a_group, device);
     if (refusal.rule.empty()) {
-      ranked.emplace_back(estimate_seconds(problem, tile, rows, active_groups, device), tile);
+      ranked.emplace_back(is_gpu ? sm80::estimate_seconds(problem, tile, rows, active_groups, device)
+                                 : estimate_seconds(problem, tile, rows, active_groups, device),
+                          tile);
     } else {
       set.refused.push_back(std::move(refusal));
     }
@@ -138,7 +63,7 @@ CandidateSet make_candidates(const Problem& problem, std::int64_t rows, double a
   for (const auto& [seconds, tile] : ranked) {
     const auto same = [&tile = tile](const TileConfig& other) { return resembles(tile, other); };
     const bool known = std::any_of(set.candidates.begin(), set.candidates.end(), same);
-    if (!known && set.candidates.size() < kMostCandidates) {
+    if (!known && set.candidates.size() < most) {
       set.candidates.push_back(tile);
       continue;
     }
@@ -150,20 +75,14 @@ CandidateSet make_candidates(const Problem& problem, std::int64_t rows, double a
 }
 
 TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device) {
-  // Rows an expert, as if routing were even; the heuristic sees no histogram.
-  const std::int64_t active = std::clamp<std::int64_t>(rows, 1, problem.experts);
-  const std::int64_t each = ceil_div(std::max<std::int64_t>(rows, 1), active);
-  TileConfig tile;
-  // Routing is uneven: a mean of 4 rows means groups of 8. Few rows pay for the end of each panel, so their panels are
-  // as long as the L2 allows; many rows reuse a shorter panel while it is in the L2. Weights that are multiplied where
-  // they lie want their rows of A in the L1 instead.
-  const bool few = each <= 8;
-  const bool in_place = few && each > 2 && problem.dtype == DType::bfloat16 && !problem.block_shape;
-  tile.block_size_m = each <= 2 ? 4 : few ? 8 : each <= 24 ? 16 : each <= 48 ? 32 : 64;
-  tile.block_size_n = in_place ? 24 : few ? 48 : 96;
-  tile.block_size_k = static_cast<int>(std::min<std::int64_t>(problem.k, few && !in_place ? 4096 : 1024));
-  while (scratch_bytes(tile) > device.l2_bytes && tile.block_size_k > 64) tile.block_size_k /= 2;
-  return tile;
+  return device.kind == "cuda" ? sm80::built_in_tile(problem, rows, device) : cpu::built_in_tile(problem, rows, device);
 }
+
+std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {
+  if (device.kind == "cuda") return sm80::built_in_tiles(problem, device);
+  return {cpu::built_in_tile(problem, problem.experts, device)};
+}
+
+std::string_view name(KernelFamily family) noexcept { return family == KernelFamily::sm80 ? "sm80" : "cpu"; }
 
 }  // namespace expertile

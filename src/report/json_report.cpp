@@ -4,6 +4,9 @@
 #include <cstddef>
 #include <nlohmann/json.hpp>
 
+#include "plan/candidates.hpp"
+#include "store/config_file.hpp"
+
 namespace expertile {
 namespace {
 
@@ -18,13 +21,10 @@ double rounded(double value) { return std::round(value * 1000) / 1000; }
 Json path_json(const std::filesystem::path& path) { return path.empty() ? Json(nullptr) : Json(path.string()); }
 
 Json tile_json(const TileConfig& tile) {
-  return {{"BLOCK_SIZE_M", tile.block_size_m},
-          {"BLOCK_SIZE_N", tile.block_size_n},
-          {"BLOCK_SIZE_K", tile.block_size_k},
-          {"GROUP_SIZE_M", tile.group_size_m},
-          {"num_warps", tile.num_warps},
-          {"num_stages", tile.num_stages},
-          {"kernel", "cpu"}};
+  Json json;
+  for (const auto& [key, number] : tile_numbers(tile)) json[key] = number;
+  json["kernel"] = name(tile.kernel);
+  return json;
 }
 
 Json problem_json(const std::string& projection, const Problem& problem) {

@@ -14,6 +14,7 @@
 
 #include "files/files.hpp"
 #include "files/json_text.hpp"
+#include "plan/candidates.hpp"
 
 namespace expertile {
 namespace {
@@ -29,21 +30,25 @@ constexpr std::size_t kMaxNamedKeys = 16;  // warnings a file may cause by unkno
 constexpr std::string_view kMetadata = "metadata";
 constexpr std::string_view kSchema = "schema";
 constexpr std::string_view kKernel = "kernel";
-constexpr std::string_view kCpu = "cpu";
+constexpr std::array<KernelFamily, 2> kFamilies = {KernelFamily::cpu, KernelFamily::sm80};
 
 struct TileField {
   std::string_view key;
   int TileConfig::*member;
   bool required;
+  int least = 1;
+  bool on_gpu_only = false;
 };
 
 // The one list of the file's numbers: read, written and recognised by it.
-constexpr std::array<TileField, 6> kTileFields = {{{"BLOCK_SIZE_M", &TileConfig::block_size_m, true},
+constexpr std::array<TileField, 8> kTileFields = {{{"BLOCK_SIZE_M", &TileConfig::block_size_m, true},
                                                    {"BLOCK_SIZE_N", &TileConfig::block_size_n, true},
                                                    {"BLOCK_SIZE_K", &TileConfig::block_size_k, true},
                                                    {"GROUP_SIZE_M", &TileConfig::group_size_m, false},
                                                    {"num_warps", &TileConfig::num_warps, false},
-                                                   {"num_stages", &TileConfig::num_stages, false}}};
+                                                   {"num_stages", &TileConfig::num_stages, false},
+                                                   {"SPLIT_K", &TileConfig::split_k, false, 1, true},
+                                                   {"SWAP_AB", &TileConfig::swap_ab, false, 0, true}}};
 
 std::string dump(const Json& value, int indent = -1) {
   return value.dump(indent, ' ', false, Json::error_handler_t::replace);
@@ -141,18 +146,24 @@ class Reader {
     for (const TileField& field : kTileFields) {
       const auto found = value.find(field.key);
       if (found == value.end() && !field.required) continue;
-      if (found == value.end() || !found->is_number_integer() || *found < 1 || *found > kMaxTileNumber) {
+      if (found == value.end() || !found->is_number_integer() || *found < field.least || *found > kMaxTileNumber) {
         const std::string state = found == value.end() ? "missing" : shown(*found);
-        return refuse(fmt::format("\"{}\".{} is {}, must be a whole number from 1 to {}", batch, field.key, state,
-                                  kMaxTileNumber));
+        return refuse(fmt::format("\"{}\".{} is {}, must be a whole number from {} to {}", batch, field.key, state,
+                                  field.least, kMaxTileNumber));
       }
       tile.*field.member = found->get<int>();
     }
     for (const auto& [key, member] : value.items()) {
       if (key == kKernel) {
-        if (member == kCpu) continue;  // the default
-        return refuse(fmt::format("\"{}\".kernel is {}, this version knows \"cpu\"", batch, shown(member)),
-                      member.is_string() ? ErrorCode::unsupported : ErrorCode::invalid_argument);
+        const auto family = std::find_if(kFamilies.begin(), kFamilies.end(),
+                                         [&value = member](KernelFamily one) { return value == name(one); });
+        if (family == kFamilies.end()) {
+          return refuse(
+              fmt::format("\"{}\".kernel is {}, this version knows \"cpu\" and \"sm80\"", batch, shown(member)),
+              member.is_string() ? ErrorCode::unsupported : ErrorCode::invalid_argument);
+        }
+        tile.kernel = *family;
+        continue;
       }
       const auto same_key = [&name = key](const TileField& field) { return field.key == name; };
       if (std::any_of(kTileFields.begin(), kTileFields.end(), same_key)) continue;
@@ -213,6 +224,17 @@ void drop_replaced(Json& unknown, const std::map<std::int64_t, TileConfig>& tile
 
 }  // namespace
 
+std::vector<std::pair<std::string, int>> tile_numbers(const TileConfig& tile) {
+  std::vector<std::pair<std::string, int>> numbers;
+  const TileConfig usual;
+  for (const TileField& field : kTileFields) {
+    const bool is_wanted =
+        !field.on_gpu_only || tile.kernel != KernelFamily::cpu || tile.*field.member != usual.*field.member;
+    if (is_wanted) numbers.emplace_back(field.key, tile.*field.member);
+  }
+  return numbers;
+}
+
 Result<ReadConfig> parse_config(std::string_view text, std::string_view origin) {
   const auto document = parse_json(text, origin, {.bytes = kMaxFileBytes, .depth = kMaxDepth});
   if (!document) return fail(document.error());
@@ -230,8 +252,8 @@ std::string to_text(const ConfigFile& file) {
   Members top;
   for (const auto& [batch, tile] : file.tiles) {  // a std::map: in numeric order
     Members members;
-    for (const TileField& field : kTileFields) members.emplace_back(field.key, std::to_string(tile.*field.member));
-    members.emplace_back(kKernel, dump(kCpu));
+    for (const auto& [key, number] : tile_numbers(tile)) members.emplace_back(key, std::to_string(number));
+    members.emplace_back(kKernel, dump(name(tile.kernel)));
     append_unknown(unknown, std::to_string(batch), members);
     top.emplace_back(std::to_string(batch), object_text(members, 1));
   }

@@ -26,6 +26,10 @@ inline constexpr int kConfigSchema = 1;
 [[nodiscard]] std::filesystem::path config_path(const std::filesystem::path& config_dir, std::string_view device,
                                                 const Problem& problem);
 
+// A tile's numbers by the file's keys, in its order; those of a GPU's kernels only where the tile is one's, or
+// where they were set.
+[[nodiscard]] std::vector<std::pair<std::string, int>> tile_numbers(const TileConfig& tile);
+
 struct ConfigFile {
   std::map<std::int64_t, TileConfig> tiles;     // by batch size
   std::map<std::string, std::string> metadata;  // flat text: device, routing, version, date, ...

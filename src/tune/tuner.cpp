@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cmath>
 #include <exception>
-#include <memory>
 #include <optional>
 #include <utility>
 
@@ -34,8 +33,15 @@ class Tuning {
     for (const std::int64_t batch : batches) {
       auto samples = routing_samples(routing_, problem_.experts, problem_.top_k, batch, options_.routing_samples);
       if (!samples) return fail(samples.error());
-      for (const RoutingSample& sample : *samples) most_rows = std::max(most_rows, sample.rows());
+      std::vector<PlacedRouting> placed;
+      for (const RoutingSample& sample : *samples) {
+        most_rows = std::max(most_rows, sample.rows());
+        auto routing = PlacedRouting::make(backend_, sample);
+        if (!routing) return fail(routing.error());
+        placed.push_back(std::move(*routing));
+      }
       samples_.push_back(std::move(*samples));
+      routings_.push_back(std::move(placed));
     }
     const double needed = tensor_bytes(problem_, static_cast<double>(most_rows));
     const auto memory = static_cast<double>(backend_.info().memory_bytes);
@@ -45,8 +51,11 @@ class Tuning {
           fmt::format("the tensors need {:.1f} GiB, {} has {:.1f} GiB free; give a smaller problem or batch size",
                       needed / (1 << 30), backend_.info().name, memory / (1 << 30)));
     }
-    for (int copy = 0; copy < cold_copies(needed); ++copy) {
-      tensors_.push_back(std::make_unique<Tensors>(problem_, most_rows, routing_.seed));
+    const int copies = cold_copies(needed);
+    for (int copy = 0; copy < copies; ++copy) {
+      auto tensors = Tensors::make(backend_, problem_, most_rows, routing_.seed);
+      if (!tensors) return fail(tensors.error());
+      tensors_.push_back(std::move(*tensors));
     }
     return {};
   }
@@ -55,15 +64,20 @@ class Tuning {
   Result<std::optional<BatchResult>> decide(std::size_t index, std::int64_t batch) {
     BatchResult result = describe(samples_[index], batch);
     const TileConfig built_in = built_in_tile(problem_, static_cast<std::int64_t>(result.rows), backend_.info());
+    const auto prepared = backend_.prepare(problem_, {built_in}, activation_type(problem_.dtype));
+    if (!prepared[0]) return fail(prepared[0].error());
     if (const std::string reason = reason_to_refuse(built_in); !reason.empty()) {
       return fail(ErrorCode::internal, fmt::format("the built-in configuration gives a wrong result: {}", reason));
     }
     std::vector<TileConfig> tiles = contestants(result, samples_[index]);
     Race race(tiles.size());
-    if (!run(race, tiles, index, batch)) return std::optional<BatchResult>{};
+    const auto finished = run(race, tiles, index, batch);
+    if (!finished) return fail(finished.error());
+    if (!*finished) return std::optional<BatchResult>{};
     const std::size_t winner = fixed_ ? tiles.size() - 1 : race.best(position(tiles, last_winner_));
     for (std::size_t i = 0; i < tiles.size(); ++i) {
-      result.evidence.push_back({tiles[i], i == 0, race.times(i), race.median(i), verified_error(tiles[i]), {}});
+      result.evidence.push_back(
+          {tiles[i], i == 0, race.times(i), race.median(i), verified_error(tiles[i]).value_or(0), {}});
     }
     result.default_us = race.median(0);
     result.tuned_us = race.median(winner);
@@ -76,13 +90,26 @@ class Tuning {
   // Weights that fit the last cache would be timed warm; consecutive calls take turns on so many copies that they are
   // cold.
   [[nodiscard]] int cold_copies(double needed) const {
-    constexpr double kMostBytes = double{1 << 30} + double{1 << 28};
-    constexpr int kMostCopies = 4;
-    const double weights = tensor_bytes(problem_, 0);
-    const double wanted = std::ceil(3.0 * static_cast<double>(backend_.info().l3_bytes) / weights);
-    return static_cast<int>(std::clamp(std::min(wanted, kMostBytes / needed), 1.0, double{kMostCopies}));
+    const bool is_gpu = backend_.info().kind == "cuda";
+    const double most_bytes = is_gpu ? 0.25 * static_cast<double>(backend_.info().memory_bytes) : 1.25 * (1 << 30);
+    const double most_copies = is_gpu ? 8 : 4;
+    // The weights that the smallest batch size touches.
+    const double active = static_cast<double>(samples_.front().front().active_groups());
+    const double touched = bytes_moved(problem_, 0, std::max(active, 1.0));
+    const double wanted = std::ceil(3.0 * static_cast<double>(last_cache_bytes(backend_.info())) / touched);
+    return static_cast<int>(std::clamp(std::min(wanted, most_bytes / needed), 1.0, most_copies));
   }
-  Tensors& next_tensors() { return *tensors_[calls_++ % tensors_.size()]; }
+  // The calls of one timing, each on another routing sample and copy of the tensors.
+  [[nodiscard]] std::vector<GroupedGemmArgs> next_calls(std::size_t index, std::size_t round) {
+    std::vector<GroupedGemmArgs> calls;
+    const std::vector<PlacedRouting>& routings = routings_[index];
+    const std::size_t count = backend_.calls_a_timing();
+    for (std::size_t i = 0; i < count; ++i) {
+      const PlacedRouting& routing = routings[(round * count + i) % routings.size()];
+      calls.push_back(tensors_[calls_++ % tensors_.size()].args(routing, routing.rows()));
+    }
+    return calls;
+  }
 
   [[nodiscard]] BatchResult describe(const std::vector<RoutingSample>& samples, std::int64_t batch) const {
     BatchResult result;
@@ -117,14 +144,16 @@ class Tuning {
       wanted = std::move(set.candidates);
       if (last_winner_) wanted.push_back(*last_winner_);
     }
-    for (const TileConfig& tile : wanted) {
+    const auto prepared = backend_.prepare(problem_, wanted, activation_type(problem_.dtype));
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      const TileConfig& tile = wanted[i];
       if (std::find(tiles.begin(), tiles.end(), tile) != tiles.end()) continue;
-      std::string refused = reason_to_refuse(tile);
+      std::string refused = prepared[i] ? reason_to_refuse(tile) : prepared[i].error().message;
       if (refused.empty()) {
         tiles.push_back(tile);
       } else {
-        ++result.refusals["wrong result"];
-        result.evidence.push_back({tile, false, {}, 0, verified_error(tile), std::move(refused)});
+        ++result.refusals[prepared[i] ? "wrong result" : "cannot be compiled or loaded"];
+        result.evidence.push_back({tile, false, {}, 0, 0, std::move(refused)});
       }
     }
     return tiles;
@@ -132,12 +161,13 @@ class Tuning {
 
   [[nodiscard]] std::string reason_to_refuse(const TileConfig& tile) {
     if (auto status = check_tile(problem_, tile, backend_.info()); !status) return status.error().message;
-    const double error = verified_error(tile);
-    if (error <= 1) return {};
-    return fmt::format("{}: its error is {:.3g} times the bound", expertile::describe(tile), error);
+    const auto error = verified_error(tile);
+    if (!error) return error.error().message;
+    if (*error <= 1) return {};
+    return fmt::format("{}: its error is {:.3g} times the bound", expertile::describe(tile), *error);
   }
 
-  double verified_error(const TileConfig& tile) {
+  Result<double> verified_error(const TileConfig& tile) {
     for (const auto& [known, error] : verified_) {
       if (known == tile) return error;
     }
@@ -146,24 +176,23 @@ class Tuning {
   }
 
   // False when the user stopped it.
-  bool run(Race& race, const std::vector<TileConfig>& tiles, std::size_t index, std::int64_t batch) {
-    auto& samples = samples_[index];
+  Result<bool> run(Race& race, const std::vector<TileConfig>& tiles, std::size_t index, std::int64_t batch) {
     const auto start = Clock::now();
     double best_us = 0;
     // Every sample of a trace is timed, however long that takes.
-    const std::size_t rounds_owed = routing_.kind == Routing::Kind::trace ? samples.size() : 0;
-    backend_.run(problem_, tiles[0], next_tensors().args(samples[0]));  // pages, caches, threads
+    const std::size_t samples = routings_[index].size();
+    const std::size_t rounds_owed = routing_.kind == Routing::Kind::trace ? samples : 0;
+    const auto warm_up = backend_.time_us(problem_, tiles[0], next_calls(index, 0));  // pages, caches, threads
+    if (!warm_up) return fail(warm_up.error());
     for (;;) {
       const bool out_of_time = race.rounds() >= rounds_owed && seconds_since(start) > options_.seconds_per_batch;
       const auto heat = race.next(out_of_time);
       if (!heat) return true;
       if (options_.stop != nullptr && options_.stop->load()) return false;
-      const GroupedGemmArgs args = next_tensors().args(samples[heat->round % samples.size()]);
-      const auto before = Clock::now();
-      backend_.run(problem_, tiles[heat->candidate], args);
-      const double microseconds = 1e6 * seconds_since(before);
-      race.notify(*heat, microseconds);
-      best_us = best_us == 0 ? microseconds : std::min(best_us, microseconds);
+      const auto microseconds = backend_.time_us(problem_, tiles[heat->candidate], next_calls(index, heat->round));
+      if (!microseconds) return fail(microseconds.error());
+      race.notify(*heat, *microseconds);
+      best_us = best_us == 0 ? *microseconds : std::min(best_us, *microseconds);
       if (options_.progress) options_.progress(batch, tiles[heat->candidate], best_us);
     }
   }
@@ -182,10 +211,11 @@ class Tuning {
   const Ceiling& ceiling_;
   const TuneOptions& options_;
   const std::function<TileConfig(std::int64_t)>& fixed_;
-  std::vector<std::vector<RoutingSample>> samples_;  // [batch]
-  std::vector<std::unique_ptr<Tensors>> tensors_;    // copies, see cold_copies
+  std::vector<std::vector<RoutingSample>> samples_;   // [batch]
+  std::vector<std::vector<PlacedRouting>> routings_;  // [batch], the same where the device reads them
+  std::vector<Tensors> tensors_;                      // copies, see cold_copies
   std::size_t calls_ = 0;
-  std::vector<std::pair<TileConfig, double>> verified_;
+  std::vector<std::pair<TileConfig, Result<double>>> verified_;
   std::optional<TileConfig> last_winner_;
 };
 

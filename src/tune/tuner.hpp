@@ -16,10 +16,10 @@ namespace expertile {
 
 // The machine's own limits, measured with the library's kernels once a run.
 struct Ceiling {
-  double bytes_per_s = 0;  // streaming read of memory, all threads
+  double bytes_per_s = 0;  // of memory: see Backend::bandwidth
   double flops_per_s = 0;  // the dtype's micro-kernel on cache-resident panels, all threads
 };
-[[nodiscard]] Ceiling measure_ceiling(const Backend& backend, const Problem& problem);
+[[nodiscard]] Result<Ceiling> measure_ceiling(const Backend& backend, const Problem& problem);
 
 struct CandidateEvidence {
   TileConfig tile;

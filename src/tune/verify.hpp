@@ -6,7 +6,7 @@
 namespace expertile {
 
 // Worst error over its derived bound, on a small and on a ragged case cut from the problem; more than 1 is wrong, and a
-// write outside the groups gives infinity.
-[[nodiscard]] double verify_tile(const Backend& backend, const Problem& problem, const TileConfig& tile);
+// write outside the groups gives infinity. An error says why the tile could not run.
+[[nodiscard]] Result<double> verify_tile(const Backend& backend, const Problem& problem, const TileConfig& tile);
 
 }  // namespace expertile

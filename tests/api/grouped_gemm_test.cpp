@@ -31,7 +31,7 @@ TEST(GroupedGemm, WithoutAFileRunsTheBuiltInTile) {
 
 TEST(GroupedGemm, PicksUpAFileThatWasMadeForTheProblem) {
   const TemporaryDirectory directory;
-  const TileConfig tile{16, 64, 256, 1, 1, 1, KernelFamily::cpu};
+  const TileConfig tile{16, 64, 256, 1, 1, 1};
   ASSERT_TRUE(merge_into(prepared(directory).wanted_file(), {{16, tile}}, {}));
   const GroupedGemm gemm = prepared(directory);
   EXPECT_EQ(gemm.selection(32).match, Match::exact);
@@ -59,7 +59,7 @@ TEST(GroupedGemm, LogsOnceAProblemWhichFileIsMissingAndHowToMakeIt) {
 TEST(GroupedGemm, LogsNothingWhenTheFileIsThere) {
   const TemporaryDirectory directory;
   const auto wanted = look_up({directory.path()}, make_backend("cpu", 1).value()->info(), kProblem).wanted;
-  ASSERT_TRUE(merge_into(wanted, {{16, TileConfig{16, 64, 256, 1, 1, 1, KernelFamily::cpu}}}, {}));
+  ASSERT_TRUE(merge_into(wanted, {{16, TileConfig{16, 64, 256, 1, 1, 1}}}, {}));
   ::testing::internal::CaptureStderr();
   static_cast<void>(prepared(directory));
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");

@@ -33,7 +33,8 @@ TEST_P(EveryInstructionSet, AgreesWithTheReferenceOnRandomRaggedProblems) {
     RandomProblem random(combination, static_cast<std::uint64_t>(seed));
     const auto valid = validate(random.problem(), random.args());
     ASSERT_TRUE(valid) << valid.error().message;
-    (*backend)->run(random.problem(), random.tile(), random.args());
+    const auto status = (*backend)->run(random.problem(), random.tile(), random.args());
+    ASSERT_TRUE(status) << status.error().message;
     ASSERT_EQ(random.overwritten(), 0) << random.describe();
     ASSERT_LE(judge(random), 1.0) << "seed " << seed << " " << random.describe();
   }
@@ -67,7 +68,7 @@ class PlantedBug : public ::testing::TestWithParam<Combination> {
 
 TEST_P(PlantedBug, ATileThatIsNotWrittenIsCaught) {
   EXPECT_TRUE(is_caught(GetParam(), [](const Backend& backend, RandomProblem& random) {
-    backend.run(random.problem(), random.tile(), random.args());
+    EXPECT_TRUE(backend.run(random.problem(), random.tile(), random.args()));
     const GroupedGemmArgs args = random.args();
     auto* row = static_cast<std::byte*>(args.c.data);
     std::fill_n(row, size_of(args.c.type), std::byte{0xa5});  // the first element keeps its poison
@@ -78,7 +79,7 @@ TEST_P(PlantedBug, ATileThatIsNotWrittenIsCaught) {
 TEST_P(PlantedBug, ARowTooManyIsCaught) {
   EXPECT_TRUE(is_caught(GetParam(), [](const Backend& backend, RandomProblem& random) {
     ++random.segments.back();
-    backend.run(random.problem(), random.tile(), random.args());
+    EXPECT_TRUE(backend.run(random.problem(), random.tile(), random.args()));
     --random.segments.back();
     return true;
   }));
@@ -98,7 +99,7 @@ TEST_P(PlantedScale, InTheWrongPlaceIsCaught) {
     float& scale = random.scale_b[static_cast<std::size_t>(expert) * each];
     const float right = scale;
     scale *= 64;  // some other scale
-    backend.run(random.problem(), random.tile(), random.args());
+    EXPECT_TRUE(backend.run(random.problem(), random.tile(), random.args()));
     scale = right;
     return true;
   }));
@@ -140,7 +141,7 @@ TEST(GroupedGemm, MultipliesWeightsBeyondTwoToTheThirtyOneElements) {
                              .scale_b = scale_b};
   const auto valid = validate(problem, args);
   ASSERT_TRUE(valid) << valid.error().message;
-  (*make_backend("cpu", 2))->run(problem, TileConfig{.block_size_m = 4}, args);
+  ASSERT_TRUE((*make_backend("cpu", 2))->run(problem, TileConfig{.block_size_m = 4}, args));
   EXPECT_EQ(c.back(), 3.0F * 2.0F * kSide * 0.5F);
   EXPECT_EQ(c.front(), 0.0F);
 }
@@ -159,7 +160,7 @@ TEST(GroupedGemm, CarriesNaNAndInfinityToTheirRowAlone) {
                              .c = view(c.data(), 3, 5),
                              .seg_indptr = segments,
                              .weight_indices = experts};
-  (*make_backend("cpu", 2))->run(problem, TileConfig{}, args);
+  ASSERT_TRUE((*make_backend("cpu", 2))->run(problem, TileConfig{}, args));
   EXPECT_EQ(c[0], 80.0F);
   EXPECT_TRUE(std::isnan(c[5]));
   EXPECT_EQ(c[10], INFINITY);

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "backend/backend.hpp"
 #include "cli/run_program.hpp"
 
 namespace expertile {
@@ -57,7 +58,8 @@ TEST(Options, EachWrongValueIsOneLineAndExitStatusTwo) {
       {{"--ep-size", "3"}, "--ep-size '3' does not divide the 8 experts; give a divisor of 8"},
       {{"--hidden-size", "1"},
        "--intermediate-size defaults to half of hidden size 1, which is 0; give --intermediate-size"},
-      {{"--device", "cuda:0"}, "device 'cuda:0' needs a CUDA backend, which this build does not have; use cpu"},
+      {{"--device", "gpu"}, "device 'gpu' is not known; choose auto, cpu or cuda[:I]"},
+      {{"--device", "cuda:x"}, "device 'cuda:x' is not known; choose auto, cpu or cuda[:I]"},
       {{"--frobnicate"},
        "option '--frobnicate' is not known; 'expertile --help' lists the subcommands, 'expertile tune --help' the "
        "options"},
@@ -179,12 +181,14 @@ TEST(Options, MoreThanTheMemoryIsRefused) {
   EXPECT_EQ(lines(outcome.err).size(), 1U);
 }
 
-TEST(Info, NamesTheDeviceAndTheMissingBackend) {
-  const Outcome text = test::run_program({EXPERTILE_CLI, "info"});
+TEST(Info, NamesTheDeviceAndWhatIsMissing) {
+  const Outcome text = test::run_program({EXPERTILE_CLI, "info", "--device", "cpu"});
   EXPECT_EQ(text.status, 0);
   EXPECT_THAT(text.out, HasSubstr("device cpu: "));
-  EXPECT_THAT(text.out, HasSubstr("not available: device 'cuda' needs a CUDA backend"));
-  const Outcome json = test::run_program({EXPERTILE_CLI, "info", "--json"});
+  if (const auto gpu = make_backend("cuda", 0); !gpu) {
+    EXPECT_THAT(text.out, HasSubstr("not available: " + gpu.error().message));
+  }
+  const Outcome json = test::run_program({EXPERTILE_CLI, "info", "--device", "cpu", "--json"});
   EXPECT_EQ(nlohmann::json::parse(json.out)["devices"][0]["kind"], "cpu");
 }
 

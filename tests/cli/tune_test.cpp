@@ -19,7 +19,7 @@ using testing::Not;
 
 Outcome run_cli(const TemporaryDirectory& directory, std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), EXPERTILE_CLI);
-  arguments.insert(arguments.end(), {"--output-dir", directory.path(), "--hidden-size", "64"});
+  arguments.insert(arguments.end(), {"--output-dir", directory.path(), "--hidden-size", "64", "--device", "cpu"});
   return test::run_program(arguments);
 }
 
@@ -104,7 +104,8 @@ TEST(Tune, NoTuneTimesTheDefaultAndWritesNothing) {
 TEST(Tune, KilledInTheMiddleEveryFinishedBatchSizeStaysReadable) {
   const TemporaryDirectory directory;
   const int pid = test::start_program(
-      {EXPERTILE_CLI, "tune", "--hidden-size", "64", "--output-dir", directory.path(), "--projection", "down"});
+      {EXPERTILE_CLI, "tune", "--hidden-size", "64", "--output-dir", directory.path(), "--projection", "down", "--device",
+       "cpu"});
   const auto find_config = [&] {
     for (const auto& path : test::files_below(directory.path())) {
       if (path.filename() == "grouped_gemm_config_64_float16.json") return path;

@@ -79,8 +79,8 @@ TEST(ConfigFile, IsWrittenInNumericOrderWithNamedFields) {
 
 TEST(ConfigFile, ReadsBackWhatItWrote) {
   ConfigFile file;
-  file.tiles[1] = {1, 2, 3, 4, 5, 6, KernelFamily::cpu};
-  file.tiles[2048] = {65536, 2, 3, 4, 5, 6, KernelFamily::cpu};
+  file.tiles[1] = {1, 2, 3, 4, 5, 6};
+  file.tiles[2048] = {65536, 2, 3, 4, 5, 6};
   file.metadata = {{"device", "a\nb\xc3\xa4"}, {"date", ""}};
   const auto read = parse_config(to_text(file), "f.json");
   ASSERT_TRUE(read) << read.error().message;
@@ -90,25 +90,36 @@ TEST(ConfigFile, ReadsBackWhatItWrote) {
   EXPECT_TRUE(read->warnings.empty());
 }
 
+TEST(ConfigFile, ReadsBackAGpusTileWithItsOwnKeys) {
+  ConfigFile file;
+  file.tiles[64] = {16, 64, 128, 8, 4, 3, 2, 1, KernelFamily::sm80};
+  const std::string text = to_text(file);
+  EXPECT_NE(text.find("\"SPLIT_K\": 2"), std::string::npos) << text;
+  EXPECT_NE(text.find("\"SWAP_AB\": 1"), std::string::npos) << text;
+  const auto read = parse_config(text, "f.json");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(read->file.tiles, file.tiles);
+}
+
 TEST(ConfigFile, TakesDefaultsForKeysThatOtherToolsLeaveOut) {
   const auto read = parse_config(std::string("{\"64\": ") + kTile + "}", "f.json");
   ASSERT_TRUE(read) << read.error().message;
-  EXPECT_EQ(read->file.tiles.at(64), (TileConfig{16, 32, 64, 1, 1, 1, KernelFamily::cpu}));
+  EXPECT_EQ(read->file.tiles.at(64), (TileConfig{16, 32, 64, 1, 1, 1}));
   EXPECT_TRUE(read->warnings.empty());
 }
 
 TEST(ConfigFile, KeepsUnknownKeysAndSaysSo) {
   const auto read = parse_config(
-      R"({"triton_version": "3.2", "16": {"BLOCK_SIZE_M": 1, "BLOCK_SIZE_N": 2, "BLOCK_SIZE_K": 3, "SPLIT_K": [4]},
+      R"({"triton_version": "3.2", "16": {"BLOCK_SIZE_M": 1, "BLOCK_SIZE_N": 2, "BLOCK_SIZE_K": 3, "waves_per_eu": [4]},
           "metadata": {"schema": 1, "count": 7}})",
       "f.json");
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(read->warnings, (std::vector<std::string>{"f.json: unknown key \"metadata\".\"count\" is kept",
-                                                      "f.json: unknown key \"16\".\"SPLIT_K\" is kept",
+                                                      "f.json: unknown key \"16\".\"waves_per_eu\" is kept",
                                                       "f.json: unknown key \"triton_version\" is kept"}));
   const auto again = parse_config(to_text(read->file), "f.json");
   ASSERT_TRUE(again) << again.error().message;
-  EXPECT_EQ(again->file.unknown, R"({"16":{"SPLIT_K":[4]},"metadata":{"count":7},"triton_version":"3.2"})");
+  EXPECT_EQ(again->file.unknown, R"({"16":{"waves_per_eu":[4]},"metadata":{"count":7},"triton_version":"3.2"})");
 }
 
 TEST(ConfigFile, NamesOnlyTheFirstOfVeryManyUnknownKeys) {
@@ -152,8 +163,9 @@ TEST(ConfigFile, RefusesATileWithoutItsBlockSizes) {
 TEST(ConfigFile, RefusesAnotherKernelFamily) {
   const std::string sizes = R"("BLOCK_SIZE_M": 1, "BLOCK_SIZE_N": 1, "BLOCK_SIZE_K": 1, )";
   EXPECT_EQ(tile_refusal(sizes + R"("kernel": "sm90")"),
-            "f.json: \"16\".kernel is \"sm90\", this version knows \"cpu\"");
-  EXPECT_EQ(tile_refusal(sizes + R"("kernel": 3)"), "f.json: \"16\".kernel is 3, this version knows \"cpu\"");
+            "f.json: \"16\".kernel is \"sm90\", this version knows \"cpu\" and \"sm80\"");
+  EXPECT_EQ(tile_refusal(sizes + R"("kernel": 3)"),
+            "f.json: \"16\".kernel is 3, this version knows \"cpu\" and \"sm80\"");
 }
 
 TEST(ConfigFile, RefusesMalformedBatchSizes) {
@@ -210,20 +222,20 @@ TEST(ConfigFile, ThatIsNotThereIsNotFound) {
 TEST(MergeInto, KeepsOtherBatchSizesMetadataAndUnknownKeys) {
   const TemporaryDirectory directory;
   const auto path = directory.path() / "deep/down/f.json";
-  put_text(path, R"({"note": {"x": 1}, "1": {"BLOCK_SIZE_M": 1, "BLOCK_SIZE_N": 2, "BLOCK_SIZE_K": 3, "SPLIT_K": 4},
-                     "2": {"BLOCK_SIZE_M": 1, "BLOCK_SIZE_N": 2, "BLOCK_SIZE_K": 3, "SPLIT_K": 5},
+  put_text(path, R"({"note": {"x": 1}, "1": {"BLOCK_SIZE_M": 1, "BLOCK_SIZE_N": 2, "BLOCK_SIZE_K": 3, "waves_per_eu": 4},
+                     "2": {"BLOCK_SIZE_M": 1, "BLOCK_SIZE_N": 2, "BLOCK_SIZE_K": 3, "waves_per_eu": 5},
                      "metadata": {"schema": 1, "device": "old", "extra": "kept", "date": 20}})");
   const auto status = merge_into(path, {{2, TileConfig{}}, {4, TileConfig{}}}, {{"device", "new"}, {"date", "now"}});
   ASSERT_TRUE(status) << status.error().message;
   const auto read = read_config(path);
   ASSERT_TRUE(read) << read.error().message;
-  EXPECT_EQ(read->file.tiles.at(1), (TileConfig{1, 2, 3, 1, 1, 1, KernelFamily::cpu}));
+  EXPECT_EQ(read->file.tiles.at(1), (TileConfig{1, 2, 3, 1, 1, 1}));
   EXPECT_EQ(read->file.tiles.at(2), TileConfig{});
   EXPECT_EQ(read->file.tiles.at(4), TileConfig{});
   EXPECT_EQ(read->file.metadata,
             (std::map<std::string, std::string>{{"date", "now"}, {"device", "new"}, {"extra", "kept"}}));
-  // Batch size 2's SPLIT_K belonged to the tile that was replaced.
-  EXPECT_EQ(read->file.unknown, R"({"1":{"SPLIT_K":4},"note":{"x":1}})");
+  // Batch size 2's waves_per_eu belonged to the tile that was replaced.
+  EXPECT_EQ(read->file.unknown, R"({"1":{"waves_per_eu":4},"note":{"x":1}})");
 }
 
 TEST(MergeInto, LeavesADamagedFileAsItIs) {

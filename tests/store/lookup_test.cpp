@@ -85,7 +85,7 @@ TEST_F(LookUpTest, PassesOverARefusedFileWithAWarning) {
 }
 
 TEST_F(LookUpTest, DropsATileThatTheProblemRefusesWithAWarning) {
-  const TileConfig impossible{65536, 65536, 65536, 1, 1, 1, KernelFamily::cpu};
+  const TileConfig impossible{65536, 65536, 65536, 1, 1, 1};
   const Status refused = check_tile(problem_, impossible, device_);
   ASSERT_FALSE(refused);
   ASSERT_TRUE(merge_into(exact(), {{1, impossible}}, {}));
@@ -94,7 +94,7 @@ TEST_F(LookUpTest, DropsATileThatTheProblemRefusesWithAWarning) {
   const std::string warning = exact().string() + ": the tile of batch size 1 is not used: " + refused.error().message;
   EXPECT_EQ(find().warnings,
             (std::vector<std::string>{warning, exact().string() + ": no usable tile; the file is not used"}));
-  ASSERT_TRUE(merge_into(exact(), {{8, TileConfig{16, 64, 256, 1, 1, 1, KernelFamily::cpu}}}, {}));
+  ASSERT_TRUE(merge_into(exact(), {{8, TileConfig{16, 64, 256, 1, 1, 1}}}, {}));
   EXPECT_EQ(find().shape_match, Match::exact);
   EXPECT_EQ(find().warnings, (std::vector<std::string>{warning}));
   EXPECT_EQ(find().tiles.size(), 1U);

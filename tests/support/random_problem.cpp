@@ -36,7 +36,8 @@ T pick(std::mt19937_64& generator, std::initializer_list<T> values) {
 }
 
 // Empty groups, one row, everything in one group, or anything.
-std::int64_t random_group(std::mt19937_64& generator) {
+std::int64_t random_group(std::mt19937_64& generator, bool is_large) {
+  if (is_large) return pick<std::int64_t>(generator, {0, 1, 7, 16, 31, 64, 65, 130});
   return pick<std::int64_t>(generator, {0, 0, 1, 1, 2, 3, 5, 8, 13});
 }
 
@@ -61,15 +62,23 @@ std::vector<Combination> all_combinations() {
           {"int8_w8a16_bfloat16_block", DType::int8_w8a16, Scales::block, E::bfloat16}};
 }
 
-RandomProblem::RandomProblem(const Combination& combination, std::uint64_t seed) : combination_(combination) {
+RandomProblem::RandomProblem(const Combination& combination, std::uint64_t seed, const Wishes& wishes)
+    : combination_(combination) {
   std::mt19937_64 generator(seed);
   problem_.dtype = combination.dtype;
   problem_.scales = combination.scales;
   problem_.experts = pick<std::int64_t>(generator, {1, 2, 3, 5});
   problem_.n = pick<std::int64_t>(generator, {1, 2, 3, 7, 13, 31, 64, 65, 97, 128});
   problem_.k = pick<std::int64_t>(generator, {1, 2, 3, 17, 31, 32, 64, 65, 97, 128, 130, 257, 384});
+  if (wishes.is_large) {
+    problem_.n = pick<std::int64_t>(generator, {96, 200, 256, 264, 391});
+    problem_.k = pick<std::int64_t>(generator, {256, 333, 512, 640, 1000});
+  }
+  if (wishes.is_aligned) problem_.k = ceil_div(problem_.k, 16) * 16;
   if (combination.scales == Scales::block) {
     problem_.block_shape = pick<BlockShape>(generator, {{128, 128}, {64, 32}, {7, 13}, {1, 1}, {32, 96}});
+    if (wishes.is_aligned) problem_.block_shape = pick<BlockShape>(generator, {{128, 128}, {64, 32}, {7, 16}, {32, 96}});
+    if (wishes.block_shape) problem_.block_shape = wishes.block_shape;
   }
   tile_.block_size_m = pick(generator, {1, 2, 3, 4, 8, 9, 16, 64});
   tile_.block_size_n = pick(generator, {1, 5, 6, 24, 48, 96});
@@ -80,12 +89,13 @@ RandomProblem::RandomProblem(const Combination& combination, std::uint64_t seed)
   segments.push_back(0);
   const bool one_group = pick(generator, {0, 0, 0, 1}) == 1;
   for (int g = 0; g < groups; ++g) {
-    segments.push_back(segments.back() + (one_group ? (g == groups / 2 ? 21 : 0) : random_group(generator)));
+    segments.push_back(segments.back() + (one_group ? (g == groups / 2 ? 21 : 0) : random_group(generator, wishes.is_large)));
     experts_.push_back(std::uniform_int_distribution<std::int64_t>(0, problem_.experts - 1)(generator));
   }
   true_rows_ = segments.back();
   rows_ = true_rows_ + pick<std::int64_t>(generator, {1, 2, 4});  // rows of no group behind the last
-  const auto pitch = [&generator](std::int64_t columns) {
+  const auto pitch = [&](std::int64_t columns) {
+    if (wishes.is_aligned) return ceil_div(columns, 16) * 16 + pick<std::int64_t>(generator, {0, 0, 16, 48});
     return columns + pick<std::int64_t>(generator, {0, 0, 1, 5});
   };
   pitch_a_ = pitch(problem_.k);

@@ -2,6 +2,7 @@
 // Random ragged problems that own their tensors, poisoned where nothing may be written.
 
 #include <cstdint>
+#include <optional>
 #include <ostream>
 #include <random>
 #include <string>
@@ -24,13 +25,19 @@ struct Combination {
 // Every dtype with every scale granularity that DESIGN.md names, int8_w8a16 with both activations.
 [[nodiscard]] std::vector<Combination> all_combinations();
 
+struct Wishes {
+  bool is_aligned = false;                  // rows and blocks of scales begin at multiples of 16 bytes
+  bool is_large = false;                    // several tiles along every side
+  std::optional<BlockShape> block_shape{};  // instead of a random one
+};
+
 class RandomProblem {
  public:
-  RandomProblem(const Combination& combination, std::uint64_t seed);
+  RandomProblem(const Combination& combination, std::uint64_t seed, const Wishes& wishes = {});
 
   [[nodiscard]] const Problem& problem() const { return problem_; }
   [[nodiscard]] GroupedGemmArgs args();
-  [[nodiscard]] const TileConfig& tile() const { return tile_; }
+  [[nodiscard]] const TileConfig& tile() const { return tile_; }  // one of a CPU
   // Fills C, its padding and the rows of no group with a pattern that outputs do not have.
   void poison();
   // Elements outside the groups' rows, or in the padding of rows, that no longer hold the pattern.

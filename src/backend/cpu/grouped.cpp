@@ -217,8 +217,8 @@ Compute compute_of(const Problem& problem, const TileConfig& tile, ElementType a
   return exact_in_bfloat16 && few_rows && kernels.multiplies_bfloat16 ? Compute::bfloat16 : Compute::float32;
 }
 
-void run_tiles(const KernelSet& kernels, int threads, const Problem& problem, const TileConfig& tile,
-               const GroupedGemmArgs& args) {
+Status run_tiles(const KernelSet& kernels, int threads, const Problem& problem, const TileConfig& tile,
+                 const GroupedGemmArgs& args) {
   const Call call{kernels,
                   problem,
                   tile,
@@ -243,7 +243,10 @@ void run_tiles(const KernelSet& kernels, int threads, const Problem& problem, co
       if (scratch.has_memory()) run_tile(call, order.at(i), scratch);
     }
   }
-  if (out_of_memory) throw std::bad_alloc();
+  if (out_of_memory) {
+    return fail(ErrorCode::unsupported, "out of memory for the threads' scratch; give smaller tiles or fewer threads");
+  }
+  return {};
 }
 
 }  // namespace expertile::cpu

@@ -13,7 +13,7 @@ namespace expertile::cpu {
                                  const KernelSet& kernels);
 
 // A is as stored; where the problem quantises A the caller did that and passes e4m3 with scale_a [M, ceil(K/bk)].
-void run_tiles(const KernelSet& kernels, int threads, const Problem& problem, const TileConfig& tile,
-               const GroupedGemmArgs& args);
+[[nodiscard]] Status run_tiles(const KernelSet& kernels, int threads, const Problem& problem, const TileConfig& tile,
+                               const GroupedGemmArgs& args);
 
 }  // namespace expertile::cpu

@@ -1,0 +1,22 @@
+# Writes OUTPUT: device_headers() with the text of every file of kernels/ and the party wall.
+set(entries "")
+file(GLOB_RECURSE files RELATIVE ${SOURCE_DIR}/kernels ${SOURCE_DIR}/kernels/*.hpp)
+list(SORT files)
+foreach(file ${files})
+  file(READ ${SOURCE_DIR}/kernels/${file} text)
+  string(APPEND entries "      {\"${file}\", R\"device(${text})device\"},\n")
+endforeach()
+file(READ ${SOURCE_DIR}/include/expertile/tile_config.hpp text)
+string(APPEND entries "      {\"expertile/tile_config.hpp\", R\"device(${text})device\"},\n")
+file(CONFIGURE OUTPUT ${OUTPUT} CONTENT [[
+#include "jit/device_text.hpp"
+
+namespace expertile::jit {
+
+std::vector<std::pair<std::string, std::string>> device_headers() {
+  return {
+@entries@  };
+}
+
+}  // namespace expertile::jit
+]] @ONLY)

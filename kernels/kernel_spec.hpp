@@ -1,0 +1,150 @@
+#pragma once
+// What one compiled kernel is made for, and the arguments of its calls: read by host and device alike.
+
+#include "expertile/tile_config.hpp"
+
+namespace expertile {
+
+enum class Storage : int { float16, bfloat16, float32, e4m3, int8 };
+enum class Scaling : int { none, per_tensor, per_token_channel, per_channel, block };
+
+// How a pair of operands is multiplied.
+enum class Product : int {
+  float16,        // m16n8k16
+  bfloat16,       // m16n8k16
+  tf32,           // m16n8k8, operands rounded to 10 bits of mantissa
+  tf32x3,         // float32 accuracy: big * big + big * small + small * big of the operands' tf32 parts
+  int8,           // m16n8k32, exact
+  e4m3,           // m16n8k32, from sm_89 on
+  e4m3_widened,   // as float16, which holds every e4m3 value
+  int8_float16,   // int8 weights widened to the activations' float16
+  int8_bfloat16,  // likewise, bfloat16
+};
+
+constexpr int size_of(Storage storage) {
+  return storage == Storage::float32 ? 4 : storage == Storage::e4m3 || storage == Storage::int8 ? 1 : 2;
+}
+
+// A tile configuration and everything of the problem that is compiled in. N and K are arguments.
+struct KernelSpec {
+  TileConfig tile{};
+  Storage a = Storage::float16;
+  Storage b = Storage::float16;
+  Scaling scaling = Scaling::none;
+  Product product = Product::float16;
+  int block_n = 0;  // of block scales
+  int block_k = 0;
+  bool scales_a = false;   // with block scales: A has its own
+  bool wide_loads = true;  // rows begin at multiples of 16 bytes; else elements are loaded one by one
+
+  friend constexpr bool operator==(const KernelSpec&, const KernelSpec&) = default;
+};
+
+struct KernelArgs {
+  const void* a = nullptr;                    // [M, K]
+  const void* b = nullptr;                    // [E * N, K]
+  void* c = nullptr;                          // [M, N]
+  const long long* seg_indptr = nullptr;      // [groups + 1]
+  const long long* weight_indices = nullptr;  // [groups]
+  const float* scale_a = nullptr;
+  const float* scale_b = nullptr;
+  long long a_pitch = 0;  // elements
+  long long b_pitch = 0;
+  long long c_pitch = 0;
+  int groups = 0;
+  int n = 0;
+  int k = 0;
+  Storage c_storage = Storage::float16;  // float16, bfloat16 or float32
+  int wide_stores = 0;                   // rows of C begin at multiples of 16 bytes
+};
+
+// Arguments of the kernel that quantises A on the fly.
+struct QuantiseArgs {
+  const void* a = nullptr;       // [rows, K]
+  unsigned char* out = nullptr;  // [rows, K] e4m3, back to back
+  float* scales = nullptr;       // [rows, ceil(K / block_k)]
+  long long a_pitch = 0;         // elements
+  long long rows = 0;
+  int k = 0;
+  int block_k = 0;
+};
+inline constexpr int kQuantiseThreads = 256;
+
+// ---- figures of a kernel that host and device must agree on -----------------------------------------------------
+
+constexpr int ceil_divide(int a, int b) { return (a + b - 1) / b; }
+
+// The 16-row side of the tensor core holds X, the 8-column side Y: tokens and weights, or swapped.
+constexpr int tile_x(const TileConfig& tile) { return tile.swap_ab ? tile.block_size_n : tile.block_size_m; }
+constexpr int tile_y(const TileConfig& tile) { return tile.swap_ab ? tile.block_size_m : tile.block_size_n; }
+
+constexpr int threads_of(const TileConfig& tile) { return 32 * tile.num_warps; }
+
+struct WarpGrid {
+  int x = 0;  // warps along X; 0 where no arrangement fits
+  int y = 0;
+};
+
+// The arrangement with the smallest warp tile border, so that the fewest fragments are loaded for the most products.
+constexpr WarpGrid warp_grid(const TileConfig& tile) {
+  const int warps = tile.split_k > 0 ? tile.num_warps / tile.split_k : 0;
+  WarpGrid best{};
+  int best_border = 1 << 30;
+  for (int x = 1; x <= warps; x *= 2) {
+    const int y = warps / x;
+    if (x * y != warps || tile_x(tile) % (16 * x) != 0 || tile_y(tile) % (8 * y) != 0) continue;
+    const int border = tile_x(tile) / x + tile_y(tile) / y;
+    if (border < best_border) {
+      best = {x, y};
+      best_border = border;
+    }
+  }
+  return best;
+}
+
+// Elements of K that one step of the main loop takes: 32 bytes of the narrower operand.
+constexpr int step_elements(Product product) {
+  switch (product) {
+    case Product::float16:
+    case Product::bfloat16:
+      return 16;
+    case Product::tf32:
+    case Product::tf32x3:
+      return 8;
+    default:
+      return 32;
+  }
+}
+
+constexpr int stage_bytes_a(const KernelSpec& spec) {
+  return spec.tile.block_size_m * spec.tile.block_size_k * size_of(spec.a);
+}
+constexpr int stage_bytes_b(const KernelSpec& spec) {
+  return spec.tile.block_size_n * spec.tile.block_size_k * size_of(spec.b);
+}
+
+// A row of C in shared memory, in float32: padded by 16 bytes, so that rows begin at different banks.
+constexpr int staged_row_bytes(const KernelSpec& spec) { return spec.tile.block_size_n * 4 + 16; }
+
+// Sums of the other parts of K, [split_k - 1, BLOCK_SIZE_M * BLOCK_SIZE_N], and then the tile of C.
+constexpr int epilogue_bytes(const KernelSpec& spec) {
+  return (spec.tile.split_k - 1) * spec.tile.block_size_m * spec.tile.block_size_n * 4 +
+         spec.tile.block_size_m * staged_row_bytes(spec);
+}
+
+constexpr int kSchedulerBytes = 256;  // sums of 32 warps and the tile that was found
+
+// Dynamic shared memory of a block.
+constexpr int smem_bytes(const KernelSpec& spec) {
+  const int ring = spec.tile.num_stages * (stage_bytes_a(spec) + stage_bytes_b(spec));
+  const int epilogue = epilogue_bytes(spec);
+  return kSchedulerBytes + (ring > epilogue ? ring : epilogue);
+}
+
+// Registers of a thread that hold sums.
+constexpr int accumulators(const KernelSpec& spec) {
+  const int elements = spec.tile.block_size_m * spec.tile.block_size_n * spec.tile.split_k / threads_of(spec.tile);
+  return elements * (spec.scaling == Scaling::block ? 2 : 1);
+}
+
+}  // namespace expertile

@@ -1,0 +1,174 @@
+#pragma once
+// The instructions that the kernels use, one function each. The kernels touch the hardware through this page alone:
+// tests/emulator/ptx.hpp supplies the same functions on the host, so that the kernels' own text runs where no GPU is.
+//
+// Shared memory is addressed by a byte offset from the start of the block's dynamic shared memory. "Collective" means
+// that all 32 lanes of a warp call it together.
+
+namespace expertile::ptx {
+
+#define EXPERTILE_DEVICE __device__ __forceinline__
+
+EXPERTILE_DEVICE int thread_index() { return static_cast<int>(threadIdx.x); }
+EXPERTILE_DEVICE int block_index() { return static_cast<int>(blockIdx.x); }
+EXPERTILE_DEVICE int grid_size() { return static_cast<int>(gridDim.x); }
+
+// Every thread of the block: ordinary and copied shared memory written before is readable after.
+EXPERTILE_DEVICE void barrier() { __syncthreads(); }
+
+// The address that shared memory instructions take for an offset.
+EXPERTILE_DEVICE unsigned shared_address(unsigned offset) {
+  extern __shared__ __align__(128) unsigned char shared_memory[];
+  return static_cast<unsigned>(__cvta_generic_to_shared(shared_memory)) + offset;
+}
+
+// ---- global memory ----------------------------------------------------------------------------------------------
+
+// One element of 1, 2, 4, 8 or 16 bytes, aligned to its size. T: unsigned char, unsigned short, unsigned, float, int,
+// long long, Bytes8, Bytes16.
+struct alignas(8) Bytes8 {
+  unsigned word[2];
+};
+struct alignas(16) Bytes16 {
+  unsigned word[4];
+};
+template <class T>
+EXPERTILE_DEVICE T load_global(const T* from) {
+  return *from;
+}
+template <class T>
+EXPERTILE_DEVICE void store_global(T* to, T value) {
+  *to = value;
+}
+
+// ---- shared memory ----------------------------------------------------------------------------------------------
+
+// As above, by offset; aligned to sizeof(T).
+template <class T>
+EXPERTILE_DEVICE T load_shared(unsigned offset) {
+  extern __shared__ __align__(128) unsigned char shared_memory[];
+  return *reinterpret_cast<const T*>(shared_memory + offset);
+}
+template <class T>
+EXPERTILE_DEVICE void store_shared(unsigned offset, T value) {
+  extern __shared__ __align__(128) unsigned char shared_memory[];
+  *reinterpret_cast<T*>(shared_memory + offset) = value;
+}
+
+// Starts copying `bytes` (0 to 16) from global memory to 16 bytes of shared memory and zero-fills the rest. Both
+// aligned to 16; `from` is not read when bytes is 0. Complete after cp_async_wait by this thread, visible to others
+// after a barrier that follows.
+EXPERTILE_DEVICE void cp_async16(unsigned offset, const void* from, int bytes) {
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared_address(offset)), "l"(from),
+               "r"(bytes)
+               : "memory");
+}
+// Closes this thread's group of copies started since the last commit (it may be empty).
+EXPERTILE_DEVICE void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// Waits until at most `Pending` of this thread's latest groups are incomplete.
+template <int Pending>
+EXPERTILE_DEVICE void cp_async_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
+}
+
+// Collective. Four matrices of 8 rows x 16 bytes; lane i gives the offset of row i % 8 of matrix i / 8 (16-byte
+// aligned). registers[j] of lane l: bytes 4 * (l % 4) .. + 3 of row l / 4 of matrix j.
+EXPERTILE_DEVICE void ldmatrix4(unsigned (&registers)[4], unsigned offset) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(registers[0]), "=r"(registers[1]), "=r"(registers[2]), "=r"(registers[3])
+               : "r"(shared_address(offset))
+               : "memory");
+}
+
+// ---- tensor cores (collective) ----------------------------------------------------------------------------------
+// d [16, 8] += a [16, 32 bytes] x b [8, 32 bytes]^T. Lane l: d[0], d[1] are row l / 4, columns 2 * (l % 4) and the
+// next; d[2], d[3] the same of row l / 4 + 8. a[0], a[2] are row l / 4, bytes 4 * (l % 4) .. + 3 and the same + 16;
+// a[1], a[3] of row l / 4 + 8. b[0], b[1] are row l / 4 of b, bytes 4 * (l % 4) .. + 3 and the same + 16.
+
+EXPERTILE_DEVICE void mma_float16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+EXPERTILE_DEVICE void mma_bfloat16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+EXPERTILE_DEVICE void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+EXPERTILE_DEVICE void mma_int8(int (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+// From sm_89 on.
+EXPERTILE_DEVICE void mma_e4m3(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+#if __CUDA_ARCH__ >= 890
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+  __trap();
+#endif
+}
+
+// ---- between lanes (collective) ---------------------------------------------------------------------------------
+
+// The value of the lane `distance` below; a lane without one keeps its own.
+EXPERTILE_DEVICE int shuffle_up(int value, int distance) { return __shfl_up_sync(0xffffffffU, value, distance); }
+EXPERTILE_DEVICE float shuffle_xor(float value, int mask) { return __shfl_xor_sync(0xffffffffU, value, mask); }
+
+// ---- bits and rounding ------------------------------------------------------------------------------------------
+
+// Byte i of the result is byte (selector >> 4 * i) & 7 of the eight bytes {low, high}.
+EXPERTILE_DEVICE unsigned permute_bytes(unsigned low, unsigned high, unsigned selector) {
+  return __byte_perm(low, high, selector);
+}
+EXPERTILE_DEVICE float float_from_bits(unsigned bits) { return __uint_as_float(bits); }
+EXPERTILE_DEVICE unsigned bits_of(float value) { return __float_as_uint(value); }
+// To nearest even (float16, bfloat16: overflow to infinity; e4m3: saturating, NaN kept).
+EXPERTILE_DEVICE unsigned short float16_bits(float value) {
+  unsigned short bits;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+  return bits;
+}
+EXPERTILE_DEVICE unsigned short bfloat16_bits(float value) {
+  unsigned short bits;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+  return bits;
+}
+EXPERTILE_DEVICE float float_from_float16(unsigned short bits) {
+  float value;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+  return value;
+}
+// To tf32 (10 bits of mantissa), ties away from zero; the bits of a float.
+EXPERTILE_DEVICE unsigned tf32_bits(float value) {
+  unsigned bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
+  return bits;
+}
+// a - b and a * b on two float16 at a time, to nearest even.
+EXPERTILE_DEVICE unsigned subtract_float16x2(unsigned a, unsigned b) {
+  unsigned d;
+  asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(d) : "r"(a), "r"(b));
+  return d;
+}
+EXPERTILE_DEVICE unsigned multiply_float16x2(unsigned a, unsigned b) {
+  unsigned d;
+  asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(d) : "r"(a), "r"(b));
+  return d;
+}
+// a / b, correctly rounded, whatever the compiler's flags.
+EXPERTILE_DEVICE float divide(float a, float b) { return __fdiv_rn(a, b); }
+// To the nearest even whole number.
+EXPERTILE_DEVICE float round_to_even(float value) { return rintf(value); }
+
+}  // namespace expertile::ptx

@@ -1,0 +1,165 @@
+#pragma once
+// Sums -> C: adds the parts of a split K, applies the scales that are constant along K, rounds, and writes rows.
+
+#include "sm80/mainloop.hpp"
+
+namespace expertile::sm80 {
+
+// A sum as 4 bytes of shared memory, whatever its type.
+EXPERTILE_DEVICE unsigned word_of(float value) { return ptx::bits_of(value); }
+EXPERTILE_DEVICE unsigned word_of(int value) { return static_cast<unsigned>(value); }
+EXPERTILE_DEVICE void add_word(float& sum, unsigned word) { sum += ptx::float_from_bits(word); }
+EXPERTILE_DEVICE void add_word(int& sum, unsigned word) { sum += static_cast<int>(word); }
+
+// Adds the sums of parts 1, 2, ... to part 0's, always in this order. Lane by lane, so no two addresses clash.
+template <KernelSpec SPEC, class Total>
+EXPERTILE_DEVICE void add_parts(unsigned shared, const WarpPlace& place, Total& total) {
+  using S = Shape<SPEC>;
+  constexpr int kThreads = S::kThreads / S::kTile.split_k;  // of a part
+  constexpr int kWords = S::kX * S::kY * 4;
+  const int thread = ptx::thread_index() % kThreads;
+  const auto offset = [&](int part, int word) {
+    return shared + static_cast<unsigned>((((part - 1) * kWords + word) * kThreads + thread) * 4);
+  };
+  if (place.part > 0) {
+    for (int m = 0, word = 0; m < S::kX; ++m) {
+      for (int n = 0; n < S::kY; ++n) {
+        for (int i = 0; i < 4; ++i) ptx::store_shared(offset(place.part, word++), word_of(total[m][n][i]));
+      }
+    }
+  }
+  ptx::barrier();  // the parts are written
+  if (place.part > 0) return;
+  for (int part = 1; part < S::kTile.split_k; ++part) {
+    for (int m = 0, word = 0; m < S::kX; ++m) {
+      for (int n = 0; n < S::kY; ++n) {
+        for (int i = 0; i < 4; ++i) add_word(total[m][n][i], ptx::load_shared<unsigned>(offset(part, word++)));
+      }
+    }
+  }
+}
+
+template <Scaling SCALING>
+EXPERTILE_DEVICE float row_scale(const KernelArgs& args, const OutputTile& tile, int row) {
+  if constexpr (SCALING == Scaling::per_tensor) {
+    return ptx::load_global(args.scale_a + tile.expert);
+  } else if constexpr (SCALING == Scaling::per_token_channel) {
+    return row < tile.rows ? ptx::load_global(args.scale_a + tile.row + row) : 0.0F;
+  } else {
+    return 1.0F;
+  }
+}
+template <Scaling SCALING>
+EXPERTILE_DEVICE float column_scale(const KernelArgs& args, const OutputTile& tile, int column) {
+  if constexpr (SCALING == Scaling::per_tensor) {
+    return ptx::load_global(args.scale_b + tile.expert);
+  } else if constexpr (SCALING == Scaling::per_token_channel || SCALING == Scaling::per_channel) {
+    const int n = tile.column + column;
+    return n < args.n ? ptx::load_global(args.scale_b + tile.expert * args.n + n) : 0.0F;
+  } else {
+    return 1.0F;
+  }
+}
+
+// The scaled tile of C in shared memory, row by row, in float32.
+template <KernelSpec SPEC, class Total>
+EXPERTILE_DEVICE void stage_c(const KernelArgs& args, const OutputTile& tile, const WarpPlace& place, unsigned staged,
+                              const Total& total) {
+  using S = Shape<SPEC>;
+  const auto scale = [&](int in_tile, bool is_token) {
+    return is_token ? row_scale<SPEC.scaling>(args, tile, in_tile) : column_scale<SPEC.scaling>(args, tile, in_tile);
+  };
+#pragma unroll
+  for (int n = 0; n < S::kY; ++n) {
+    const float scale_y[2] = {scale(y_of(place, n, 0), S::kSwapped), scale(y_of(place, n, 1), S::kSwapped)};
+#pragma unroll
+    for (int m = 0; m < S::kX; ++m) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int x = x_of(place, m, i);
+        const int y = y_of(place, n, i);
+        const float value = static_cast<float>(total[m][n][i]) * (scale(x, !S::kSwapped) * scale_y[i % 2]);
+        const int row = S::kSwapped ? y : x;
+        const int column = S::kSwapped ? x : y;
+        ptx::store_shared(staged + static_cast<unsigned>(row * staged_row_bytes(SPEC) + column * 4), value);
+      }
+    }
+  }
+}
+
+// Two 16-bit elements of C in the order of memory.
+template <Storage C>
+EXPERTILE_DEVICE unsigned rounded_pair(float first, float second) {
+  const unsigned low = C == Storage::float16 ? ptx::float16_bits(first) : ptx::bfloat16_bits(first);
+  const unsigned high = C == Storage::float16 ? ptx::float16_bits(second) : ptx::bfloat16_bits(second);
+  return low | high << 16;
+}
+
+// 16 bytes of C from the staged floats that begin at `from`.
+template <Storage C>
+EXPERTILE_DEVICE ptx::Bytes16 rounded_chunk(unsigned from) {
+  if constexpr (C == Storage::float32) {
+    return ptx::load_shared<ptx::Bytes16>(from);
+  } else {
+    ptx::Bytes16 chunk;
+    for (int half = 0; half < 2; ++half) {
+      const auto four = ptx::load_shared<ptx::Bytes16>(from + static_cast<unsigned>(16 * half));
+      for (int pair = 0; pair < 2; ++pair) {
+        chunk.word[2 * half + pair] =
+            rounded_pair<C>(ptx::float_from_bits(four.word[2 * pair]), ptx::float_from_bits(four.word[2 * pair + 1]));
+      }
+    }
+    return chunk;
+  }
+}
+
+// Rows of the staged tile to C: only rows of the group and columns below N are ever written.
+template <KernelSpec SPEC, Storage C>
+EXPERTILE_DEVICE void write_rows(const KernelArgs& args, const OutputTile& tile, unsigned staged) {
+  constexpr int kBytes = size_of(C);
+  constexpr int kChunk = 16 / kBytes;  // elements of 16 bytes
+  constexpr int kChunks = SPEC.tile.block_size_n / kChunk;
+  auto* c = static_cast<unsigned char*>(args.c);
+  for (int i = ptx::thread_index(); i < tile.rows * kChunks; i += threads_of(SPEC.tile)) {
+    const int row = i / kChunks;
+    const int column = i % kChunks * kChunk;
+    const int n = tile.column + column;
+    if (n >= args.n) continue;
+    const ptx::Bytes16 chunk =
+        rounded_chunk<C>(staged + static_cast<unsigned>(row * staged_row_bytes(SPEC) + column * 4));
+    unsigned char* to = c + ((tile.row + row) * args.c_pitch + n) * kBytes;
+    if (args.wide_stores != 0 && n + kChunk <= args.n) {
+      ptx::store_global(reinterpret_cast<ptx::Bytes16*>(to), chunk);
+      continue;
+    }
+    for (int e = 0; e < kChunk && n + e < args.n; ++e) {
+      if constexpr (kBytes == 2) {
+        ptx::store_global(reinterpret_cast<unsigned short*>(to) + e,
+                          static_cast<unsigned short>(chunk.word[e / 2] >> (e % 2 * 16)));
+      } else {
+        ptx::store_global(reinterpret_cast<unsigned*>(to) + e, chunk.word[e]);
+      }
+    }
+  }
+}
+
+// shared: the ring, free by now. On return it is free again for the next tile.
+template <KernelSpec SPEC, class Total>
+EXPERTILE_DEVICE void write_tile(const KernelArgs& args, const OutputTile& tile, const WarpPlace& place,
+                                 unsigned shared, Total& total) {
+  constexpr int kParts = (SPEC.tile.split_k - 1) * SPEC.tile.block_size_m * SPEC.tile.block_size_n * 4;
+  const unsigned staged = shared + static_cast<unsigned>(kParts);
+  if constexpr (SPEC.tile.split_k > 1) add_parts<SPEC>(shared, place, total);
+  if (place.part == 0) stage_c<SPEC>(args, tile, place, staged, total);
+  ptx::barrier();  // the tile is staged
+  if (args.c_storage == Storage::float16) {
+    write_rows<SPEC, Storage::float16>(args, tile, staged);
+  } else if (args.c_storage == Storage::bfloat16) {
+    write_rows<SPEC, Storage::bfloat16>(args, tile, staged);
+  } else {
+    write_rows<SPEC, Storage::float32>(args, tile, staged);
+  }
+  ptx::barrier();  // the tile is read
+}
+
+}  // namespace expertile::sm80

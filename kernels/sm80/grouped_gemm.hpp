@@ -1,0 +1,26 @@
+#pragma once
+// C[r] = A[r] x B[weight_indices[g]]^T for the rows r of every group g, on sm_80 and everything after it.
+//
+// A block takes one tile of C after the other, grid_size() apart: find it, multiply along K, write it out.
+
+#include "sm80/epilogue.hpp"
+
+namespace expertile::sm80 {
+
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void grouped_gemm(const KernelArgs& args) {
+  using S = Shape<SPEC>;
+  static_assert(S::kWarps.x > 0, "no arrangement of the warps covers the tile");
+  static_assert(S::kSteps > 0, "BLOCK_SIZE_K is shorter than the steps of SPLIT_K parts");
+  static_assert(S::kTile.num_stages >= 2, "a ring has at least two stages");
+  const WarpPlace place = warp_place<SPEC>();
+  for (int index = ptx::block_index();; index += ptx::grid_size()) {
+    const OutputTile tile = find_tile<SPEC.tile>(args, index);
+    if (tile.rows == 0) return;
+    typename S::Total total[S::kX][S::kY][4] = {};
+    multiply_tile<SPEC>(args, tile, place, kSchedulerBytes, total);
+    write_tile<SPEC>(args, tile, place, kSchedulerBytes, total);
+  }
+}
+
+}  // namespace expertile::sm80

@@ -1,0 +1,308 @@
+#pragma once
+// The product of one tile: a ring of stages in shared memory is filled by asynchronous copies while the tensor cores
+// multiply the stage that arrived.
+
+#include "sm80/fragments.hpp"
+#include "sm80/scheduler.hpp"
+
+namespace expertile::sm80 {
+
+// Sums of one block of K are exact integers for int8; scaled by block, their total is float32.
+template <bool INTEGER>
+struct SumType {
+  using Type = float;
+};
+template <>
+struct SumType<true> {
+  using Type = int;
+};
+
+// What is fixed at compile time, worked out once.
+template <KernelSpec SPEC>
+struct Shape {
+  static constexpr TileConfig kTile = SPEC.tile;
+  static constexpr int kThreads = threads_of(kTile);
+  static constexpr WarpGrid kWarps = warp_grid(kTile);
+  static constexpr bool kSwapped = kTile.swap_ab != 0;
+  static constexpr int kX = tile_x(kTile) / kWarps.x / 16;  // blocks of 16 rows of X a warp
+  static constexpr int kY = tile_y(kTile) / kWarps.y / 8;   // blocks of 8 rows of Y a warp
+  static constexpr int kSteps = kTile.block_size_k / step_elements(SPEC.product) / kTile.split_k;  // a stage and warp
+  static constexpr Storage kStorageX = kSwapped ? SPEC.b : SPEC.a;
+  static constexpr Storage kStorageY = kSwapped ? SPEC.a : SPEC.b;
+  static constexpr int kRowBytesA = kTile.block_size_k * size_of(SPEC.a);
+  static constexpr int kRowBytesB = kTile.block_size_k * size_of(SPEC.b);
+  static constexpr int kRowBytesX = kSwapped ? kRowBytesB : kRowBytesA;
+  static constexpr int kRowBytesY = kSwapped ? kRowBytesA : kRowBytesB;
+  static constexpr int kStageBytes = stage_bytes_a(SPEC) + stage_bytes_b(SPEC);
+  using Accumulator = typename SumType<SPEC.product == Product::int8>::Type;
+  using Total = typename SumType<SPEC.product == Product::int8 && SPEC.scaling != Scaling::block>::Type;
+};
+
+// A warp's place in the block.
+struct WarpPlace {
+  int lane = 0;
+  int x = 0;     // first row of X
+  int y = 0;     // first row of Y
+  int part = 0;  // of the split K
+};
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE WarpPlace warp_place() {
+  using S = Shape<SPEC>;
+  const int warp = ptx::thread_index() / 32;
+  const int in_part = warp % (S::kWarps.x * S::kWarps.y);
+  return {ptx::thread_index() % 32, in_part % S::kWarps.x * S::kX * 16, in_part / S::kWarps.x * S::kY * 8,
+          warp / (S::kWarps.x * S::kWarps.y)};
+}
+
+// The piece of K that a stage holds: never across the border of a block of scales.
+struct Slice {
+  int begin = 0;
+  int length = 0;  // elements that exist; the rest of BLOCK_SIZE_K is zero
+};
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE int slice_count(int k) {
+  if constexpr (SPEC.scaling != Scaling::block) {
+    return ceil_divide(k, SPEC.tile.block_size_k);
+  } else {
+    constexpr int kSlicesABlock = ceil_divide(SPEC.block_k, SPEC.tile.block_size_k);
+    return k / SPEC.block_k * kSlicesABlock + ceil_divide(k % SPEC.block_k, SPEC.tile.block_size_k);
+  }
+}
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE Slice slice_at(int index, int k) {
+  int begin = index * SPEC.tile.block_size_k;
+  int end = k;
+  if constexpr (SPEC.scaling == Scaling::block) {
+    constexpr int kSlicesABlock = ceil_divide(SPEC.block_k, SPEC.tile.block_size_k);
+    const int block = index / kSlicesABlock;
+    begin = block * SPEC.block_k + index % kSlicesABlock * SPEC.tile.block_size_k;
+    if ((block + 1) * SPEC.block_k < k) end = (block + 1) * SPEC.block_k;
+  }
+  return {begin, end - begin < SPEC.tile.block_size_k ? end - begin : SPEC.tile.block_size_k};
+}
+
+// Elements one by one into 16 bytes, for rows that do not begin at multiples of 16 bytes.
+template <int ELEMENT_BYTES>
+EXPERTILE_DEVICE void load_narrow(unsigned offset, const unsigned char* from, int bytes) {
+  ptx::Bytes16 chunk{};
+#pragma unroll
+  for (int i = 0; i < 16; i += ELEMENT_BYTES) {  // a fixed count keeps the words in registers
+    if (i >= bytes) continue;
+    if constexpr (ELEMENT_BYTES == 4) {
+      chunk.word[i / 4] = ptx::load_global(reinterpret_cast<const unsigned*>(from + i));
+    } else if constexpr (ELEMENT_BYTES == 2) {
+      chunk.word[i / 4] |= static_cast<unsigned>(ptx::load_global(reinterpret_cast<const unsigned short*>(from + i)))
+                           << (i % 4 * 8);
+    } else {
+      chunk.word[i / 4] |= static_cast<unsigned>(ptx::load_global(from + i)) << (i % 4 * 8);
+    }
+  }
+  ptx::store_shared(offset, chunk);
+}
+
+// Starts loading rows [0, valid_rows) of a matrix, elements of `slice`, into a tile of ROWS rows; the rest becomes
+// zero.
+template <int ROWS, int ROW_BYTES, int ELEMENT_BYTES, int THREADS, bool WIDE>
+EXPERTILE_DEVICE void load_tile(unsigned tile, const unsigned char* matrix, long long pitch_bytes, int valid_rows,
+                                Slice slice) {
+  constexpr int kChunks = ROW_BYTES / 16;
+  constexpr int kRowsAPass = THREADS / kChunks > 0 ? THREADS / kChunks : 1;
+  constexpr int kLoaders = kRowsAPass * kChunks;
+  static_assert(kChunks <= THREADS, "a row of a stage is loaded by one thread a chunk");
+  const int thread = ptx::thread_index();
+  if (kLoaders != THREADS && thread >= kLoaders) return;
+  const int chunk = thread % kChunks;
+  const int first_row = thread / kChunks;
+  const int left = slice.length * ELEMENT_BYTES - chunk * 16;
+  const int bytes = left < 0 ? 0 : left > 16 ? 16 : left;
+  const unsigned char* from = matrix + static_cast<long long>(slice.begin) * ELEMENT_BYTES + chunk * 16;
+  constexpr int kPasses = ceil_divide(ROWS, kRowsAPass);
+  const auto load_row = [&](int pass) {
+    const int row = first_row + pass * kRowsAPass;
+    if (ROWS % kRowsAPass != 0 && row >= ROWS) return;
+    const int here = row < valid_rows ? bytes : 0;
+    const unsigned to = tile + swizzled<ROW_BYTES>(row, chunk);
+    const unsigned char* source = from + (here > 0 ? row * pitch_bytes : 0);
+    if constexpr (WIDE) {
+      ptx::cp_async16(to, here > 0 ? source : matrix, here);
+    } else {
+      load_narrow<ELEMENT_BYTES>(to, source, here);
+    }
+  };
+  if constexpr (WIDE) {
+#pragma unroll
+    for (int pass = 0; pass < kPasses; ++pass) load_row(pass);
+  } else {
+    // Element by element is slow whatever is done; unrolled it would take the registers that the sums need.
+#pragma unroll 1
+    for (int pass = 0; pass < kPasses; ++pass) load_row(pass);
+  }
+}
+
+// The sums of one warp: [kX, kY] fragments of 16 x 8.
+template <KernelSpec SPEC>
+struct Sums {
+  using S = Shape<SPEC>;
+  typename S::Accumulator value[S::kX][S::kY][4];
+};
+
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void multiply_stage(unsigned stage, const WarpPlace& place, Sums<SPEC>& sums) {
+  using S = Shape<SPEC>;
+  constexpr int kProducts = products_a_step(SPEC.product);
+  const unsigned tile_a = stage;
+  const unsigned tile_b = stage + static_cast<unsigned>(stage_bytes_a(SPEC));
+  const unsigned x_tile = S::kSwapped ? tile_b : tile_a;
+  const unsigned y_tile = S::kSwapped ? tile_a : tile_b;
+  // A step's operands are loaded while the one before is multiplied; more steps in flight would take too many registers
+  // where operands are converted on the way.
+  constexpr int kInFlight = SPEC.product == Product::tf32x3 ? 1 : kProducts > 1 ? 2 : 4;
+#pragma unroll kInFlight
+  for (int i = 0; i < S::kSteps; ++i) {
+    const int step = place.part * S::kSteps + i;
+    unsigned x[S::kX][kProducts][4];
+#pragma unroll
+    for (int m = 0; m < S::kX; ++m) {
+      load_x<SPEC.product, S::kStorageX, S::kRowBytesX>(x[m], x_tile, place.x + 16 * m, step, place.lane);
+    }
+#pragma unroll
+    for (int n = 0; n < S::kY; n += 2) {
+      constexpr int kBlocks = S::kY > 1 ? 2 : 1;
+      unsigned y[2][kProducts][2];
+      static_assert(S::kY == 1 || S::kY % 2 == 0, "blocks of Y are loaded in pairs");
+      load_y<SPEC.product, S::kStorageY, S::kRowBytesY, kBlocks>(y, y_tile, place.y + 8 * n, step, place.lane);
+#pragma unroll
+      for (int block = 0; block < kBlocks; ++block) {
+#pragma unroll
+        for (int m = 0; m < S::kX; ++m) {
+#pragma unroll
+          for (int p = 0; p < kProducts; ++p) multiply<SPEC.product>(sums.value[m][n + block], x[m][p], y[block][p]);
+        }
+      }
+    }
+  }
+}
+
+// Row of X or Y within the tile that a lane's sum [m][n][i] belongs to.
+EXPERTILE_DEVICE int x_of(const WarpPlace& place, int m, int i) {
+  return place.x + 16 * m + place.lane / 4 + (i >= 2 ? 8 : 0);
+}
+EXPERTILE_DEVICE int y_of(const WarpPlace& place, int n, int i) {
+  return place.y + 8 * n + 2 * (place.lane % 4) + i % 2;
+}
+
+// The scales of one block of K, for the rows and columns of a lane's sums; loaded before the stage is waited for.
+template <KernelSpec SPEC>
+struct BlockScales {
+  using S = Shape<SPEC>;
+  float x[S::kX][2];
+  float y[S::kY][2];
+};
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE float token_scale(const KernelArgs& args, const OutputTile& tile, int row, int block, int k_blocks) {
+  if (!SPEC.scales_a) return 1.0F;
+  return row < tile.rows ? ptx::load_global(args.scale_a + (tile.row + row) * k_blocks + block) : 0.0F;
+}
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE float weight_scale(const KernelArgs& args, const OutputTile& tile, int column, int block,
+                                    int k_blocks) {
+  const int n = tile.column + column;
+  const long long n_blocks = ceil_divide(args.n, SPEC.block_n);
+  if (n >= args.n) return 0.0F;
+  return ptx::load_global(args.scale_b + (tile.expert * n_blocks + n / SPEC.block_n) * k_blocks + block);
+}
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void load_scales(BlockScales<SPEC>& scales, const KernelArgs& args, const OutputTile& tile,
+                                  const WarpPlace& place, int block) {
+  using S = Shape<SPEC>;
+  const int k_blocks = ceil_divide(args.k, SPEC.block_k);
+  const auto load = [&](int x_or_y, bool is_token) {
+    return is_token ? token_scale<SPEC>(args, tile, x_or_y, block, k_blocks)
+                    : weight_scale<SPEC>(args, tile, x_or_y, block, k_blocks);
+  };
+#pragma unroll
+  for (int m = 0; m < S::kX; ++m) {
+    for (int i = 0; i < 2; ++i) scales.x[m][i] = load(x_of(place, m, 2 * i), !S::kSwapped);
+  }
+#pragma unroll
+  for (int n = 0; n < S::kY; ++n) {
+    for (int i = 0; i < 2; ++i) scales.y[n][i] = load(y_of(place, n, i), S::kSwapped);
+  }
+}
+
+// total += part * scales; part = 0. In float32, once a block of K.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void promote(float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4], Sums<SPEC>& part,
+                              const BlockScales<SPEC>& scales) {
+  using S = Shape<SPEC>;
+#pragma unroll
+  for (int m = 0; m < S::kX; ++m) {
+#pragma unroll
+    for (int n = 0; n < S::kY; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        total[m][n][i] += static_cast<float>(part.value[m][n][i]) * (scales.x[m][i / 2] * scales.y[n][i % 2]);
+        part.value[m][n][i] = 0;
+      }
+    }
+  }
+}
+
+// Starts loading slice `index` of both operands into its stage; does nothing behind the last. Always closes a group, so
+// that the number of groups in flight stays what cp_async_wait counts on.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void load_stage(const KernelArgs& args, const OutputTile& tile, unsigned ring, int index, int slices) {
+  using S = Shape<SPEC>;
+  if (index < slices) {
+    const Slice slice = slice_at<SPEC>(index, args.k);
+    const unsigned stage = ring + static_cast<unsigned>(index % S::kTile.num_stages * S::kStageBytes);
+    const long long pitch_a = args.a_pitch * size_of(SPEC.a);
+    const long long pitch_b = args.b_pitch * size_of(SPEC.b);
+    const int columns = args.n - tile.column < S::kTile.block_size_n ? args.n - tile.column : S::kTile.block_size_n;
+    load_tile<S::kTile.block_size_m, S::kRowBytesA, size_of(SPEC.a), S::kThreads, SPEC.wide_loads>(
+        stage, static_cast<const unsigned char*>(args.a) + tile.row * pitch_a, pitch_a, tile.rows, slice);
+    load_tile<S::kTile.block_size_n, S::kRowBytesB, size_of(SPEC.b), S::kThreads, SPEC.wide_loads>(
+        stage + static_cast<unsigned>(stage_bytes_a(SPEC)),
+        static_cast<const unsigned char*>(args.b) + (tile.expert * args.n + tile.column) * pitch_b, pitch_b, columns,
+        slice);
+  }
+  ptx::cp_async_commit();
+}
+
+// total = A x B^T of the tile, this warp's part. On return the ring is free for other use.
+template <KernelSpec SPEC, class Total>
+EXPERTILE_DEVICE void multiply_tile(const KernelArgs& args, const OutputTile& tile, const WarpPlace& place,
+                                    unsigned ring, Total& total) {
+  using S = Shape<SPEC>;
+  constexpr int kStages = S::kTile.num_stages;
+  constexpr bool kPromotes = SPEC.scaling == Scaling::block;
+  constexpr int kSlicesABlock = kPromotes ? ceil_divide(SPEC.block_k, SPEC.tile.block_size_k) : 1;
+  const int slices = slice_count<SPEC>(args.k);
+#pragma unroll
+  for (int i = 0; i < kStages - 1; ++i) load_stage<SPEC>(args, tile, ring, i, slices);
+  Sums<SPEC> sums{};
+  BlockScales<SPEC> scales;
+  for (int i = 0; i < slices; ++i) {
+    if constexpr (kPromotes) {
+      if (i % kSlicesABlock == 0) load_scales<SPEC>(scales, args, tile, place, i / kSlicesABlock);
+    }
+    ptx::cp_async_wait<kStages - 2>();
+    ptx::barrier();  // slice i is there for all, and all are done with slice i - 1, whose stage is loaded next
+    load_stage<SPEC>(args, tile, ring, i + kStages - 1, slices);
+    multiply_stage<SPEC>(ring + static_cast<unsigned>(i % kStages * S::kStageBytes), place, sums);
+    if constexpr (kPromotes) {
+      if (i % kSlicesABlock == kSlicesABlock - 1 || i == slices - 1) promote<SPEC>(total, sums, scales);
+    }
+  }
+  if constexpr (!kPromotes) {
+    for (int m = 0; m < S::kX; ++m) {
+      for (int n = 0; n < S::kY; ++n) {
+        for (int i = 0; i < 4; ++i) total[m][n][i] = sums.value[m][n][i];
+      }
+    }
+  }
+  ptx::cp_async_wait<0>();
+  ptx::barrier();  // nobody reads or fills the ring any more
+}
+
+}  // namespace expertile::sm80

@@ -1,0 +1,412 @@
+#include "backend/cuda/cuda_backend.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include "backend/cuda/driver.hpp"
+#include "backend/cuda/kernels.hpp"
+#include "plan/candidates.hpp"
+#include "plan/kernel_plan.hpp"
+#include "problem/sizes.hpp"
+
+namespace expertile::cuda {
+namespace {
+
+constexpr int kOldestCapability = 80;
+constexpr std::size_t kCallsATiming = 8;
+constexpr std::int64_t kWorkspaceAlignment = 16;
+
+// A device's primary context, retained for as long as anything needs it.
+class Device {
+ public:
+  Device(const Driver& driver, DeviceHandle handle, ContextHandle context)
+      : driver_(driver), handle_(handle), context_(context) {}
+  ~Device() { driver_.release_context(handle_); }
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+  [[nodiscard]] const Driver& driver() const { return driver_; }
+  [[nodiscard]] ContextHandle context() const { return context_; }
+  [[nodiscard]] int attribute(Attribute attribute) const {
+    int value = 0;
+    driver_.device_attribute(&value, static_cast<int>(attribute), handle_);
+    return value;
+  }
+  [[nodiscard]] std::string name() const {
+    std::array<char, 256> text{};
+    driver_.device_name(text.data(), static_cast<int>(text.size()) - 1, handle_);
+    return text.data();
+  }
+
+ private:
+  const Driver& driver_;
+  DeviceHandle handle_;
+  ContextHandle context_;
+};
+
+DevicePointer address(const void* pointer) { return reinterpret_cast<DevicePointer>(pointer); }
+
+bool is_wide(const ConstMatrixView& m) {
+  return address(m.data) % 16 == 0 && m.pitch * static_cast<std::int64_t>(size_of(m.type)) % 16 == 0;
+}
+
+DeviceInfo describe_device(const Device& device) {
+  DeviceInfo info;
+  const int capability =
+      10 * device.attribute(Attribute::capability_major) + device.attribute(Attribute::capability_minor);
+  info.kind = "cuda";
+  info.name = path_name(device.name());
+  info.isa = fmt::format("sm_{}{}", capability, capability >= 90 ? "a" : "");
+  info.threads = device.attribute(Attribute::multiprocessors);
+  info.l1_bytes = device.attribute(Attribute::shared_bytes_a_block);
+  info.l2_bytes = device.attribute(Attribute::l2_bytes);
+  const CurrentContext current(device.driver(), device.context());
+  std::size_t free_bytes = 0;
+  std::size_t total = 0;
+  if (device.driver().memory_info(&free_bytes, &total) == kSuccess) {
+    info.memory_bytes = static_cast<std::int64_t>(free_bytes);
+  }
+  int version = 0;
+  device.driver().driver_version(&version);
+  info.versions["CUDA driver"] = fmt::format("{}.{}", version / 1000, version % 1000 / 10);
+  return info;
+}
+
+// Where the quantised A and its scales lie in a call's workspace.
+struct QuantisedA {
+  std::size_t scales_at = 0;
+  std::size_t bytes = 0;
+};
+QuantisedA quantised_a(const Problem& problem, std::int64_t rows) {
+  const std::int64_t elements = ceil_div(rows * problem.k, kWorkspaceAlignment) * kWorkspaceAlignment;
+  const std::int64_t scales = rows * ceil_div(problem.k, problem.block_shape->k);
+  return {static_cast<std::size_t>(elements), static_cast<std::size_t>(elements + 4 * scales)};
+}
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(std::shared_ptr<Device> device)
+      : device_(std::move(device)),
+        driver_(device_->driver()),
+        info_(describe_device(*device_)),
+        shelf_(driver_, device_->context(), info_.isa) {
+    info_.versions["NVRTC"] = shelf_.nvrtc_version();
+    const CurrentContext current(driver_, device_->context());
+    driver_.stream_create(&stream_, 1);  // not ordered with the default stream
+  }
+  ~CudaBackend() override {
+    const CurrentContext current(driver_, device_->context());
+    driver_.stream_destroy(stream_);
+  }
+  CudaBackend(const CudaBackend&) = delete;
+  CudaBackend& operator=(const CudaBackend&) = delete;
+
+  [[nodiscard]] const DeviceInfo& info() const noexcept override { return info_; }
+
+  [[nodiscard]] std::vector<Status> prepare(const Problem& problem, const std::vector<TileConfig>& tiles,
+                                            ElementType a) const override {
+    const bool wide = allows_wide_loads(problem, a);
+    std::vector<KernelSpec> specs;
+    specs.reserve(tiles.size() + 1);
+    for (const TileConfig& tile : tiles) specs.push_back(make_spec(problem, tile, a, wide));
+    specs.push_back(make_spec(problem, narrow_tile(problem), a, false));  // for calls whose rows are not aligned
+    auto statuses = shelf_.add(specs);
+    const Status narrow = statuses.back();
+    statuses.pop_back();
+    Status quantise;
+    if (quantises_a(problem)) quantise = shelf_.add_quantise(storage_of(a));
+    for (Status& status : statuses) {
+      if (status && !narrow) status = narrow;
+      if (status && !quantise) status = quantise;
+    }
+    return statuses;
+  }
+
+  [[nodiscard]] Status run(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args) const override {
+    const CurrentContext current(driver_, device_->context());
+    return enqueue(problem, tile, args, static_cast<StreamHandle>(args.stream));
+  }
+
+  [[nodiscard]] std::size_t workspace_bytes(const Problem& problem, std::int64_t rows) const noexcept override {
+    return quantises_a(problem) ? quantised_a(problem, rows).bytes : 0;
+  }
+
+  [[nodiscard]] Status synchronise() const override {
+    const CurrentContext current(driver_, device_->context());
+    return driver_.check(driver_.stream_synchronize(nullptr), "waiting for the GPU");
+  }
+
+  [[nodiscard]] Status check_pointers(const GroupedGemmArgs& args) const override;
+  [[nodiscard]] Result<double> time_us(const Problem& problem, const TileConfig& tile,
+                                       std::span<const GroupedGemmArgs> calls) const override;
+  [[nodiscard]] std::size_t calls_a_timing() const noexcept override { return kCallsATiming; }
+  [[nodiscard]] double bandwidth() const override;
+  [[nodiscard]] Result<Buffer> allocate(std::size_t bytes) const override;
+  [[nodiscard]] Status fill(const Buffer& buffer, std::span<const std::byte> pattern) const override;
+  [[nodiscard]] Status download(const void* from, std::span<std::byte> to) const override {
+    const CurrentContext current(driver_, device_->context());
+    return driver_.check(driver_.download(to.data(), address(from), to.size()), "copying from the GPU");
+  }
+
+ private:
+  [[nodiscard]] TileConfig narrow_tile(const Problem& problem) const {
+    return built_in_tile(problem, 16 * problem.experts, info_);
+  }
+  [[nodiscard]] Status enqueue(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args,
+                               StreamHandle stream) const;
+  [[nodiscard]] Status quantise(const Problem& problem, GroupedGemmArgs& args, StreamHandle stream) const;
+  // Milliseconds on the stream for one replay of `graph`, after one that warms up.
+  [[nodiscard]] Result<double> replay_ms(GraphHandle graph) const;
+
+  std::shared_ptr<Device> device_;
+  const Driver& driver_;
+  DeviceInfo info_;
+  mutable KernelShelf shelf_;
+  StreamHandle stream_ = nullptr;
+};
+
+Status CudaBackend::quantise(const Problem& problem, GroupedGemmArgs& args, StreamHandle stream) const {
+  const QuantisedA layout = quantised_a(problem, args.a.rows);
+  if (args.workspace.size() < layout.bytes || address(args.workspace.data()) % kWorkspaceAlignment != 0) {
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("workspace has {} bytes at address {}, quantising {} rows of A needs {} bytes aligned to {}",
+                    args.workspace.size(), static_cast<const void*>(args.workspace.data()), args.a.rows, layout.bytes,
+                    kWorkspaceAlignment));
+  }
+  QuantiseArgs in;
+  in.a = args.a.data;
+  in.out = reinterpret_cast<unsigned char*>(args.workspace.data());
+  in.scales = reinterpret_cast<float*>(args.workspace.data() + layout.scales_at);
+  in.a_pitch = args.a.pitch;
+  in.rows = args.a.rows;
+  in.k = static_cast<int>(problem.k);
+  in.block_k = static_cast<int>(std::min(problem.block_shape->k, problem.k));
+  const FunctionHandle function = shelf_.quantise(storage_of(args.a.type));
+  if (function == nullptr) return fail(ErrorCode::internal, "the quantising kernel was not prepared");
+  const std::int64_t items = in.rows * ceil_div(in.k, in.block_k);
+  const std::int64_t blocks = std::clamp<std::int64_t>(ceil_div(items, kQuantiseThreads / 32), 1, 16 * info_.threads);
+  void* parameters[] = {&in};
+  args.a = {in.out, args.a.rows, problem.k, problem.k, ElementType::float8_e4m3};
+  args.scale_a = {in.scales, static_cast<std::size_t>(in.rows * ceil_div(in.k, in.block_k))};
+  return driver_.check(driver_.launch(function, static_cast<unsigned>(blocks), 1, 1, kQuantiseThreads, 1, 1, 0, stream,
+                                      parameters, nullptr),
+                       "launching the quantisation of A");
+}
+
+Status CudaBackend::enqueue(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& given,
+                            StreamHandle stream) const {
+  GroupedGemmArgs args = given;
+  const auto groups = static_cast<std::int64_t>(args.weight_indices.size());
+  if (args.a.rows == 0 || groups == 0) return {};
+  if (quantises_a(problem)) {
+    if (auto status = quantise(problem, args, stream); !status) return status;
+  }
+  const bool wide = is_wide(args.a) && is_wide(args.b) && allows_wide_loads(problem, given.a.type);
+  const LoadedKernel* kernel = shelf_.find(make_spec(problem, tile, given.a.type, wide));
+  if (kernel == nullptr) kernel = shelf_.find(make_spec(problem, narrow_tile(problem), given.a.type, false));
+  if (kernel == nullptr) {
+    return fail(ErrorCode::internal, fmt::format("no kernel was prepared for {}", describe(tile)));
+  }
+  KernelArgs in;
+  in.a = args.a.data;
+  in.b = args.b.data;
+  in.c = args.c.data;
+  in.seg_indptr = reinterpret_cast<const long long*>(args.seg_indptr.data());
+  in.weight_indices = reinterpret_cast<const long long*>(args.weight_indices.data());
+  in.scale_a = args.scale_a.data();
+  in.scale_b = args.scale_b.data();
+  in.a_pitch = args.a.pitch;
+  in.b_pitch = args.b.pitch;
+  in.c_pitch = args.c.pitch;
+  in.groups = static_cast<int>(groups);
+  in.n = static_cast<int>(problem.n);
+  in.k = static_cast<int>(problem.k);
+  in.c_storage = storage_of(args.c.type);
+  in.wide_stores = is_wide(args.c) ? 1 : 0;
+  const TileConfig& used = kernel->spec.tile;
+  const std::int64_t blocks =
+      most_row_tiles(args.a.rows, groups, used.block_size_m) * ceil_div(problem.n, used.block_size_n);
+  if (blocks > std::numeric_limits<int>::max()) {
+    return fail(ErrorCode::unsupported, fmt::format("{} rows make {} tiles, at most {} can be numbered", args.a.rows,
+                                                    blocks, std::numeric_limits<int>::max()));
+  }
+  void* parameters[] = {&in};
+  return driver_.check(
+      driver_.launch(kernel->function, static_cast<unsigned>(blocks), 1, 1, static_cast<unsigned>(threads_of(used)), 1,
+                     1, static_cast<unsigned>(smem_bytes(kernel->spec)), stream, parameters, nullptr),
+      "launching the grouped GEMM");
+}
+
+Status CudaBackend::check_pointers(const GroupedGemmArgs& args) const {
+  constexpr int kMemoryType = 2;  // CU_POINTER_ATTRIBUTE_MEMORY_TYPE
+  constexpr unsigned kHost = 1;
+  const CurrentContext current(driver_, device_->context());
+  const std::pair<const char*, const void*> pointers[] = {{"A", args.a.data},
+                                                          {"B", args.b.data},
+                                                          {"C", args.c.data},
+                                                          {"seg_indptr", args.seg_indptr.data()},
+                                                          {"weight_indices", args.weight_indices.data()},
+                                                          {"scale_a", args.scale_a.data()},
+                                                          {"scale_b", args.scale_b.data()},
+                                                          {"workspace", args.workspace.data()}};
+  for (const auto& [name, pointer] : pointers) {
+    if (pointer == nullptr) continue;
+    unsigned type = 0;
+    if (driver_.pointer_attribute(&type, kMemoryType, address(pointer)) != kSuccess || type == kHost) {
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("{} at {} is not in the memory of {}; give a device pointer", name, pointer, info_.name));
+    }
+  }
+  if (args.stream == nullptr) return {};
+  ContextHandle context = nullptr;
+  if (driver_.stream_context(static_cast<StreamHandle>(args.stream), &context) != kSuccess ||
+      context != device_->context()) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("stream {} is not one of {}'s primary context", args.stream, info_.name));
+  }
+  return {};
+}
+
+Result<double> CudaBackend::replay_ms(GraphHandle graph) const {
+  GraphExecHandle exec = nullptr;
+  if (auto status = driver_.check(driver_.instantiate_graph(&exec, graph, 0), "making a graph"); !status) {
+    return fail(status.error());
+  }
+  EventHandle begin = nullptr;
+  EventHandle end = nullptr;
+  float milliseconds = 0;
+  const int codes[] = {driver_.event_create(&begin, 0),     driver_.event_create(&end, 0),
+                       driver_.launch_graph(exec, stream_), driver_.event_record(begin, stream_),
+                       driver_.launch_graph(exec, stream_), driver_.event_record(end, stream_),
+                       driver_.event_synchronize(end),      driver_.event_milliseconds(&milliseconds, begin, end)};
+  const int* failed = std::find_if(std::begin(codes), std::end(codes), [](int code) { return code != kSuccess; });
+  if (begin != nullptr) driver_.event_destroy(begin);
+  if (end != nullptr) driver_.event_destroy(end);
+  driver_.destroy_graph_exec(exec);
+  if (failed == std::end(codes)) return milliseconds;
+  return fail(driver_.check(*failed, "timing on the GPU").error());
+}
+
+Result<double> CudaBackend::time_us(const Problem& problem, const TileConfig& tile,
+                                    std::span<const GroupedGemmArgs> calls) const {
+  constexpr int kThreadLocal = 1;  // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+  const CurrentContext current(driver_, device_->context());
+  if (auto status = driver_.check(driver_.begin_capture(stream_, kThreadLocal), "capturing a graph"); !status) {
+    return fail(status.error());
+  }
+  Status enqueued;
+  for (const GroupedGemmArgs& args : calls) {
+    enqueued = enqueue(problem, tile, args, stream_);
+    if (!enqueued) break;
+  }
+  GraphHandle graph = nullptr;
+  const Status captured = driver_.check(driver_.end_capture(stream_, &graph), "capturing a graph");
+  if (!enqueued || !captured) {
+    if (graph != nullptr) driver_.destroy_graph(graph);
+    return fail(enqueued ? captured.error() : enqueued.error());
+  }
+  const auto milliseconds = replay_ms(graph);
+  driver_.destroy_graph(graph);
+  if (!milliseconds) return fail(milliseconds.error());
+  return 1e3 * *milliseconds / static_cast<double>(calls.size());
+}
+
+double CudaBackend::bandwidth() const {
+  constexpr std::size_t kBytes = std::size_t{1} << 30;
+  const auto from = allocate(kBytes);
+  const auto to = allocate(kBytes);
+  if (!from || !to) return 0;
+  constexpr std::byte kPattern[] = {std::byte{1}, std::byte{2}, std::byte{3}};
+  if (!fill(*from, kPattern)) return 0;
+  const CurrentContext current(driver_, device_->context());
+  double best_ms = std::numeric_limits<double>::infinity();
+  EventHandle begin = nullptr;
+  EventHandle end = nullptr;
+  driver_.event_create(&begin, 0);
+  driver_.event_create(&end, 0);
+  for (int i = 0; i < 8; ++i) {
+    float milliseconds = 0;
+    driver_.event_record(begin, stream_);
+    driver_.copy_async(address(to->data()), address(from->data()), kBytes, stream_);
+    driver_.event_record(end, stream_);
+    driver_.event_synchronize(end);
+    if (driver_.event_milliseconds(&milliseconds, begin, end) == kSuccess && i > 0) {
+      best_ms = std::min<double>(best_ms, milliseconds);
+    }
+  }
+  driver_.event_destroy(begin);
+  driver_.event_destroy(end);
+  return best_ms > 0 ? 2.0 * static_cast<double>(kBytes) / (1e-3 * best_ms) : 0;
+}
+
+Result<Buffer> CudaBackend::allocate(std::size_t bytes) const {
+  const CurrentContext current(driver_, device_->context());
+  DevicePointer pointer = 0;
+  const int code = driver_.allocate(&pointer, std::max<std::size_t>(bytes, 1));
+  if (code == kOutOfMemory) {
+    return fail(ErrorCode::unsupported, fmt::format("{} has no {:.1f} MiB free; give a smaller problem or batch size",
+                                                    info_.name, static_cast<double>(bytes) / (1 << 20)));
+  }
+  if (auto status = driver_.check(code, "allocating GPU memory"); !status) return fail(status.error());
+  return Buffer(reinterpret_cast<void*>(pointer), bytes, [device = device_](void* data) {
+    const CurrentContext inner(device->driver(), device->context());
+    device->driver().release(address(data));
+  });
+}
+
+Status CudaBackend::fill(const Buffer& buffer, std::span<const std::byte> pattern) const {
+  const CurrentContext current(driver_, device_->context());
+  const std::size_t first = std::min(pattern.size(), buffer.bytes());
+  if (first == 0) return {};
+  const DevicePointer to = address(buffer.data());
+  if (auto status = driver_.check(driver_.upload(to, pattern.data(), first), "copying to the GPU"); !status) {
+    return status;
+  }
+  // Doubling whole patterns keeps them in step.
+  for (std::size_t done = first; done < buffer.bytes();) {
+    const std::size_t more = std::min(done, buffer.bytes() - done);
+    if (auto status = driver_.check(driver_.copy(to + done, to, more), "copying on the GPU"); !status) return status;
+    done += more;
+  }
+  return driver_.check(driver_.stream_synchronize(nullptr), "copying on the GPU");
+}
+
+}  // namespace
+
+int device_count() {
+  const auto opened = driver();
+  int count = 0;
+  if (!opened || (*opened)->device_count(&count) != kSuccess) return 0;
+  return count;
+}
+
+Result<std::unique_ptr<Backend>> make_cuda_backend(int index) {
+  const auto opened = driver();
+  if (!opened) return fail(opened.error());
+  const Driver& d = **opened;
+  const int count = device_count();
+  if (index >= count) {
+    return fail(ErrorCode::not_found,
+                count == 0 ? fmt::format("device 'cuda:{}' does not exist: the driver shows no GPU", index)
+                           : fmt::format("device 'cuda:{}' does not exist; give 0 to {}", index, count - 1));
+  }
+  DeviceHandle handle = 0;
+  ContextHandle context = nullptr;
+  if (auto status = d.check(d.device_get(&handle, index), "finding the GPU"); !status) return fail(status.error());
+  if (auto status = d.check(d.retain_context(&context, handle), "opening the GPU"); !status) {
+    return fail(status.error());
+  }
+  auto device = std::make_shared<Device>(d, handle, context);
+  const int capability =
+      10 * device->attribute(Attribute::capability_major) + device->attribute(Attribute::capability_minor);
+  if (capability < kOldestCapability) {
+    return fail(ErrorCode::unsupported, fmt::format("{} has compute capability {}.{}; 8.0 or newer is needed",
+                                                    device->name(), capability / 10, capability % 10));
+  }
+  return std::make_unique<CudaBackend>(std::move(device));
+}
+
+}  // namespace expertile::cuda

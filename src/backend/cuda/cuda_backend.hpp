@@ -1,0 +1,15 @@
+#pragma once
+// The CUDA backend: kernels compiled for the device, launched on the caller's stream.
+
+#include <memory>
+
+#include "backend/backend.hpp"
+
+namespace expertile::cuda {
+
+// index: which GPU. An error says what is missing: the driver, the device, or its capability.
+[[nodiscard]] Result<std::unique_ptr<Backend>> make_cuda_backend(int index);
+// GPUs that the driver shows; 0 without a driver.
+[[nodiscard]] int device_count();
+
+}  // namespace expertile::cuda

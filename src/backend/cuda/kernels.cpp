@@ -1,0 +1,122 @@
+#include "backend/cuda/kernels.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <mutex>
+#include <thread>
+
+#include "jit/compile_all.hpp"
+#include "jit/kernel_source.hpp"
+#include "jit/ptxas_report.hpp"
+
+namespace expertile::cuda {
+namespace {
+
+constexpr int kMaxDynamicShared = 8;  // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+constexpr std::int64_t kMostCacheBytes = std::int64_t{1} << 30;
+
+}  // namespace
+
+KernelShelf::KernelShelf(const Driver& driver, ContextHandle context, std::string arch)
+    : driver_(driver),
+      context_(context),
+      arch_(std::move(arch)),
+      nvrtc_(jit::Nvrtc::open()),
+      cache_(jit::default_cubin_cache_directory(), kMostCacheBytes) {}
+
+KernelShelf::~KernelShelf() {
+  const CurrentContext current(driver_, context_);
+  for (const ModuleHandle module : modules_) driver_.unload_module(module);
+}
+
+std::string KernelShelf::nvrtc_version() const { return nvrtc_ ? nvrtc_->version() : nvrtc_.error().message; }
+
+std::vector<Result<jit::Cubin>> KernelShelf::compile(const std::vector<jit::Source>& sources) {
+  std::vector<jit::CompileRequest> requests;
+  requests.reserve(sources.size());
+  for (const jit::Source& source : sources) requests.push_back(jit::kernel_request(source, arch_));
+  const int threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  return jit::compile_all(nvrtc_ ? &*nvrtc_ : nullptr, cache_, requests, threads);
+}
+
+Result<FunctionHandle> KernelShelf::load(const jit::Cubin& cubin, const char* name, int shared_bytes) {
+  const CurrentContext current(driver_, context_);
+  ModuleHandle module = nullptr;
+  if (auto status = driver_.check(driver_.load_module(&module, cubin.image.data()), "loading a kernel"); !status) {
+    return fail(status.error());
+  }
+  modules_.push_back(module);
+  FunctionHandle function = nullptr;
+  if (auto status = driver_.check(driver_.module_function(&function, module, name), "finding a kernel"); !status) {
+    return fail(status.error());
+  }
+  if (auto status = driver_.check(driver_.set_function_attribute(function, kMaxDynamicShared, shared_bytes),
+                                  "asking for shared memory");
+      !status) {
+    return fail(status.error());
+  }
+  return function;
+}
+
+std::vector<Status> KernelShelf::add(const std::vector<KernelSpec>& specs) {
+  std::vector<Status> statuses(specs.size());
+  std::vector<std::size_t> missing;
+  std::vector<jit::Source> sources;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (find(specs[i]) != nullptr) continue;
+    missing.push_back(i);
+    sources.push_back(jit::kernel_source(specs[i]));
+  }
+  if (missing.empty()) return statuses;
+  const auto cubins = compile(sources);
+  for (std::size_t i = 0; i < missing.size(); ++i) {
+    const KernelSpec& spec = specs[missing[i]];
+    Status& status = statuses[missing[i]];
+    if (!cubins[i]) {
+      status = fail(cubins[i].error());
+      continue;
+    }
+    // Narrow loads are slow whatever the compiler does; they are there so that every call works.
+    if (spec.wide_loads) status = jit::refuse_if_slow(cubins[i]->resources);
+    if (!status || find(spec) != nullptr) continue;
+    const std::unique_lock lock(mutex_);
+    const auto function = load(*cubins[i], jit::kKernelName, smem_bytes(spec));
+    if (!function) {
+      status = fail(function.error());
+      continue;
+    }
+    const CurrentContext current(driver_, context_);
+    auto loaded = std::make_unique<LoadedKernel>(LoadedKernel{spec, *function, 1});
+    driver_.blocks_a_multiprocessor(&loaded->resident_blocks, *function, threads_of(spec.tile),
+                                    static_cast<std::size_t>(smem_bytes(spec)));
+    kernels_.push_back(std::move(loaded));
+  }
+  return statuses;
+}
+
+Status KernelShelf::add_quantise(Storage a) {
+  if (quantise(a) != nullptr) return {};
+  const auto cubins = compile({jit::quantise_source(a)});
+  if (!cubins[0]) return fail(cubins[0].error());
+  const std::unique_lock lock(mutex_);
+  const auto function = load(*cubins[0], jit::kQuantiseName, 0);
+  if (!function) return fail(function.error());
+  quantise_[static_cast<int>(a)] = *function;
+  return {};
+}
+
+const LoadedKernel* KernelShelf::find(const KernelSpec& spec) const {
+  const std::shared_lock lock(mutex_);
+  for (const auto& kernel : kernels_) {
+    if (kernel->spec == spec) return kernel.get();
+  }
+  return nullptr;
+}
+
+FunctionHandle KernelShelf::quantise(Storage a) const {
+  const std::shared_lock lock(mutex_);
+  return quantise_[static_cast<int>(a)];
+}
+
+}  // namespace expertile::cuda

@@ -1,0 +1,55 @@
+#pragma once
+// The kernels that a device has loaded, found again by their specification.
+
+#include <memory>
+#include <shared_mutex>
+#include <string>
+#include <vector>
+
+#include "backend/cuda/driver.hpp"
+#include "jit/cubin_cache.hpp"
+#include "jit/nvrtc.hpp"
+#include "kernel_spec.hpp"
+
+namespace expertile::cuda {
+
+struct LoadedKernel {
+  KernelSpec spec;
+  FunctionHandle function = nullptr;
+  int resident_blocks = 1;  // a multiprocessor
+};
+
+// Threads may look kernels up while others add some. Nothing is ever removed before the end.
+class KernelShelf {
+ public:
+  // The context must outlive the shelf. arch: "sm_90a".
+  KernelShelf(const Driver& driver, ContextHandle context, std::string arch);
+  ~KernelShelf();
+  KernelShelf(const KernelShelf&) = delete;
+  KernelShelf& operator=(const KernelShelf&) = delete;
+
+  // Compiles (or finds in the cache) and loads what is missing. One status a specification.
+  [[nodiscard]] std::vector<Status> add(const std::vector<KernelSpec>& specs);
+  [[nodiscard]] Status add_quantise(Storage a);
+  // Null when it was never added.
+  [[nodiscard]] const LoadedKernel* find(const KernelSpec& spec) const;
+  [[nodiscard]] FunctionHandle quantise(Storage a) const;
+  // "13.0", or why there is none.
+  [[nodiscard]] std::string nvrtc_version() const;
+
+ private:
+  [[nodiscard]] std::vector<Result<jit::Cubin>> compile(const std::vector<jit::Source>& sources);
+  [[nodiscard]] Result<FunctionHandle> load(const jit::Cubin& cubin, const char* name, int shared_bytes);
+
+  const Driver& driver_;
+  ContextHandle context_;
+  std::string arch_;
+  Result<jit::Nvrtc> nvrtc_;
+  jit::CubinCache cache_;
+  mutable std::shared_mutex mutex_;
+  std::vector<std::unique_ptr<LoadedKernel>> kernels_;
+  FunctionHandle quantise_[3] = {};  // float16, bfloat16, float32
+  std::vector<ModuleHandle> modules_;
+};
+
+}  // namespace expertile::cuda

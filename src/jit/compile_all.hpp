@@ -1,0 +1,12 @@
+#pragma once
+// Many kernels at once, each from the cache where it is there.
+
+#include "jit/cubin_cache.hpp"
+
+namespace expertile::jit {
+
+// In the requests' order. nvrtc: null on a host without it, which runs from cached cubins only.
+[[nodiscard]] std::vector<Result<Cubin>> compile_all(const Nvrtc* nvrtc, const CubinCache& cache,
+                                                     const std::vector<CompileRequest>& requests, int threads);
+
+}  // namespace expertile::jit

@@ -1,0 +1,79 @@
+#include "jit/kernel_source.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "jit/device_text.hpp"
+
+namespace expertile::jit {
+namespace {
+
+const char* spelled(Storage storage) {
+  switch (storage) {
+    case Storage::float16:
+      return "Storage::float16";
+    case Storage::bfloat16:
+      return "Storage::bfloat16";
+    case Storage::float32:
+      return "Storage::float32";
+    case Storage::e4m3:
+      return "Storage::e4m3";
+    case Storage::int8:
+      break;
+  }
+  return "Storage::int8";
+}
+
+std::string spelled(const TileConfig& tile) {
+  return fmt::format(
+      "{{.block_size_m = {}, .block_size_n = {}, .block_size_k = {}, .group_size_m = {}, .num_warps = {}, "
+      ".num_stages = {}, .split_k = {}, .swap_ab = {}, .kernel = KernelFamily::sm80}}",
+      tile.block_size_m, tile.block_size_n, tile.block_size_k, tile.group_size_m, tile.num_warps, tile.num_stages,
+      tile.split_k, tile.swap_ab);
+}
+
+}  // namespace
+
+Source kernel_source(const KernelSpec& spec) {
+  const std::string text = fmt::format(
+      R"(#include "sm80/grouped_gemm.hpp"
+namespace expertile {{
+constexpr KernelSpec kSpec = {{
+    .tile = {},
+    .a = {},
+    .b = {},
+    .scaling = static_cast<Scaling>({}),
+    .product = static_cast<Product>({}),
+    .block_n = {},
+    .block_k = {},
+    .scales_a = {},
+    .wide_loads = {}}};
+}}
+// At least one block a multiprocessor: without it the compiler would rather spill than use more registers.
+extern "C" __global__ void __launch_bounds__({}, 1) {}(const __grid_constant__ expertile::KernelArgs args) {{
+  expertile::sm80::grouped_gemm<expertile::kSpec>(args);
+}}
+)",
+      spelled(spec.tile), spelled(spec.a), spelled(spec.b), static_cast<int>(spec.scaling),
+      static_cast<int>(spec.product), spec.block_n, spec.block_k, spec.scales_a, spec.wide_loads, threads_of(spec.tile),
+      kKernelName);
+  return {"grouped_gemm.cu", text, device_headers()};
+}
+
+Source quantise_source(Storage a) {
+  const std::string text = fmt::format(
+      R"(#include "quantise.hpp"
+extern "C" __global__ void __launch_bounds__({}) {}(const __grid_constant__ expertile::QuantiseArgs args) {{
+  expertile::quantise_rows<expertile::{}>(args);
+}}
+)",
+      kQuantiseThreads, kQuantiseName, spelled(a));
+  return {"quantise.cu", text, device_headers()};
+}
+
+CompileRequest kernel_request(Source source, std::string arch) {
+  return {std::move(source), std::move(arch), {"--device-as-default-execution-space"}};
+}
+
+}  // namespace expertile::jit

@@ -1,0 +1,19 @@
+#pragma once
+// A kernel's specification as source text: the device text of kernels/, embedded, and one page that names its
+// constants.
+
+#include "jit/nvrtc.hpp"
+#include "kernel_spec.hpp"
+
+namespace expertile::jit {
+
+inline constexpr const char* kKernelName = "expertile_grouped_gemm";
+inline constexpr const char* kQuantiseName = "expertile_quantise";
+
+[[nodiscard]] Source kernel_source(const KernelSpec& spec);
+// A's rows to e4m3; a: float16, bfloat16 or float32.
+[[nodiscard]] Source quantise_source(Storage a);
+// How such a source is compiled. arch: "sm_90a".
+[[nodiscard]] CompileRequest kernel_request(Source source, std::string arch);
+
+}  // namespace expertile::jit

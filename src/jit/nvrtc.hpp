@@ -1,0 +1,47 @@
+#pragma once
+// NVIDIA's run-time compiler, opened at run time: source text in, cubin out.
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "expertile/error.hpp"
+#include "jit/ptxas_report.hpp"
+
+namespace expertile::jit {
+
+struct Source {
+  std::string name;  // for messages
+  std::string text;
+  std::vector<std::pair<std::string, std::string>> headers;  // include name, text
+};
+
+struct CompileRequest {
+  Source source;
+  std::string arch;  // "sm_90a"
+  std::vector<std::string> flags;
+};
+
+struct Cubin {
+  std::string image;
+  Resources resources;
+};
+
+// Copies share the library. compile may be called from several threads.
+class Nvrtc {
+ public:
+  // $EXPERTILE_NVRTC alone when it is set, else the usual names and places of the toolkit. The error names what was
+  // tried.
+  [[nodiscard]] static Result<Nvrtc> open();
+  [[nodiscard]] std::string version() const;  // "13.0"
+  // An error is one line: the source's name and the compiler's first complaint.
+  [[nodiscard]] Result<Cubin> compile(const CompileRequest& request) const;
+
+ private:
+  struct Library;
+  explicit Nvrtc(std::shared_ptr<const Library> library);
+  std::shared_ptr<const Library> library_;
+};
+
+}  // namespace expertile::jit

@@ -1,0 +1,91 @@
+#include "plan/kernel_plan.hpp"
+
+#include <algorithm>
+
+namespace expertile {
+namespace {
+
+Product product_of(Storage a, Storage b) {
+  if (b == Storage::int8) {
+    if (a == Storage::int8) return Product::int8;
+    return a == Storage::float16 ? Product::int8_float16 : Product::int8_bfloat16;
+  }
+  switch (a) {
+    case Storage::float16:
+      return Product::float16;
+    case Storage::bfloat16:
+      return Product::bfloat16;
+    case Storage::float32:
+      return Product::tf32x3;
+    default:
+      // The tensor cores' own e4m3 product keeps fewer bits of the sum than float32 has; float16 holds every e4m3
+      // value.
+      return Product::e4m3_widened;
+  }
+}
+
+Scaling scaling_of(Scales scales) {
+  switch (scales) {
+    case Scales::none:
+      return Scaling::none;
+    case Scales::per_tensor:
+      return Scaling::per_tensor;
+    case Scales::per_token_channel:
+      return Scaling::per_token_channel;
+    case Scales::per_channel:
+      return Scaling::per_channel;
+    case Scales::block:
+      break;
+  }
+  return Scaling::block;
+}
+
+}  // namespace
+
+Storage storage_of(ElementType type) noexcept {
+  switch (type) {
+    case ElementType::float16:
+      return Storage::float16;
+    case ElementType::bfloat16:
+      return Storage::bfloat16;
+    case ElementType::float32:
+      return Storage::float32;
+    case ElementType::float8_e4m3:
+      return Storage::e4m3;
+    case ElementType::int8:
+      break;
+  }
+  return Storage::int8;
+}
+
+KernelSpec make_spec(const Problem& problem, const TileConfig& tile, ElementType a, bool wide_loads) noexcept {
+  KernelSpec spec;
+  spec.tile = tile;
+  spec.a = quantises_a(problem) ? Storage::e4m3 : storage_of(a);
+  spec.b = storage_of(weight_type(problem.dtype, problem.block_shape.has_value()));
+  spec.scaling = scaling_of(scales_of(problem));
+  spec.product = product_of(spec.a, spec.b);
+  if (problem.block_shape) {
+    constexpr std::int64_t kLongest = std::int64_t{1} << 30;  // longer than any N and K that a device's memory holds
+    spec.block_n = static_cast<int>(std::min(problem.block_shape->n, kLongest));
+    spec.block_k = static_cast<int>(std::min(problem.block_shape->k, kLongest));
+    spec.scales_a = problem.dtype != DType::int8_w8a16;
+  }
+  spec.wide_loads = wide_loads;
+  return spec;
+}
+
+bool allows_wide_loads(const Problem& problem, ElementType a) noexcept {
+  const KernelSpec spec = make_spec(problem, {}, a, true);
+  const auto wide = [](std::int64_t elements, Storage storage) { return elements * size_of(storage) % 16 == 0; };
+  const bool rows = wide(problem.k, spec.a) && wide(problem.k, spec.b);
+  return rows && (spec.block_k == 0 || (wide(spec.block_k, spec.a) && wide(spec.block_k, spec.b)));
+}
+
+std::int64_t most_row_tiles(std::int64_t rows, std::int64_t groups, int block_size_m) noexcept {
+  // Every group that has rows wastes less than a tile; a group without rows makes none.
+  const std::int64_t active = std::min(rows, groups);
+  return active + (rows - active) / block_size_m;
+}
+
+}  // namespace expertile

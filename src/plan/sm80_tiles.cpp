@@ -1,0 +1,277 @@
+#include "plan/sm80_tiles.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "plan/kernel_plan.hpp"
+#include "problem/sizes.hpp"
+
+namespace expertile::sm80 {
+namespace {
+
+constexpr int kMostHeld = 160;  // registers a thread for sums and fragments; 255 is all there are
+constexpr int kRegistersBeside = 72;    // addresses, fragments
+constexpr int kRegistersOfAMultiprocessor = 65536;
+constexpr int kThreadsOfAMultiprocessor = 2048;
+constexpr std::int64_t kReservedShared = 1024;  // a block
+
+// Figures of a Hopper multiprocessor and its share of memory; the ranking depends on their ratios.
+constexpr double kMemoryBytesPerSecond = 4.3e12;
+constexpr double kBytesInFlight = 48 << 10;  // that a multiprocessor needs on their way to use its share of memory
+constexpr double kClock = 1.7e9;
+constexpr double kSharedBytesPerClock = 128;
+constexpr double kTileSeconds = 2.5e-6;  // finding a tile, filling the ring, writing out
+
+bool is_power_of_two(int value) { return value > 0 && (value & (value - 1)) == 0; }
+
+KernelSpec spec_of(const Problem& problem, const TileConfig& tile) {
+  return make_spec(problem, tile, activation_type(problem.dtype), true);
+}
+
+Status refused(const TileConfig& tile, const std::string& why) {
+  return fail(ErrorCode::unsupported, fmt::format("{}: {}", describe(tile), why));
+}
+
+Status check_numbers(const TileConfig& tile) {
+  const auto out_of = [&](const char* field, int value, const char* right) {
+    return refused(tile, fmt::format("{}={} must be {}", field, value, right));
+  };
+  if (tile.block_size_m < 8 || tile.block_size_m > 256 || tile.block_size_m % 8 != 0) {
+    return out_of("BLOCK_SIZE_M", tile.block_size_m, "a multiple of 8 from 8 to 256");
+  }
+  if (tile.block_size_n < 16 || tile.block_size_n > 256 || tile.block_size_n % 16 != 0) {
+    return out_of("BLOCK_SIZE_N", tile.block_size_n, "a multiple of 16 from 16 to 256");
+  }
+  if (!is_power_of_two(tile.block_size_k) || tile.block_size_k > 1024) {
+    return out_of("BLOCK_SIZE_K", tile.block_size_k, "a power of two up to 1024");
+  }
+  if (tile.group_size_m < 1 || tile.group_size_m > 65536)
+    return out_of("GROUP_SIZE_M", tile.group_size_m, "1 to 65536");
+  if (!is_power_of_two(tile.num_warps) || tile.num_warps > 16) return out_of("num_warps", tile.num_warps, "1 to 16");
+  if (tile.num_stages < 2 || tile.num_stages > 16) return out_of("num_stages", tile.num_stages, "2 to 16");
+  if (!is_power_of_two(tile.split_k) || tile.split_k > tile.num_warps) {
+    return out_of("SPLIT_K", tile.split_k, "a power of two up to num_warps");
+  }
+  if (tile.swap_ab < 0 || tile.swap_ab > 1) return out_of("SWAP_AB", tile.swap_ab, "0 or 1");
+  return {};
+}
+
+Status check_shape(const KernelSpec& spec) {
+  const TileConfig& tile = spec.tile;
+  const WarpGrid warps = warp_grid(tile);
+  if (warps.x == 0) {
+    return refused(tile,
+                   fmt::format("{} warps, {} of them along K, do not divide the tile", tile.num_warps, tile.split_k));
+  }
+  const int blocks_y = tile_y(tile) / warps.y / 8;
+  if (blocks_y != 1 && blocks_y % 2 != 0) return refused(tile, "a warp's 8-row blocks must be 1 or even");
+  if (tile.block_size_k % (step_elements(spec.product) * tile.split_k) != 0) {
+    return refused(tile, fmt::format("BLOCK_SIZE_K must be a multiple of {} elements for {} parts of K",
+                                     step_elements(spec.product) * tile.split_k, tile.split_k));
+  }
+  const int row_bytes = tile.block_size_k * std::max(size_of(spec.a), size_of(spec.b));
+  if (tile.block_size_k * std::min(size_of(spec.a), size_of(spec.b)) < 32 || row_bytes / 16 > threads_of(tile)) {
+    return refused(tile, fmt::format("a row of a stage has {} bytes, it must have from 32 to {}", row_bytes,
+                                     16 * threads_of(tile)));
+  }
+  return {};
+}
+
+// Registers a thread that hold sums, the fragments of X and the scales of a block, from the start of a slice to its end.
+// Operands that are converted on their way to the tensor core need about half as much again for what is in between.
+int held_registers(const KernelSpec& spec) {
+  const WarpGrid warps = warp_grid(spec.tile);
+  const int x = tile_x(spec.tile) / warps.x / 16;
+  const int y = tile_y(spec.tile) / warps.y / 8;
+  int fragments = 4 * x;
+  switch (spec.product) {
+    case Product::float16:
+    case Product::bfloat16:
+    case Product::int8:
+    case Product::e4m3:
+      break;
+    case Product::tf32:
+      fragments *= 2;
+      break;
+    default:
+      fragments = 8 * x + accumulators(spec) / 2;
+  }
+  return accumulators(spec) + fragments + (spec.scaling == Scaling::block ? 2 * (x + y) : 0);
+}
+
+// Blocks that fit a multiprocessor at once.
+int resident_blocks(const KernelSpec& spec, const DeviceInfo& device) {
+  const std::int64_t shared = (device.l1_bytes + kReservedShared) / (smem_bytes(spec) + kReservedShared);
+  const int registers = std::min(255, accumulators(spec) + kRegistersBeside);
+  const std::int64_t by_registers = kRegistersOfAMultiprocessor / (registers * threads_of(spec.tile));
+  const std::int64_t by_threads = kThreadsOfAMultiprocessor / threads_of(spec.tile);
+  return static_cast<int>(std::max<std::int64_t>(1, std::min({shared, by_registers, by_threads})));
+}
+
+// Operations a second and multiprocessor of the tensor cores, at the tile sizes that this family reaches.
+double product_rate(Product product) {
+  switch (product) {
+    case Product::tf32:
+      return 2.0e12;
+    case Product::tf32x3:
+      return 0.6e12;
+    case Product::int8:
+    case Product::e4m3:
+      return 7.0e12;
+    case Product::e4m3_widened:
+    case Product::int8_float16:
+    case Product::int8_bfloat16:
+      return 2.8e12;
+    default:
+      return 4.0e12;
+  }
+}
+
+TileConfig make_tile(int m, int n, int k, int warps, int stages, int split_k, int swap_ab, int group = 1) {
+  TileConfig tile;
+  tile.block_size_m = m;
+  tile.block_size_n = n;
+  tile.block_size_k = k;
+  tile.group_size_m = group;
+  tile.num_warps = warps;
+  tile.num_stages = stages;
+  tile.split_k = split_k;
+  tile.swap_ab = swap_ab;
+  tile.kernel = KernelFamily::sm80;
+  return tile;
+}
+
+// Elements of K whose rows of weights are so many bytes long.
+int slice_elements(const Problem& problem, int bytes) {
+  const KernelSpec spec = spec_of(problem, {});
+  const int elements = bytes / size_of(spec.b);
+  return spec.block_k > 0 ? std::max(32, std::min(elements, spec.block_k)) : elements;
+}
+
+}  // namespace
+
+Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceInfo& device) {
+  if (auto status = check_numbers(tile); !status) return status;
+  const KernelSpec spec = spec_of(problem, tile);
+  if (auto status = check_shape(spec); !status) return status;
+  if (smem_bytes(spec) > device.l1_bytes) {
+    return refused(tile, fmt::format("needs {} KiB of shared memory, {} has {} KiB", (smem_bytes(spec) + 1023) >> 10,
+                                     device.name, device.l1_bytes >> 10));
+  }
+  if (held_registers(spec) > kMostHeld) {
+    return refused(tile, fmt::format("needs {} registers a thread for sums and operands, {} are allowed",
+                                     held_registers(spec), kMostHeld));
+  }
+  return {};
+}
+
+std::vector<TileConfig> grid(const Problem& problem) {
+  std::vector<TileConfig> tiles;
+  for (const int swap_ab : {0, 1}) {
+    for (const int m : {8, 16, 32, 64, 128, 256}) {
+      for (const int n : {16, 32, 64, 128, 256}) {
+        for (const int bytes : {64, 128, 256}) {
+          for (const int warps : {2, 4, 8}) {
+            for (const int stages : {3, 4, 6}) {
+              for (const int split_k : {1, 2, 4}) {
+                for (const int group : {1, 8}) {
+                  tiles.push_back(
+                      make_tile(m, n, slice_elements(problem, bytes), warps, stages, split_k, swap_ab, group));
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+  return tiles;
+}
+
+Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_group, const DeviceInfo& device) {
+  if (auto status = sm80::check_tile(problem, tile, device); !status) {
+    return {tile, "does not fit the kernel or the device", status.error().message};
+  }
+  if (tile.block_size_m > 16 && tile.block_size_m >= 2 * rows_a_group) {
+    return {
+        tile, "more rows than a group has",
+        fmt::format("BLOCK_SIZE_M={} is twice or more the {:.1f} rows of a group", tile.block_size_m, rows_a_group)};
+  }
+  if (tile.block_size_n > 16 && tile.block_size_n >= 2 * problem.n) {
+    return {tile, "more columns than N",
+            fmt::format("BLOCK_SIZE_N={} is twice or more N={}", tile.block_size_n, problem.n)};
+  }
+  if (tile.swap_ab != 0 && tile.block_size_m > 64) {
+    // Both sides of the tensor core are full: nothing is gained over the straight form.
+    return {tile, "swapped with many rows", fmt::format("SWAP_AB=1 with BLOCK_SIZE_M={}", tile.block_size_m)};
+  }
+  if (tile.group_size_m > 1 && tile.block_size_m >= rows_a_group) {
+    return {tile, "one row tile a group",
+            fmt::format("GROUP_SIZE_M={} with BLOCK_SIZE_M={} for {:.1f} rows of a group", tile.group_size_m,
+                        tile.block_size_m, rows_a_group)};
+  }
+  if (tile.split_k > 1 && tile.block_size_m * tile.block_size_n > 64 * 64) {
+    // Large tiles keep all warps busy without it, and the sums of the parts would fill shared memory.
+    return {tile, "SPLIT_K with a large tile",
+            fmt::format("SPLIT_K={} with a tile of {} x {}", tile.split_k, tile.block_size_m, tile.block_size_n)};
+  }
+  return {};
+}
+
+double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int64_t rows, double active_groups,
+                        const DeviceInfo& device) {
+  const KernelSpec spec = spec_of(problem, tile);
+  const double groups = std::max(active_groups, 1.0);
+  const double rows_a_group = std::max(1.0, static_cast<double>(rows) / groups);
+  const double tiles = groups * std::ceil(rows_a_group / tile.block_size_m) *
+                       std::ceil(static_cast<double>(problem.n) / tile.block_size_n);
+  const double multiprocessors = device.threads;
+  const int resident = resident_blocks(spec, device);
+  const double slots = multiprocessors * resident;
+  const double waves = std::ceil(tiles / slots);
+  const double resident_on_average = std::min<double>(resident, std::ceil(tiles / multiprocessors));
+
+  // Memory: at full speed only with enough bytes under way.
+  const double stage = stage_bytes_a(spec) + stage_bytes_b(spec);
+  const double in_flight = resident_on_average * (tile.num_stages - 1) * stage;
+  const double busy = std::min(1.0, tiles / multiprocessors);
+  const double memory = bytes_moved(problem, static_cast<double>(rows), groups) /
+                        (kMemoryBytesPerSecond * busy * std::min(1.0, in_flight / kBytesInFlight));
+
+  // A multiprocessor's share of the tensor cores' and of shared memory's work, the last wave's idle ones included.
+  const double tiles_each = std::ceil(tiles / multiprocessors);
+  const double k = static_cast<double>(problem.k);
+  const double operations = 2.0 * tile.block_size_m * tile.block_size_n * k;
+  const WarpGrid warps = warp_grid(tile);
+  const double shared = k * (tile_x(tile) * size_of(spec.b) * warps.y + tile_y(tile) * size_of(spec.b) * warps.x);
+  const double latency = 0.4 + 0.6 * std::min(1.0, tile.num_warps * resident_on_average / 8.0);  // warps hide it
+  const double compute = tiles_each * std::max(operations / (product_rate(spec.product) * latency),
+                                               shared / (kSharedBytesPerClock * kClock));
+  return std::max(memory, compute) + waves * kTileSeconds;
+}
+
+TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device) {
+  const std::int64_t active = std::clamp<std::int64_t>(rows, 1, problem.experts);
+  const std::int64_t each = ceil_div(std::max<std::int64_t>(rows, 1), active);
+  const std::vector<TileConfig> all = sm80::built_in_tiles(problem, device);
+  const std::size_t wanted = each <= 4 ? 0 : each <= 16 ? 1 : each <= 32 ? 2 : each <= 96 ? 3 : 4;
+  return all[wanted];
+}
+
+std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {
+  const int k = slice_elements(problem, 128);
+  std::vector<TileConfig> tiles = {make_tile(8, 64, k, 4, 4, 1, 1), make_tile(16, 64, k, 4, 4, 1, 1),
+                                   make_tile(32, 64, k, 4, 4, 1, 1), make_tile(64, 64, k, 4, 3, 1, 0, 8),
+                                   make_tile(128, 128, k, 8, 3, 1, 0, 8)};
+  for (TileConfig& tile : tiles) {
+    // A device or a problem that one does not fit gets smaller stages, then smaller tiles.
+    while (!sm80::check_tile(problem, tile, device) && tile.num_stages > 2) --tile.num_stages;
+    while (!sm80::check_tile(problem, tile, device) && tile.block_size_k > 32) tile.block_size_k /= 2;
+    while (!sm80::check_tile(problem, tile, device) && tile.block_size_m > 32) tile.block_size_m /= 2;
+  }
+  return tiles;
+}
+
+}  // namespace expertile::sm80

@@ -1,0 +1,158 @@
+// The operation on a real GPU; skipped, visibly, where there is none.
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <thread>
+
+#include "backend/backend.hpp"
+#include "backend/reference.hpp"
+#include "plan/candidates.hpp"
+#include "support/placed_problem.hpp"
+
+namespace expertile::testing {
+namespace {
+
+// One backend for all tests: each would load its kernels again.
+const Result<std::unique_ptr<Backend>>& gpu() {
+  static const auto backend = make_backend("cuda", 0);
+  return backend;
+}
+
+class OnGpu : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!gpu()) GTEST_SKIP() << gpu().error().message;
+  }
+};
+
+class EveryCombinationOnGpu : public ::testing::TestWithParam<Combination> {
+ protected:
+  void SetUp() override {
+    if (!gpu()) GTEST_SKIP() << gpu().error().message;
+  }
+  // Every tile in turn on fresh random problems.
+  static void expect_right(const Wishes& wishes, int problems) {
+    const Backend& backend = **gpu();
+    for (int seed = 0; seed < problems; ++seed) {
+      RandomProblem random(GetParam(), static_cast<std::uint64_t>(seed), wishes);
+      const auto tiles = gpu_tiles(random.problem(), backend.info());
+      ASSERT_FALSE(tiles.empty());
+      const TileConfig& tile = tiles[static_cast<std::size_t>(seed) % tiles.size()];
+      PlacedProblem placed(backend, random);
+      const auto status = placed.run(tile);
+      ASSERT_TRUE(status) << status.error().message << " " << expertile::describe(tile);
+      const GroupedGemmArgs args = random.args();
+      ASSERT_EQ(random.overwritten(), 0) << random.describe() << " " << expertile::describe(tile);
+      const auto reference = reference_grouped_gemm(random.problem(), args);
+      ASSERT_LE(worst_error_over_bound(random.problem(), args, reference), 1.0)
+          << "seed " << seed << " " << random.describe() << " " << expertile::describe(tile);
+    }
+  }
+};
+
+TEST_P(EveryCombinationOnGpu, AgreesWithTheReferenceOnAlignedProblems) {
+  expect_right({.is_aligned = true, .is_large = false, .block_shape = BlockShape{64, 32}}, 48);
+  expect_right({.is_aligned = true, .is_large = true, .block_shape = BlockShape{128, 128}}, 16);
+}
+
+TEST_P(EveryCombinationOnGpu, AgreesWithTheReferenceOnUnalignedProblems) {
+  expect_right({.is_aligned = false, .is_large = false, .block_shape = BlockShape{7, 13}}, 48);
+  expect_right({.is_aligned = false, .is_large = true, .block_shape = BlockShape{128, 128}}, 16);
+}
+
+INSTANTIATE_TEST_SUITE_P(, EveryCombinationOnGpu, ::testing::ValuesIn(all_combinations()),
+                         [](const auto& entry) { return entry.param.name; });
+
+Combination combination(const std::string& name) {
+  for (const Combination& one : all_combinations()) {
+    if (one.name == name) return one;
+  }
+  return {};
+}
+
+TEST_F(OnGpu, APreparedCallCostsTheHostLittle) {
+  RandomProblem random(combination("bfloat16"), 3, {.is_aligned = true});
+  PlacedProblem placed(**gpu(), random);
+  const auto gemm = GroupedGemm::prepare(random.problem(), {.device = "cuda", .config_dir = "/nonexistent"});
+  ASSERT_TRUE(gemm) << gemm.error().message;
+  constexpr int kCalls = 200;
+  double best_us = HUGE_VAL;
+  for (int repeat = 0; repeat < 20; ++repeat) {
+    ASSERT_TRUE((*gpu())->synchronise());
+    const auto begin = std::chrono::steady_clock::now();
+    for (int i = 0; i < kCalls; ++i) ASSERT_TRUE((*gemm)(placed.args()));
+    const std::chrono::duration<double, std::micro> taken = std::chrono::steady_clock::now() - begin;
+    best_us = std::min(best_us, taken.count() / kCalls);
+  }
+  RecordProperty("microseconds_a_call", std::to_string(best_us));
+  EXPECT_LT(best_us, 5.0);
+}
+
+TEST_F(OnGpu, ThreadsShareOnePreparedOperation) {
+  RandomProblem random(combination("float16"), 5, {.is_aligned = true, .is_large = true});
+  const auto gemm = GroupedGemm::prepare(random.problem(), {.device = "cuda", .config_dir = "/nonexistent"});
+  ASSERT_TRUE(gemm) << gemm.error().message;
+  std::vector<std::jthread> threads;
+  std::atomic<int> wrong{0};
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      RandomProblem own(combination("float16"), 5, {.is_aligned = true, .is_large = true});
+      PlacedProblem placed(**gpu(), own);
+      for (int i = 0; i < 50; ++i) wrong += (*gemm)(placed.args()) ? 0 : 1;
+      const auto status = placed.run(gpu_tiles(own.problem(), (*gpu())->info()).front());
+      const GroupedGemmArgs args = own.args();
+      if (!status || worst_error_over_bound(own.problem(), args, reference_grouped_gemm(own.problem(), args)) > 1) {
+        ++wrong;
+      }
+    });
+  }
+  threads.clear();
+  EXPECT_EQ(wrong.load(), 0);
+}
+
+TEST_F(OnGpu, BadArgumentsAreOneLineAndTheDeviceStaysUsable) {
+  RandomProblem random(combination("float16"), 5, {.is_aligned = true});
+  PlacedProblem placed(**gpu(), random);
+  const auto gemm = GroupedGemm::prepare(random.problem(), {.device = "cuda", .config_dir = "/nonexistent"});
+  ASSERT_TRUE(gemm) << gemm.error().message;
+  const auto message = [&](const std::function<void(GroupedGemmArgs&)>& spoil) {
+    GroupedGemmArgs args = placed.args();
+    spoil(args);
+    const auto status = (*gemm)(args);
+    return status ? std::string() : status.error().message;
+  };
+  EXPECT_NE(message([&](auto& args) { args.a = random.args().a; }).find("A at "), std::string::npos);
+  EXPECT_NE(message([&](auto& args) { args.c = random.args().c; }).find("C at "), std::string::npos);
+  EXPECT_NE(message([&](auto& args) { args.seg_indptr = random.segments; }).find("seg_indptr at "), std::string::npos);
+  EXPECT_NE(message([&](auto& args) { args.a.data = static_cast<const char*>(args.a.data) + 1; }).find("not aligned"),
+            std::string::npos);
+  EXPECT_EQ(message([](auto&) {}), "");
+  const auto far = make_backend("cuda:99", 0);
+  ASSERT_FALSE(far);
+  EXPECT_NE(far.error().message.find("'cuda:99' does not exist"), std::string::npos) << far.error().message;
+  EXPECT_TRUE((*gpu())->synchronise());
+  const auto much = (*gpu())->allocate(std::size_t{1} << 50);
+  ASSERT_FALSE(much);
+  EXPECT_NE(much.error().message.find("MiB free"), std::string::npos);
+  EXPECT_TRUE((*gpu())->allocate(1 << 20));
+}
+
+TEST_F(OnGpu, QuantisingNeedsItsWorkspace) {
+  RandomProblem random(combination("bfloat16_block"), 5, {.is_aligned = true});
+  PlacedProblem placed(**gpu(), random);
+  const auto gemm = GroupedGemm::prepare(random.problem(), {.device = "cuda", .config_dir = "/nonexistent"});
+  ASSERT_TRUE(gemm) << gemm.error().message;
+  EXPECT_EQ(gemm->workspace_bytes(placed.args().a.rows), placed.args().workspace.size());
+  GroupedGemmArgs args = placed.args();
+  EXPECT_TRUE((*gemm)(args));
+  args.workspace = {};
+  const auto status = (*gemm)(args);
+  ASSERT_FALSE(status);
+  EXPECT_NE(status.error().message.find("workspace has 0 bytes"), std::string::npos) << status.error().message;
+}
+
+}  // namespace
+}  // namespace expertile::testing

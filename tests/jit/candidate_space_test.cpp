@@ -1,0 +1,165 @@
+// The kernels that a tuning would try, compiled by NVRTC for three architectures: no GPU is needed for that. A spread
+// sample by default; all of them where EXPERTILE_ALL_KERNELS is set (./run_tests.sh --all-kernels).
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+
+#include "jit/compile_all.hpp"
+#include "jit/kernel_source.hpp"
+#include "plan/candidates.hpp"
+#include "plan/kernel_plan.hpp"
+
+namespace expertile {
+namespace {
+
+constexpr std::size_t kSample = 60;  // kernels, about a second each
+
+DeviceInfo gpu(const std::string& arch) {
+  DeviceInfo device;
+  device.kind = "cuda";
+  device.name = "Test_" + arch;
+  device.isa = arch;
+  device.threads = 132;
+  device.l1_bytes = (arch == "sm_80" ? 163 : arch == "sm_89" ? 99 : 227) << 10;
+  device.l2_bytes = 50 << 20;
+  return device;
+}
+
+// One of each dtype, in the shapes that people run.
+std::vector<Problem> representative_problems() {
+  return {
+      {.experts = 8, .n = 28672, .k = 4096, .dtype = DType::float16, .top_k = 2},
+      {.experts = 128, .n = 1536, .k = 2048, .dtype = DType::bfloat16, .top_k = 8},
+      {.experts = 8, .n = 4096, .k = 4096, .dtype = DType::float32, .top_k = 2},
+      {.experts = 32,
+       .n = 4096,
+       .k = 7168,
+       .dtype = DType::fp8_w8a8,
+       .block_shape = BlockShape{128, 128},
+       .top_k = 1},
+      {.experts = 8, .n = 4096, .k = 14336, .dtype = DType::int8_w8a8, .top_k = 2},
+      {.experts = 16, .n = 10752, .k = 6144, .dtype = DType::int8_w8a16, .top_k = 4},
+  };
+}
+
+struct Job {
+  std::string arch;
+  KernelSpec spec;
+};
+
+std::vector<Job> candidate_space() {
+  std::vector<Job> jobs;
+  for (const char* arch : {"sm_80", "sm_89", "sm_90a"}) {
+    for (const Problem& problem : representative_problems()) {
+      std::vector<KernelSpec> known;
+      for (std::int64_t batch = 1; batch <= 16384; batch *= 4) {
+        const std::int64_t rows = batch * problem.top_k;
+        const double active = static_cast<double>(std::min(rows, problem.experts));
+        auto tiles = make_candidates(problem, rows, active, gpu(arch)).candidates;
+        for (const TileConfig& tile : built_in_tiles(problem, gpu(arch))) tiles.push_back(tile);
+        for (const TileConfig& tile : tiles) {
+          const KernelSpec spec = make_spec(problem, tile, activation_type(problem.dtype), true);
+          if (std::find(known.begin(), known.end(), spec) == known.end()) known.push_back(spec);
+        }
+      }
+      // What every call falls back on whose rows are not aligned.
+      for (const TileConfig& tile : built_in_tiles(problem, gpu(arch))) {
+        known.push_back(make_spec(problem, tile, activation_type(problem.dtype), false));
+      }
+      for (const KernelSpec& spec : known) jobs.push_back({arch, spec});
+    }
+  }
+  return jobs;
+}
+
+struct Outcome {
+  double seconds = 0;
+  std::string error;    // it does not compile
+  std::string refused;  // it compiles, and would be refused with this reason
+  int registers = 0;
+};
+
+std::vector<Outcome> compile(const jit::Nvrtc& nvrtc, const std::vector<Job>& jobs) {
+  std::vector<Outcome> outcomes(jobs.size());
+  std::atomic<std::size_t> next{0};
+  const auto work = [&] {
+    for (std::size_t i = next++; i < jobs.size(); i = next++) {
+      const auto begin = std::chrono::steady_clock::now();
+      const auto cubin = nvrtc.compile(jit::kernel_request(jit::kernel_source(jobs[i].spec), jobs[i].arch));
+      outcomes[i].seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+      if (!cubin) {
+        outcomes[i].error = cubin.error().message;
+        continue;
+      }
+      outcomes[i].registers = cubin->resources.registers;
+      const auto status = jit::refuse_if_slow(cubin->resources);
+      if (!status && jobs[i].spec.wide_loads) {
+        outcomes[i].refused = status.error().message;
+      }
+    }
+  };
+  std::vector<std::jthread> threads;
+  for (unsigned i = 0; i < std::max(1U, std::thread::hardware_concurrency()); ++i) threads.emplace_back(work);
+  threads.clear();
+  return outcomes;
+}
+
+TEST(CandidateSpace, CompilesWithoutSpillsOnEveryArchitecture) {
+  const auto nvrtc = jit::Nvrtc::open();
+  if (!nvrtc) GTEST_SKIP() << nvrtc.error().message;
+  std::vector<Job> jobs = candidate_space();
+  const std::size_t all = jobs.size();
+  ASSERT_GT(all, 3 * 6 * 10U);
+  if (std::getenv("EXPERTILE_ALL_KERNELS") == nullptr) {
+    std::vector<Job> sample;
+    for (std::size_t i = 0; i < kSample; ++i) sample.push_back(jobs[i * all / kSample]);
+    jobs = std::move(sample);
+  }
+  const auto outcomes = compile(*nvrtc, jobs);
+  std::vector<double> seconds;
+  std::size_t refused = 0;
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    const std::string what = fmt::format("{} {}", jobs[i].arch, describe(jobs[i].spec.tile));
+    EXPECT_EQ(outcomes[i].error, "") << what;
+    EXPECT_GT(outcomes[i].registers, 0) << what;
+    seconds.push_back(outcomes[i].seconds);
+    if (outcomes[i].refused.empty()) continue;
+    ++refused;
+    fmt::print("refused: {} product {}: {}\n", what, static_cast<int>(jobs[i].spec.product), outcomes[i].refused);
+  }
+  // The planner's own limits should keep most of these away from the compiler.
+  EXPECT_LE(refused, jobs.size() / 12);
+  std::sort(seconds.begin(), seconds.end());
+  fmt::print("{} of {} kernels for sm_80, sm_89 and sm_90a: {} refused for spills, median {:.2f} s, longest {:.2f} s\n",
+             jobs.size(), all, refused, seconds[seconds.size() / 2], seconds.back());
+}
+
+TEST(Nvrtc, ABrokenSourceIsOneLine) {
+  const auto nvrtc = jit::Nvrtc::open();
+  if (!nvrtc) GTEST_SKIP() << nvrtc.error().message;
+  const auto cubin = nvrtc->compile({{"broken.cu", "__global__ void f() { undeclared = 1; }", {}}, "sm_90a", {}});
+  ASSERT_FALSE(cubin);
+  EXPECT_NE(cubin.error().message.find("broken.cu"), std::string::npos) << cubin.error().message;
+  EXPECT_NE(cubin.error().message.find("undeclared"), std::string::npos) << cubin.error().message;
+  EXPECT_EQ(cubin.error().message.find('\n'), std::string::npos);
+}
+
+TEST(Nvrtc, CompilesTheQuantisingKernel) {
+  const auto nvrtc = jit::Nvrtc::open();
+  if (!nvrtc) GTEST_SKIP() << nvrtc.error().message;
+  for (const Storage a : {Storage::float16, Storage::bfloat16, Storage::float32}) {
+    const auto cubin = nvrtc->compile(jit::kernel_request(jit::quantise_source(a), "sm_80"));
+    ASSERT_TRUE(cubin) << cubin.error().message;
+    EXPECT_TRUE(jit::refuse_if_slow(cubin->resources));
+  }
+}
+
+}  // namespace
+}  // namespace expertile
