@@ -15,8 +15,8 @@ enum class Product : int {
   tf32,           // m16n8k8, operands rounded to 10 bits of mantissa
   tf32x3,         // float32 accuracy: big * big + big * small + small * big of the operands' tf32 parts
   int8,           // m16n8k32, exact
-  e4m3,           // m16n8k32, from sm_89 on
-  e4m3_widened,   // as float16, which holds every e4m3 value
+  e4m3,           // as float16, which holds every e4m3 value: sm_89's own product keeps too few bits of the sum, and
+                  // sm_90 makes its own of the same conversion and float16 products
   int8_float16,   // int8 weights widened to the activations' float16
   int8_bfloat16,  // likewise, bfloat16
 };
@@ -116,6 +116,30 @@ constexpr int step_elements(Product product) {
   }
 }
 
+// How an operand comes out of shared memory.
+enum class Reading : int {
+  plain,     // as it lies
+  widened,   // 8 bits to 16
+  permuted,  // 16 bits, in the order of a widened operand beside it
+};
+constexpr Reading reading(Product product, Storage storage) {
+  if (product == Product::e4m3) return Reading::widened;
+  if (product != Product::int8_float16 && product != Product::int8_bfloat16) return Reading::plain;
+  return storage == Storage::int8 ? Reading::widened : Reading::permuted;
+}
+
+// Tensor core operations a step.
+constexpr int products_a_step(Product product) {
+  const bool is_widened =
+      product == Product::e4m3 || product == Product::int8_float16 || product == Product::int8_bfloat16;
+  return is_widened ? 2 : 1;
+}
+
+// Registers that 16 rows (two times 8 rows) and one step of K take as they come out of shared memory.
+constexpr int fragment_words(Product product, Storage storage) {
+  return reading(product, storage) == Reading::permuted ? 8 : 4;
+}
+
 constexpr int stage_bytes_a(const KernelSpec& spec) {
   return spec.tile.block_size_m * spec.tile.block_size_k * size_of(spec.a);
 }
@@ -126,19 +150,22 @@ constexpr int stage_bytes_b(const KernelSpec& spec) {
 // A row of C in shared memory, in float32: padded by 16 bytes, so that rows begin at different banks.
 constexpr int staged_row_bytes(const KernelSpec& spec) { return spec.tile.block_size_n * 4 + 16; }
 
-// Sums of the other parts of K, [split_k - 1, BLOCK_SIZE_M * BLOCK_SIZE_N], and then the tile of C.
-constexpr int epilogue_bytes(const KernelSpec& spec) {
-  return (spec.tile.split_k - 1) * spec.tile.block_size_m * spec.tile.block_size_n * 4 +
-         spec.tile.block_size_m * staged_row_bytes(spec);
+// Rows of C that are staged at a time: 16 of every warp along X, or all where the tokens take the 8-column side.
+constexpr int staged_rows(const TileConfig& tile) {
+  return tile.swap_ab != 0 ? tile.block_size_m : 16 * warp_grid(tile).x;
 }
 
-constexpr int kSchedulerBytes = 256;  // sums of 32 warps and the tile that was found
+// Sums of the other parts of K, [split_k - 1, BLOCK_SIZE_M * BLOCK_SIZE_N], and then the staged rows of C.
+constexpr int epilogue_bytes(const KernelSpec& spec) {
+  return (spec.tile.split_k - 1) * spec.tile.block_size_m * spec.tile.block_size_n * 4 +
+         staged_rows(spec.tile) * staged_row_bytes(spec);
+}
 
 // Dynamic shared memory of a block.
 constexpr int smem_bytes(const KernelSpec& spec) {
   const int ring = spec.tile.num_stages * (stage_bytes_a(spec) + stage_bytes_b(spec));
   const int epilogue = epilogue_bytes(spec);
-  return kSchedulerBytes + (ring > epilogue ? ring : epilogue);
+  return ring > epilogue ? ring : epilogue;
 }
 
 // Registers of a thread that hold sums.

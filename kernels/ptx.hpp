@@ -59,7 +59,7 @@ EXPERTILE_DEVICE void store_shared(unsigned offset, T value) {
 // aligned to 16; `from` is not read when bytes is 0. Complete after cp_async_wait by this thread, visible to others
 // after a barrier that follows.
 EXPERTILE_DEVICE void cp_async16(unsigned offset, const void* from, int bytes) {
-  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared_address(offset)), "l"(from),
+  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"(shared_address(offset)), "l"(from),
                "r"(bytes)
                : "memory");
 }
@@ -107,22 +107,16 @@ EXPERTILE_DEVICE void mma_int8(int (&d)[4], const unsigned (&a)[4], const unsign
                : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
-// From sm_89 on.
-EXPERTILE_DEVICE void mma_e4m3(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-#if __CUDA_ARCH__ >= 890
-  asm volatile(
-      "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-#else
-  __trap();
-#endif
-}
 
 // ---- between lanes (collective) ---------------------------------------------------------------------------------
 
 // The value of the lane `distance` below; a lane without one keeps its own.
 EXPERTILE_DEVICE int shuffle_up(int value, int distance) { return __shfl_up_sync(0xffffffffU, value, distance); }
+// The value of one lane, the same for all.
+EXPERTILE_DEVICE int shuffle(int value, int lane) { return __shfl_sync(0xffffffffU, value, lane); }
+EXPERTILE_DEVICE long long shuffle(long long value, int lane) { return __shfl_sync(0xffffffffU, value, lane); }
+// How many lanes say yes.
+EXPERTILE_DEVICE int count_lanes(bool yes) { return __popc(__ballot_sync(0xffffffffU, yes)); }
 EXPERTILE_DEVICE float shuffle_xor(float value, int mask) { return __shfl_xor_sync(0xffffffffU, value, mask); }
 
 // ---- bits and rounding ------------------------------------------------------------------------------------------
@@ -155,10 +149,15 @@ EXPERTILE_DEVICE unsigned tf32_bits(float value) {
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
   return bits;
 }
-// a - b and a * b on two float16 at a time, to nearest even.
+// a - b and a * b on two float16 (bfloat16) at a time, to nearest even.
 EXPERTILE_DEVICE unsigned subtract_float16x2(unsigned a, unsigned b) {
   unsigned d;
   asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(d) : "r"(a), "r"(b));
+  return d;
+}
+EXPERTILE_DEVICE unsigned subtract_bfloat16x2(unsigned a, unsigned b) {
+  unsigned d;  // a + -1 * b: sm_80 has no subtraction of its own
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(d) : "r"(b), "r"(0xbf80bf80U), "r"(a));
   return d;
 }
 EXPERTILE_DEVICE unsigned multiply_float16x2(unsigned a, unsigned b) {
@@ -166,6 +165,18 @@ EXPERTILE_DEVICE unsigned multiply_float16x2(unsigned a, unsigned b) {
   asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(d) : "r"(a), "r"(b));
   return d;
 }
+// Two e4m3 to two float16, exactly; only where kConvertsE4m3.
+#if __CUDA_ARCH__ >= 890
+inline constexpr bool kConvertsE4m3 = true;
+EXPERTILE_DEVICE unsigned float16x2_from_e4m3(unsigned short pair) {
+  unsigned d;
+  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(d) : "h"(pair));
+  return d;
+}
+#else
+inline constexpr bool kConvertsE4m3 = false;
+EXPERTILE_DEVICE unsigned float16x2_from_e4m3(unsigned short) { return 0; }
+#endif
 // a / b, correctly rounded, whatever the compiler's flags.
 EXPERTILE_DEVICE float divide(float a, float b) { return __fdiv_rn(a, b); }
 // To the nearest even whole number.

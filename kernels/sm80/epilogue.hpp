@@ -61,10 +61,11 @@ EXPERTILE_DEVICE float column_scale(const KernelArgs& args, const OutputTile& ti
   }
 }
 
-// The scaled tile of C in shared memory, row by row, in float32.
+// Rows [first, first + staged_rows) of the scaled tile of C, of every warp's own rows, in shared memory in float32. A
+// warp along X owns kX * 16 rows; slab m is the m-th 16 of each. Swapped, slab 0 is the whole tile.
 template <KernelSpec SPEC, class Total>
-EXPERTILE_DEVICE void stage_c(const KernelArgs& args, const OutputTile& tile, const WarpPlace& place, unsigned staged,
-                              const Total& total) {
+EXPERTILE_DEVICE void stage_slab(const KernelArgs& args, const OutputTile& tile, const WarpPlace& place,
+                                 unsigned staged, const Total& total, int slab) {
   using S = Shape<SPEC>;
   const auto scale = [&](int in_tile, bool is_token) {
     return is_token ? row_scale<SPEC.scaling>(args, tile, in_tile) : column_scale<SPEC.scaling>(args, tile, in_tile);
@@ -74,12 +75,13 @@ EXPERTILE_DEVICE void stage_c(const KernelArgs& args, const OutputTile& tile, co
     const float scale_y[2] = {scale(y_of(place, n, 0), S::kSwapped), scale(y_of(place, n, 1), S::kSwapped)};
 #pragma unroll
     for (int m = 0; m < S::kX; ++m) {
+      if (!S::kSwapped && m != slab) continue;
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int x = x_of(place, m, i);
         const int y = y_of(place, n, i);
         const float value = static_cast<float>(total[m][n][i]) * (scale(x, !S::kSwapped) * scale_y[i % 2]);
-        const int row = S::kSwapped ? y : x;
+        const int row = S::kSwapped ? y : x - place.x - 16 * m + place.x / S::kX;
         const int column = S::kSwapped ? x : y;
         ptx::store_shared(staged + static_cast<unsigned>(row * staged_row_bytes(SPEC) + column * 4), value);
       }
@@ -113,20 +115,22 @@ EXPERTILE_DEVICE ptx::Bytes16 rounded_chunk(unsigned from) {
   }
 }
 
-// Rows of the staged tile to C: only rows of the group and columns below N are ever written.
+// The staged rows to C: only rows of the group and columns below N are ever written.
 template <KernelSpec SPEC, Storage C>
-EXPERTILE_DEVICE void write_rows(const KernelArgs& args, const OutputTile& tile, unsigned staged) {
+EXPERTILE_DEVICE void write_rows(const KernelArgs& args, const OutputTile& tile, unsigned staged, int slab) {
+  using S = Shape<SPEC>;
   constexpr int kBytes = size_of(C);
   constexpr int kChunk = 16 / kBytes;  // elements of 16 bytes
   constexpr int kChunks = SPEC.tile.block_size_n / kChunk;
   auto* c = static_cast<unsigned char*>(args.c);
-  for (int i = ptx::thread_index(); i < tile.rows * kChunks; i += threads_of(SPEC.tile)) {
-    const int row = i / kChunks;
+  for (int i = ptx::thread_index(); i < staged_rows(SPEC.tile) * kChunks; i += threads_of(SPEC.tile)) {
+    const int in_slab = i / kChunks;
+    const int row = S::kSwapped ? in_slab : in_slab / 16 * S::kX * 16 + 16 * slab + in_slab % 16;
     const int column = i % kChunks * kChunk;
     const int n = tile.column + column;
-    if (n >= args.n) continue;
+    if (row >= tile.rows || n >= args.n) continue;
     const ptx::Bytes16 chunk =
-        rounded_chunk<C>(staged + static_cast<unsigned>(row * staged_row_bytes(SPEC) + column * 4));
+        rounded_chunk<C>(staged + static_cast<unsigned>(in_slab * staged_row_bytes(SPEC) + column * 4));
     unsigned char* to = c + ((tile.row + row) * args.c_pitch + n) * kBytes;
     if (args.wide_stores != 0 && n + kChunk <= args.n) {
       ptx::store_global(reinterpret_cast<ptx::Bytes16*>(to), chunk);
@@ -143,23 +147,27 @@ EXPERTILE_DEVICE void write_rows(const KernelArgs& args, const OutputTile& tile,
   }
 }
 
-// shared: the ring, free by now. On return it is free again for the next tile.
+// shared: the ring, free by now.
 template <KernelSpec SPEC, class Total>
 EXPERTILE_DEVICE void write_tile(const KernelArgs& args, const OutputTile& tile, const WarpPlace& place,
                                  unsigned shared, Total& total) {
   constexpr int kParts = (SPEC.tile.split_k - 1) * SPEC.tile.block_size_m * SPEC.tile.block_size_n * 4;
+  constexpr int kSlabs = Shape<SPEC>::kSwapped ? 1 : Shape<SPEC>::kX;
   const unsigned staged = shared + static_cast<unsigned>(kParts);
   if constexpr (SPEC.tile.split_k > 1) add_parts<SPEC>(shared, place, total);
-  if (place.part == 0) stage_c<SPEC>(args, tile, place, staged, total);
-  ptx::barrier();  // the tile is staged
-  if (args.c_storage == Storage::float16) {
-    write_rows<SPEC, Storage::float16>(args, tile, staged);
-  } else if (args.c_storage == Storage::bfloat16) {
-    write_rows<SPEC, Storage::bfloat16>(args, tile, staged);
-  } else {
-    write_rows<SPEC, Storage::float32>(args, tile, staged);
+#pragma unroll
+  for (int slab = 0; slab < kSlabs; ++slab) {
+    if (slab > 0) ptx::barrier();  // the slab before is read
+    if (place.part == 0) stage_slab<SPEC>(args, tile, place, staged, total, slab);
+    ptx::barrier();  // the slab is staged
+    if (args.c_storage == Storage::float16) {
+      write_rows<SPEC, Storage::float16>(args, tile, staged, slab);
+    } else if (args.c_storage == Storage::bfloat16) {
+      write_rows<SPEC, Storage::bfloat16>(args, tile, staged, slab);
+    } else {
+      write_rows<SPEC, Storage::float32>(args, tile, staged, slab);
+    }
   }
-  ptx::barrier();  // the tile is read
 }
 
 }  // namespace expertile::sm80

@@ -29,19 +29,17 @@ EXPERTILE_DEVICE unsigned float16x2_from_int8(unsigned bytes) {
   const unsigned biased = bytes ^ 0x80808080U;
   return ptx::subtract_float16x2(ptx::permute_bytes(biased, 0x64646464U, HALF == 0 ? 0x4140U : 0x4342U), 0x64806480U);
 }
+// Two's complement: the low 7 bits less 128 where the sign bit is set. 128 + low bits is a bfloat16 whose last place is 1,
+// and the sign bit, put into the same place, makes 256 of 128: all exact.
 template <int HALF>
 EXPERTILE_DEVICE unsigned bfloat16x2_from_int8(unsigned bytes) {
-  const unsigned biased = bytes ^ 0x80808080U;
-  constexpr unsigned kMagic = 0x4b000000U;  // 2^23
-  constexpr float kBias = 8388736.0F;       // 2^23 + 128
-  const float first = ptx::float_from_bits(ptx::permute_bytes(biased, kMagic, 0x7650U + 2 * HALF)) - kBias;
-  const float second = ptx::float_from_bits(ptx::permute_bytes(biased, kMagic, 0x7651U + 2 * HALF)) - kBias;
-  return ptx::permute_bytes(ptx::bits_of(first), ptx::bits_of(second), 0x7632U);  // at most 8 bits: exact
+  const unsigned pair = ptx::permute_bytes(bytes, 0x43434343U, HALF == 0 ? 0x4140U : 0x4342U);  // 0x43bb each
+  return ptx::subtract_bfloat16x2(pair & 0xff7fff7fU, pair & 0xff80ff80U);
 }
-// Two float16 from e4m3: the exponent's bias is 8 less than float16's, so the shifted bits are 2^8 too small. NaN is
-// all ones in both.
+// Two float16 from e4m3, where there is no instruction for it. The exponent's bias is 8 less than float16's, so the
+// shifted bits are 2^8 too small. NaN is all ones in both.
 template <int HALF>
-EXPERTILE_DEVICE unsigned float16x2_from_e4m3(unsigned bytes) {
+EXPERTILE_DEVICE unsigned float16x2_from_e4m3_bits(unsigned bytes) {
   const unsigned pair = ptx::permute_bytes(bytes, 0U, HALF == 0 ? 0x1404U : 0x3424U);  // each in a high byte
   const unsigned magnitude = (pair & 0x7f007f00U) >> 1;
   const unsigned scaled = ptx::multiply_float16x2(magnitude, 0x5c005c00U);  // 256
@@ -49,10 +47,18 @@ EXPERTILE_DEVICE unsigned float16x2_from_e4m3(unsigned bytes) {
   const unsigned high_nan = (pair & 0x7f000000U) == 0x7f000000U ? 0x7fff0000U : 0U;
   return scaled | low_nan | high_nan | (pair & 0x80008000U);
 }
+template <int HALF>
+EXPERTILE_DEVICE unsigned float16x2_from_e4m3(unsigned bytes) {
+  if constexpr (ptx::kConvertsE4m3) {
+    return ptx::float16x2_from_e4m3(static_cast<unsigned short>(bytes >> (16 * HALF)));
+  } else {
+    return float16x2_from_e4m3_bits<HALF>(bytes);
+  }
+}
 
 template <Product PRODUCT, int HALF>
 EXPERTILE_DEVICE unsigned widened(unsigned bytes) {
-  if constexpr (PRODUCT == Product::e4m3_widened) {
+  if constexpr (PRODUCT == Product::e4m3) {
     return float16x2_from_e4m3<HALF>(bytes);
   } else if constexpr (PRODUCT == Product::int8_float16) {
     return float16x2_from_int8<HALF>(bytes);
@@ -61,83 +67,76 @@ EXPERTILE_DEVICE unsigned widened(unsigned bytes) {
   }
 }
 
-// How an operand comes out of shared memory.
-enum class Reading : int {
-  plain,     // as it lies
-  widened,   // 8 bits to 16
-  permuted,  // 16 bits, in the order of a widened operand beside it
-};
-constexpr Reading reading(Product product, Storage storage) {
-  if (product == Product::e4m3_widened) return Reading::widened;
-  if (product != Product::int8_float16 && product != Product::int8_bfloat16) return Reading::plain;
-  return storage == Storage::int8 ? Reading::widened : Reading::permuted;
-}
-
-// Tensor core operations a step.
-constexpr int products_a_step(Product product) {
-  const bool is_widened =
-      product == Product::e4m3_widened || product == Product::int8_float16 || product == Product::int8_bfloat16;
-  return is_widened ? 2 : 1;
+// The 8 bytes of a permuted row that product `i` of a step takes: words of slots 0 and 1.
+template <int ROW_BYTES>
+EXPERTILE_DEVICE ptx::Bytes8 load_permuted(unsigned tile, int row, int step, int i, int lane) {
+  const int byte = (32 * step + 16 * i + 4 * (lane % 4)) * 2;
+  return ptx::load_shared<ptx::Bytes8>(tile + swizzled<ROW_BYTES>(row, byte / 16) + static_cast<unsigned>(byte % 16));
 }
 
 // 16 rows of X, one step of K.
 template <Product PRODUCT, Storage STORAGE, int ROW_BYTES>
-EXPERTILE_DEVICE void load_x(unsigned (&x)[products_a_step(PRODUCT)][4], unsigned tile, int row, int step, int lane) {
-  constexpr Reading kReading = reading(PRODUCT, STORAGE);
-  if constexpr (kReading == Reading::permuted) {
+EXPERTILE_DEVICE void load_x(unsigned (&words)[fragment_words(PRODUCT, STORAGE)], unsigned tile, int row, int step,
+                             int lane) {
+  if constexpr (reading(PRODUCT, STORAGE) == Reading::permuted) {
     for (int i = 0; i < 2; ++i) {
-      const int byte = (32 * step + 16 * i + 4 * (lane % 4)) * 2;
       for (int half = 0; half < 2; ++half) {  // rows lane / 4 and lane / 4 + 8
-        const auto pair = ptx::load_shared<ptx::Bytes8>(
-            tile + swizzled<ROW_BYTES>(row + lane / 4 + 8 * half, byte / 16) + static_cast<unsigned>(byte % 16));
-        x[i][half] = pair.word[0];
-        x[i][half + 2] = pair.word[1];
+        const auto pair = load_permuted<ROW_BYTES>(tile, row + lane / 4 + 8 * half, step, i, lane);
+        words[4 * i + half] = pair.word[0];
+        words[4 * i + half + 2] = pair.word[1];
       }
     }
   } else {
-    unsigned r[4];  // rows 0-7 and 8-15 of the first 16 bytes, then of the second
-    ptx::ldmatrix4(r, tile + swizzled<ROW_BYTES>(row + lane % 16, 2 * step + lane / 16));
-    if constexpr (kReading == Reading::plain) {
-      for (int i = 0; i < 4; ++i) x[0][i] = r[i];
-    } else {
-      for (int i = 0; i < 2; ++i) {
-        x[i][0] = widened<PRODUCT, 0>(r[2 * i]);
-        x[i][1] = widened<PRODUCT, 0>(r[2 * i + 1]);
-        x[i][2] = widened<PRODUCT, 1>(r[2 * i]);
-        x[i][3] = widened<PRODUCT, 1>(r[2 * i + 1]);
-      }
-    }
+    // rows 0-7 and 8-15 of the first 16 bytes, then of the second
+    ptx::ldmatrix4(words, tile + swizzled<ROW_BYTES>(row + lane % 16, 2 * step + lane / 16));
   }
 }
 
-// Two blocks of 8 rows of Y, one step of K; the second is the first again where BLOCKS is 1.
+// BLOCKS (1 or 2) times 8 rows of Y, one step of K. ldmatrix always loads two: the first twice where there is one.
 template <Product PRODUCT, Storage STORAGE, int ROW_BYTES, int BLOCKS>
-EXPERTILE_DEVICE void load_y(unsigned (&y)[2][products_a_step(PRODUCT)][2], unsigned tile, int row, int step,
+EXPERTILE_DEVICE void load_y(unsigned (&words)[fragment_words(PRODUCT, STORAGE)], unsigned tile, int row, int step,
                              int lane) {
-  constexpr Reading kReading = reading(PRODUCT, STORAGE);
-  if constexpr (kReading == Reading::permuted) {
+  if constexpr (reading(PRODUCT, STORAGE) == Reading::permuted) {
     for (int block = 0; block < BLOCKS; ++block) {
       for (int i = 0; i < 2; ++i) {
-        const int byte = (32 * step + 16 * i + 4 * (lane % 4)) * 2;
-        const auto pair = ptx::load_shared<ptx::Bytes8>(
-            tile + swizzled<ROW_BYTES>(row + 8 * block + lane / 4, byte / 16) + static_cast<unsigned>(byte % 16));
-        y[block][i][0] = pair.word[0];
-        y[block][i][1] = pair.word[1];
+        const auto pair = load_permuted<ROW_BYTES>(tile, row + 8 * block + lane / 4, step, i, lane);
+        words[4 * block + 2 * i] = pair.word[0];
+        words[4 * block + 2 * i + 1] = pair.word[1];
       }
     }
   } else {
-    unsigned r[4];  // first and second 16 bytes of the first block, then of the second
+    // first and second 16 bytes of the first block, then of the second
     const int block = BLOCKS == 2 ? lane / 16 : 0;
-    ptx::ldmatrix4(r, tile + swizzled<ROW_BYTES>(row + 8 * block + lane % 8, 2 * step + lane / 8 % 2));
-    for (int b = 0; b < BLOCKS; ++b) {
-      for (int i = 0; i < 2; ++i) {
-        if constexpr (kReading == Reading::plain) {
-          y[b][0][i] = r[2 * b + i];
-        } else {
-          y[b][i][0] = widened<PRODUCT, 0>(r[2 * b + i]);
-          y[b][i][1] = widened<PRODUCT, 1>(r[2 * b + i]);
-        }
-      }
+    ptx::ldmatrix4(words, tile + swizzled<ROW_BYTES>(row + 8 * block + lane % 8, 2 * step + lane / 8 % 2));
+  }
+}
+
+// The loaded words as the tensor core's operands.
+template <Product PRODUCT, Storage STORAGE>
+EXPERTILE_DEVICE void operands_x(unsigned (&x)[products_a_step(PRODUCT)][4],
+                                 const unsigned (&words)[fragment_words(PRODUCT, STORAGE)]) {
+  for (int i = 0; i < products_a_step(PRODUCT); ++i) {
+    if constexpr (reading(PRODUCT, STORAGE) == Reading::widened) {
+      x[i][0] = widened<PRODUCT, 0>(words[2 * i]);
+      x[i][1] = widened<PRODUCT, 0>(words[2 * i + 1]);
+      x[i][2] = widened<PRODUCT, 1>(words[2 * i]);
+      x[i][3] = widened<PRODUCT, 1>(words[2 * i + 1]);
+    } else {
+      for (int j = 0; j < 4; ++j) x[i][j] = words[4 * i + j];
+    }
+  }
+}
+template <Product PRODUCT, Storage STORAGE>
+EXPERTILE_DEVICE void operands_y(unsigned (&y)[products_a_step(PRODUCT)][2],
+                                 const unsigned (&words)[fragment_words(PRODUCT, STORAGE)], int block) {
+  for (int i = 0; i < products_a_step(PRODUCT); ++i) {
+    if constexpr (reading(PRODUCT, STORAGE) == Reading::widened) {
+      y[i][0] = widened<PRODUCT, 0>(words[2 * block + i]);
+      y[i][1] = widened<PRODUCT, 1>(words[2 * block + i]);
+    } else if constexpr (reading(PRODUCT, STORAGE) == Reading::permuted) {
+      for (int j = 0; j < 2; ++j) y[i][j] = words[4 * block + 2 * i + j];
+    } else {
+      for (int j = 0; j < 2; ++j) y[i][j] = words[2 * block + j];
     }
   }
 }
@@ -154,8 +153,6 @@ template <Product PRODUCT, class Accumulator>
 EXPERTILE_DEVICE void multiply(Accumulator (&d)[4], const unsigned (&x)[4], const unsigned (&y)[2]) {
   if constexpr (PRODUCT == Product::int8) {
     ptx::mma_int8(d, x, y);
-  } else if constexpr (PRODUCT == Product::e4m3) {
-    ptx::mma_e4m3(d, x, y);
   } else if constexpr (PRODUCT == Product::bfloat16 || PRODUCT == Product::int8_bfloat16) {
     ptx::mma_bfloat16(d, x, y);
   } else if constexpr (PRODUCT == Product::tf32 || PRODUCT == Product::tf32x3) {

@@ -1,7 +1,8 @@
 #pragma once
 // C[r] = A[r] x B[weight_indices[g]]^T for the rows r of every group g, on sm_80 and everything after it.
 //
-// A block takes one tile of C after the other, grid_size() apart: find it, multiply along K, write it out.
+// A block takes the tile of C that has its number: find it, multiply along K, write it out. Blocks beyond the last tile
+// find none: the host knows only how many there may be.
 
 #include "sm80/epilogue.hpp"
 
@@ -14,13 +15,11 @@ EXPERTILE_DEVICE void grouped_gemm(const KernelArgs& args) {
   static_assert(S::kSteps > 0, "BLOCK_SIZE_K is shorter than the steps of SPLIT_K parts");
   static_assert(S::kTile.num_stages >= 2, "a ring has at least two stages");
   const WarpPlace place = warp_place<SPEC>();
-  for (int index = ptx::block_index();; index += ptx::grid_size()) {
-    const OutputTile tile = find_tile<SPEC.tile>(args, index);
-    if (tile.rows == 0) return;
-    typename S::Total total[S::kX][S::kY][4] = {};
-    multiply_tile<SPEC>(args, tile, place, kSchedulerBytes, total);
-    write_tile<SPEC>(args, tile, place, kSchedulerBytes, total);
-  }
+  const OutputTile tile = find_tile<SPEC.tile>(args, ptx::block_index());
+  if (tile.rows == 0) return;
+  typename S::Total total[S::kX][S::kY][4] = {};
+  multiply_tile<SPEC>(args, tile, place, 0, total);
+  write_tile<SPEC>(args, tile, place, 0, total);
 }
 
 }  // namespace expertile::sm80

@@ -49,9 +49,10 @@ template <KernelSpec SPEC>
 EXPERTILE_DEVICE WarpPlace warp_place() {
   using S = Shape<SPEC>;
   const int warp = ptx::thread_index() / 32;
-  const int in_part = warp % (S::kWarps.x * S::kWarps.y);
-  return {ptx::thread_index() % 32, in_part % S::kWarps.x * S::kX * 16, in_part / S::kWarps.x * S::kY * 8,
-          warp / (S::kWarps.x * S::kWarps.y)};
+  constexpr int kWarpsAPart = S::kWarps.x * S::kWarps.y;
+  const int part = S::kTile.split_k > 1 ? warp / kWarpsAPart : 0;  // what is known at compile time costs no registers
+  const int in_part = warp - part * kWarpsAPart;
+  return {ptx::thread_index() % 32, in_part % S::kWarps.x * S::kX * 16, in_part / S::kWarps.x * S::kY * 8, part};
 }
 
 // The piece of K that a stage holds: never across the border of a block of scales.
@@ -146,39 +147,50 @@ struct Sums {
   typename S::Accumulator value[S::kX][S::kY][4];
 };
 
+// One step's operands of a warp, as they come out of shared memory.
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE void multiply_stage(unsigned stage, const WarpPlace& place, Sums<SPEC>& sums) {
+struct Fragments {
+  using S = Shape<SPEC>;
+  unsigned x[S::kX][fragment_words(SPEC.product, S::kStorageX)];
+  unsigned y[ceil_divide(S::kY, 2)][fragment_words(SPEC.product, S::kStorageY)];
+};
+
+// step: of this warp's part of the stage.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void load_fragments(Fragments<SPEC>& fragments, unsigned stage, const WarpPlace& place, int step) {
+  using S = Shape<SPEC>;
+  const unsigned tile_b = stage + static_cast<unsigned>(stage_bytes_a(SPEC));
+  const unsigned x_tile = S::kSwapped ? tile_b : stage;
+  const unsigned y_tile = S::kSwapped ? stage : tile_b;
+  constexpr int kBlocks = S::kY > 1 ? 2 : 1;
+  static_assert(S::kY == 1 || S::kY % 2 == 0, "blocks of Y are loaded in pairs");
+  const int in_stage = place.part * S::kSteps + step;
+#pragma unroll
+  for (int m = 0; m < S::kX; ++m) {
+    load_x<SPEC.product, S::kStorageX, S::kRowBytesX>(fragments.x[m], x_tile, place.x + 16 * m, in_stage, place.lane);
+  }
+#pragma unroll
+  for (int n = 0; n < S::kY; n += 2) {
+    load_y<SPEC.product, S::kStorageY, S::kRowBytesY, kBlocks>(fragments.y[n / 2], y_tile, place.y + 8 * n, in_stage,
+                                                               place.lane);
+  }
+}
+
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void multiply_fragments(const Fragments<SPEC>& fragments, Sums<SPEC>& sums) {
   using S = Shape<SPEC>;
   constexpr int kProducts = products_a_step(SPEC.product);
-  const unsigned tile_a = stage;
-  const unsigned tile_b = stage + static_cast<unsigned>(stage_bytes_a(SPEC));
-  const unsigned x_tile = S::kSwapped ? tile_b : tile_a;
-  const unsigned y_tile = S::kSwapped ? tile_a : tile_b;
-  // A step's operands are loaded while the one before is multiplied; more steps in flight would take too many registers
-  // where operands are converted on the way.
-  constexpr int kInFlight = SPEC.product == Product::tf32x3 ? 1 : kProducts > 1 ? 2 : 4;
-#pragma unroll kInFlight
-  for (int i = 0; i < S::kSteps; ++i) {
-    const int step = place.part * S::kSteps + i;
-    unsigned x[S::kX][kProducts][4];
+  unsigned x[S::kX][kProducts][4];
+#pragma unroll
+  for (int m = 0; m < S::kX; ++m) operands_x<SPEC.product, S::kStorageX>(x[m], fragments.x[m]);
+#pragma unroll
+  for (int n = 0; n < S::kY; ++n) {
+    unsigned y[kProducts][2];
+    operands_y<SPEC.product, S::kStorageY>(y, fragments.y[n / 2], n % 2);
 #pragma unroll
     for (int m = 0; m < S::kX; ++m) {
-      load_x<SPEC.product, S::kStorageX, S::kRowBytesX>(x[m], x_tile, place.x + 16 * m, step, place.lane);
-    }
 #pragma unroll
-    for (int n = 0; n < S::kY; n += 2) {
-      constexpr int kBlocks = S::kY > 1 ? 2 : 1;
-      unsigned y[2][kProducts][2];
-      static_assert(S::kY == 1 || S::kY % 2 == 0, "blocks of Y are loaded in pairs");
-      load_y<SPEC.product, S::kStorageY, S::kRowBytesY, kBlocks>(y, y_tile, place.y + 8 * n, step, place.lane);
-#pragma unroll
-      for (int block = 0; block < kBlocks; ++block) {
-#pragma unroll
-        for (int m = 0; m < S::kX; ++m) {
-#pragma unroll
-          for (int p = 0; p < kProducts; ++p) multiply<SPEC.product>(sums.value[m][n + block], x[m][p], y[block][p]);
-        }
-      }
+      for (int p = 0; p < kProducts; ++p) multiply<SPEC.product>(sums.value[m][n], x[m][p], y[p]);
     }
   }
 }
@@ -191,12 +203,16 @@ EXPERTILE_DEVICE int y_of(const WarpPlace& place, int n, int i) {
   return place.y + 8 * n + 2 * (place.lane % 4) + i % 2;
 }
 
-// The scales of one block of K, for the rows and columns of a lane's sums; loaded before the stage is waited for.
+// The scales of one block of K, for the rows and columns of a lane's sums; loaded before the stage is waited for. Where
+// the whole tile lies in one block of the weights' scales, that one is multiplied into the tokens'.
 template <KernelSpec SPEC>
 struct BlockScales {
   using S = Shape<SPEC>;
-  float x[S::kX][2];
-  float y[S::kY][2];
+  static constexpr bool kOneWeightScale = SPEC.block_n > 0 && SPEC.block_n % SPEC.tile.block_size_n == 0;
+  static constexpr int kTokens = S::kSwapped ? 2 * S::kY : 2 * S::kX;
+  static constexpr int kWeights = kOneWeightScale ? 1 : S::kSwapped ? 2 * S::kX : 2 * S::kY;
+  float token[kTokens];
+  float weight[kWeights];
 };
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE float token_scale(const KernelArgs& args, const OutputTile& tile, int row, int block, int k_blocks) {
@@ -211,22 +227,25 @@ EXPERTILE_DEVICE float weight_scale(const KernelArgs& args, const OutputTile& ti
   if (n >= args.n) return 0.0F;
   return ptx::load_global(args.scale_b + (tile.expert * n_blocks + n / SPEC.block_n) * k_blocks + block);
 }
+// Row of the X (Y) side that scale j of a lane belongs to: the rows of x_of, the columns of y_of.
+EXPERTILE_DEVICE int scale_x_of(const WarpPlace& place, int j) { return x_of(place, j / 2, 2 * (j % 2)); }
+EXPERTILE_DEVICE int scale_y_of(const WarpPlace& place, int j) { return y_of(place, j / 2, j % 2); }
+
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void load_scales(BlockScales<SPEC>& scales, const KernelArgs& args, const OutputTile& tile,
                                   const WarpPlace& place, int block) {
   using S = Shape<SPEC>;
+  using Scales = BlockScales<SPEC>;
   const int k_blocks = ceil_divide(args.k, SPEC.block_k);
-  const auto load = [&](int x_or_y, bool is_token) {
-    return is_token ? token_scale<SPEC>(args, tile, x_or_y, block, k_blocks)
-                    : weight_scale<SPEC>(args, tile, x_or_y, block, k_blocks);
-  };
 #pragma unroll
-  for (int m = 0; m < S::kX; ++m) {
-    for (int i = 0; i < 2; ++i) scales.x[m][i] = load(x_of(place, m, 2 * i), !S::kSwapped);
+  for (int j = 0; j < Scales::kWeights; ++j) {
+    const int column = Scales::kOneWeightScale ? 0 : S::kSwapped ? scale_x_of(place, j) : scale_y_of(place, j);
+    scales.weight[j] = weight_scale<SPEC>(args, tile, column, block, k_blocks);
   }
 #pragma unroll
-  for (int n = 0; n < S::kY; ++n) {
-    for (int i = 0; i < 2; ++i) scales.y[n][i] = load(y_of(place, n, i), S::kSwapped);
+  for (int j = 0; j < Scales::kTokens; ++j) {
+    const int row = S::kSwapped ? scale_y_of(place, j) : scale_x_of(place, j);
+    scales.token[j] = token_scale<SPEC>(args, tile, row, block, k_blocks);
   }
 }
 
@@ -241,7 +260,11 @@ EXPERTILE_DEVICE void promote(float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4
     for (int n = 0; n < S::kY; ++n) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        total[m][n][i] += static_cast<float>(part.value[m][n][i]) * (scales.x[m][i / 2] * scales.y[n][i % 2]);
+        const int x = 2 * m + i / 2;
+        const int y = 2 * n + i % 2;
+        const float token = scales.token[S::kSwapped ? y : x];
+        const float weight = scales.weight[BlockScales<SPEC>::kOneWeightScale ? 0 : S::kSwapped ? x : y];
+        total[m][n][i] += static_cast<float>(part.value[m][n][i]) * (token * weight);
         part.value[m][n][i] = 0;
       }
     }
@@ -277,19 +300,37 @@ EXPERTILE_DEVICE void multiply_tile(const KernelArgs& args, const OutputTile& ti
   constexpr int kStages = S::kTile.num_stages;
   constexpr bool kPromotes = SPEC.scaling == Scaling::block;
   constexpr int kSlicesABlock = kPromotes ? ceil_divide(SPEC.block_k, SPEC.tile.block_size_k) : 1;
+  constexpr int kUnroll = SPEC.product == Product::tf32x3 ? 1 : 4;  // conversions in flight take registers
   const int slices = slice_count<SPEC>(args.k);
 #pragma unroll
   for (int i = 0; i < kStages - 1; ++i) load_stage<SPEC>(args, tile, ring, i, slices);
   Sums<SPEC> sums{};
   BlockScales<SPEC> scales;
+  const auto stage_of = [&](int index) { return ring + static_cast<unsigned>(index % kStages * S::kStageBytes); };
+  ptx::cp_async_wait<kStages - 2>();
+  ptx::barrier();  // slice 0 is there for all
+  Fragments<SPEC> next;
+  load_fragments<SPEC>(next, stage_of(0), place, 0);
   for (int i = 0; i < slices; ++i) {
     if constexpr (kPromotes) {
       if (i % kSlicesABlock == 0) load_scales<SPEC>(scales, args, tile, place, i / kSlicesABlock);
     }
-    ptx::cp_async_wait<kStages - 2>();
-    ptx::barrier();  // slice i is there for all, and all are done with slice i - 1, whose stage is loaded next
+    // Into the stage of slice i - 1: all took its last operands before the last barrier.
     load_stage<SPEC>(args, tile, ring, i + kStages - 1, slices);
-    multiply_stage<SPEC>(ring + static_cast<unsigned>(i % kStages * S::kStageBytes), place, sums);
+    // The operands of the next step are on their way while the tensor cores multiply those of this one.
+#pragma unroll kUnroll
+    for (int step = 1; step < S::kSteps; ++step) {
+      const Fragments<SPEC> current = next;
+      load_fragments<SPEC>(next, stage_of(i), place, step);
+      multiply_fragments<SPEC>(current, sums);
+    }
+    const Fragments<SPEC> last = next;
+    if (i + 1 < slices) {
+      ptx::cp_async_wait<kStages - 2>();
+      ptx::barrier();  // slice i + 1 is there for all, and all have the last operands of slice i
+      load_fragments<SPEC>(next, stage_of(i + 1), place, 0);
+    }
+    multiply_fragments<SPEC>(last, sums);
     if constexpr (kPromotes) {
       if (i % kSlicesABlock == kSlicesABlock - 1 || i == slices - 1) promote<SPEC>(total, sums, scales);
     }

@@ -14,66 +14,65 @@ struct OutputTile {
   int column = 0;     // first column
 };
 
-// Within a group, GROUP_SIZE_M row tiles pass over one column tile (its B stays in the L2) before the next.
+// One lane's group: its rows, its expert and how many tiles it makes.
+struct Group {
+  long long begin = 0;
+  long long end = 0;
+  long long expert = 0;
+  int tiles = 0;
+};
 template <TileConfig TILE>
-EXPERTILE_DEVICE OutputTile tile_of_group(const KernelArgs& args, int group, int local) {
-  const long long begin = ptx::load_global(args.seg_indptr + group);
-  const long long end = ptx::load_global(args.seg_indptr + group + 1);
-  const int row_tiles = static_cast<int>((end - begin + TILE.block_size_m - 1) / TILE.block_size_m);
+EXPERTILE_DEVICE Group load_group(const KernelArgs& args, int index) {
+  Group group;
+  if (index >= args.groups) return group;
+  group.begin = ptx::load_global(args.seg_indptr + index);
+  group.end = ptx::load_global(args.seg_indptr + index + 1);
+  group.expert = ptx::load_global(args.weight_indices + index);
+  const long long row_tiles = (group.end - group.begin + TILE.block_size_m - 1) / TILE.block_size_m;
+  group.tiles = static_cast<int>(row_tiles) * ceil_divide(args.n, TILE.block_size_n);
+  return group;
+}
+
+// Tile `local` of a group. GROUP_SIZE_M row tiles pass over one column tile (its B stays in the L2) before the next.
+template <TileConfig TILE>
+EXPERTILE_DEVICE OutputTile tile_of_group(const KernelArgs& args, const Group& group, int local) {
   const int column_tiles = ceil_divide(args.n, TILE.block_size_n);
+  const int row_tiles = group.tiles / column_tiles;
   const int band_row = local / (TILE.group_size_m * column_tiles) * TILE.group_size_m;
   const int band_rows = row_tiles - band_row < TILE.group_size_m ? row_tiles - band_row : TILE.group_size_m;
   const int in_band = local - band_row * column_tiles;
   OutputTile tile;
-  tile.expert = ptx::load_global(args.weight_indices + group);
-  tile.row = begin + static_cast<long long>(band_row + in_band % band_rows) * TILE.block_size_m;
-  const long long left = end - tile.row;
+  tile.expert = group.expert;
+  tile.row = group.begin + static_cast<long long>(band_row + in_band % band_rows) * TILE.block_size_m;
+  const long long left = group.end - tile.row;
   tile.rows = left < TILE.block_size_m ? static_cast<int>(left) : TILE.block_size_m;
   tile.column = in_band / band_rows * TILE.block_size_n;
   return tile;
 }
 
-// The tile with number `wanted` in the sequence of all groups' tiles. One thread a group counts, the block adds up, as
-// often as there are groups for all threads. Every thread calls it; shared memory [0, kSchedulerBytes) is used.
+// The tile with number `wanted` in the sequence of all groups' tiles. Every warp finds it for itself, 32 groups at a
+// time, so that nobody waits for a barrier.
 template <TileConfig TILE>
 EXPERTILE_DEVICE OutputTile find_tile(const KernelArgs& args, int wanted) {
-  constexpr int kThreads = threads_of(TILE);
-  constexpr unsigned kFound = 4 * 32;  // behind the sums of at most 32 warps: group, local number
-  const int thread = ptx::thread_index();
-  const int column_tiles = ceil_divide(args.n, TILE.block_size_n);
-  int before = 0;  // tiles of the groups of earlier rounds
-  for (int first = 0; first < args.groups; first += kThreads) {
-    const int group = first + thread;
-    int tiles = 0;
-    if (group < args.groups) {
-      const long long rows = ptx::load_global(args.seg_indptr + group + 1) - ptx::load_global(args.seg_indptr + group);
-      tiles = static_cast<int>((rows + TILE.block_size_m - 1) / TILE.block_size_m) * column_tiles;
-    }
-    int until = tiles;  // of this warp's groups up to this one
+  const int lane = ptx::thread_index() % 32;
+  for (int first = 0; first < args.groups; first += 32) {
+    const Group mine = load_group<TILE>(args, first + lane);
+    int until = mine.tiles;  // of these groups, up to this one
     for (int distance = 1; distance < 32; distance *= 2) {
       const int below = ptx::shuffle_up(until, distance);
-      if (thread % 32 >= distance) until += below;
+      if (lane >= distance) until += below;
     }
-    if (thread % 32 == 31) ptx::store_shared(static_cast<unsigned>(thread / 32 * 4), until);
-    if (thread == 0) ptx::store_shared(kFound, -1);
-    ptx::barrier();  // sums of all warps are there
-    int total = 0;
-    for (int warp = 0; warp < TILE.num_warps; ++warp) {
-      const int sum = ptx::load_shared<int>(static_cast<unsigned>(warp * 4));
-      if (warp < thread / 32) until += sum;
-      total += sum;
+    const int total = ptx::shuffle(until, 31);
+    if (wanted < total) {
+      const int found = ptx::count_lanes(until <= wanted);  // groups that end before the wanted tile
+      Group group;
+      group.begin = ptx::shuffle(mine.begin, found);
+      group.end = ptx::shuffle(mine.end, found);
+      group.expert = ptx::shuffle(mine.expert, found);
+      group.tiles = ptx::shuffle(mine.tiles, found);
+      return tile_of_group<TILE>(args, group, wanted - (ptx::shuffle(until, found) - group.tiles));
     }
-    const int local = wanted - before - (until - tiles);
-    if (local >= 0 && local < tiles) {
-      ptx::store_shared(kFound, group);
-      ptx::store_shared(kFound + 4, local);
-    }
-    ptx::barrier();  // the finder has written
-    const int found = ptx::load_shared<int>(kFound);
-    const int found_local = found >= 0 ? ptx::load_shared<int>(kFound + 4) : 0;
-    ptx::barrier();  // all have read, the next round may write
-    if (found >= 0) return tile_of_group<TILE>(args, found, found_local);
-    before += total;
+    wanted -= total;
   }
   return {};
 }

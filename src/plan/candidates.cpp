@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "plan/cost_model.hpp"
@@ -13,13 +14,27 @@ namespace expertile {
 namespace {
 
 constexpr std::size_t kMostCandidates = 10;
-constexpr std::size_t kMostCandidatesOnGpu = 24;
+constexpr std::size_t kMostCandidatesOnGpu = 36;
+constexpr std::ptrdiff_t kMostOfAShape = 3;
+constexpr double kKnownDifference = 1.03;
 
 // Nearly equal tiles take nearly equal time: one of them is enough among the few that are measured.
 bool resembles(const TileConfig& a, const TileConfig& b) {
   return a.block_size_m == b.block_size_m && a.block_size_n == b.block_size_n && a.group_size_m == b.group_size_m &&
-         a.num_warps == b.num_warps && a.split_k == b.split_k && a.swap_ab == b.swap_ab &&
          std::max(a.block_size_k, b.block_size_k) <= 2 * std::min(a.block_size_k, b.block_size_k);
+}
+
+// The cost model knows shapes better than it knows their stages and warps: of a shape a few are measured.
+bool has_shape(const TileConfig& a, const TileConfig& b) {
+  return a.block_size_m == b.block_size_m && a.block_size_n == b.block_size_n && a.swap_ab == b.swap_ab;
+}
+
+bool is_represented(const std::vector<TileConfig>& chosen, const TileConfig& tile, bool is_gpu) {
+  if (is_gpu) {
+    return std::count_if(chosen.begin(), chosen.end(), [&](const auto& other) { return has_shape(tile, other); }) >=
+           kMostOfAShape;
+  }
+  return std::any_of(chosen.begin(), chosen.end(), [&](const auto& other) { return resembles(tile, other); });
 }
 
 }  // namespace
@@ -59,10 +74,12 @@ CandidateSet make_candidates(const Problem& problem, std::int64_t rows, double a
       set.refused.push_back(std::move(refusal));
     }
   }
-  std::stable_sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  // Smaller differences than the model knows about leave the order of the grid.
+  const auto rank = [](double seconds) { return std::round(std::log(seconds) / std::log(kKnownDifference)); };
+  std::stable_sort(ranked.begin(), ranked.end(),
+                   [&](const auto& a, const auto& b) { return rank(a.first) < rank(b.first); });
   for (const auto& [seconds, tile] : ranked) {
-    const auto same = [&tile = tile](const TileConfig& other) { return resembles(tile, other); };
-    const bool known = std::any_of(set.candidates.begin(), set.candidates.end(), same);
+    const bool known = is_represented(set.candidates, tile, is_gpu);
     if (!known && set.candidates.size() < most) {
       set.candidates.push_back(tile);
       continue;

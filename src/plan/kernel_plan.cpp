@@ -20,7 +20,7 @@ Product product_of(Storage a, Storage b) {
     default:
       // The tensor cores' own e4m3 product keeps fewer bits of the sum than float32 has; float16 holds every e4m3
       // value.
-      return Product::e4m3_widened;
+      return Product::e4m3;
   }
 }
 

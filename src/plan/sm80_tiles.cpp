@@ -11,7 +11,7 @@
 namespace expertile::sm80 {
 namespace {
 
-constexpr int kMostHeld = 160;  // registers a thread for sums and fragments; 255 is all there are
+constexpr int kMostHeld = 200;  // registers a thread for sums and operands; 255 is all there are
 constexpr int kRegistersBeside = 72;    // addresses, fragments
 constexpr int kRegistersOfAMultiprocessor = 65536;
 constexpr int kThreadsOfAMultiprocessor = 2048;
@@ -19,10 +19,11 @@ constexpr std::int64_t kReservedShared = 1024;  // a block
 
 // Figures of a Hopper multiprocessor and its share of memory; the ranking depends on their ratios.
 constexpr double kMemoryBytesPerSecond = 4.3e12;
-constexpr double kBytesInFlight = 48 << 10;  // that a multiprocessor needs on their way to use its share of memory
+constexpr double kBytesInFlight = 48 << 10;  // on their way to a multiprocessor, for its full share of memory
 constexpr double kClock = 1.7e9;
 constexpr double kSharedBytesPerClock = 128;
-constexpr double kTileSeconds = 2.5e-6;  // finding a tile, filling the ring, writing out
+constexpr double kTileSeconds = 2.0e-6;   // finding a tile, filling the ring, writing out
+constexpr double kSliceSeconds = 1.0e-7;  // waiting for a slice and for the other warps
 
 bool is_power_of_two(int value) { return value > 0 && (value & (value - 1)) == 0; }
 
@@ -79,26 +80,21 @@ Status check_shape(const KernelSpec& spec) {
   return {};
 }
 
-// Registers a thread that hold sums, the fragments of X and the scales of a block, from the start of a slice to its end.
-// Operands that are converted on their way to the tensor core need about half as much again for what is in between.
+// Registers a thread that hold sums, the operands of two steps, what becomes of operands that are converted, and the
+// scales of a block.
 int held_registers(const KernelSpec& spec) {
   const WarpGrid warps = warp_grid(spec.tile);
+  const bool swapped = spec.tile.swap_ab != 0;
   const int x = tile_x(spec.tile) / warps.x / 16;
   const int y = tile_y(spec.tile) / warps.y / 8;
-  int fragments = 4 * x;
-  switch (spec.product) {
-    case Product::float16:
-    case Product::bfloat16:
-    case Product::int8:
-    case Product::e4m3:
-      break;
-    case Product::tf32:
-      fragments *= 2;
-      break;
-    default:
-      fragments = 8 * x + accumulators(spec) / 2;
-  }
-  return accumulators(spec) + fragments + (spec.scaling == Scaling::block ? 2 * (x + y) : 0);
+  const int words = fragment_words(spec.product, swapped ? spec.b : spec.a) * x +
+                    fragment_words(spec.product, swapped ? spec.a : spec.b) * ((y + 1) / 2);
+  int converted = products_a_step(spec.product) > 1 ? 8 * x : 0;
+  if (spec.product == Product::tf32x3) converted = 8 * x + accumulators(spec);  // parts of both operands, in flight
+  const bool one_weight_scale = spec.block_n > 0 && spec.block_n % spec.tile.block_size_n == 0;
+  const int tokens = swapped ? 2 * y : 2 * x;
+  const int scales = spec.scaling == Scaling::block ? tokens + (one_weight_scale ? 1 : 2 * (x + y) - tokens) : 0;
+  return accumulators(spec) + 2 * words + converted + scales;
 }
 
 // Blocks that fit a multiprocessor at once.
@@ -110,22 +106,34 @@ int resident_blocks(const KernelSpec& spec, const DeviceInfo& device) {
   return static_cast<int>(std::max<std::int64_t>(1, std::min({shared, by_registers, by_threads})));
 }
 
+// Row tiles of a group that has `rows` rows on average, as random routing deals them: the sum over j of the chance that
+// there are more than j tiles' rows, by the normal distribution.
+double expected_row_tiles(double rows, int block_size_m) {
+  const double deviation = std::sqrt(2.0 * rows);
+  double tiles = 1;
+  for (int j = 1; j < 1 << 20; ++j) {
+    const double chance = 0.5 * std::erfc((j * static_cast<double>(block_size_m) + 0.5 - rows) / deviation);
+    if (chance < 1e-3) break;
+    tiles += chance;
+  }
+  return tiles;
+}
+
 // Operations a second and multiprocessor of the tensor cores, at the tile sizes that this family reaches.
 double product_rate(Product product) {
   switch (product) {
     case Product::tf32:
-      return 2.0e12;
+      return 1.6e12;
     case Product::tf32x3:
-      return 0.6e12;
+      return 0.5e12;
     case Product::int8:
+      return 6.0e12;
     case Product::e4m3:
-      return 7.0e12;
-    case Product::e4m3_widened:
     case Product::int8_float16:
     case Product::int8_bfloat16:
-      return 2.8e12;
+      return 2.4e12;
     default:
-      return 4.0e12;
+      return 3.2e12;
   }
 }
 
@@ -167,26 +175,41 @@ Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceIn
   return {};
 }
 
+// Values in the order in which they are usually best: where the cost model sees no difference, the first is taken.
 std::vector<TileConfig> grid(const Problem& problem) {
-  std::vector<TileConfig> tiles;
-  for (const int swap_ab : {0, 1}) {
-    for (const int m : {8, 16, 32, 64, 128, 256}) {
-      for (const int n : {16, 32, 64, 128, 256}) {
-        for (const int bytes : {64, 128, 256}) {
-          for (const int warps : {2, 4, 8}) {
-            for (const int stages : {3, 4, 6}) {
-              for (const int split_k : {1, 2, 4}) {
+  std::vector<std::pair<int, TileConfig>> ranked;
+  const auto each = [](std::initializer_list<int> values, const auto& visit) {
+    int place = 0;
+    for (const int value : values) visit(value, place++);
+  };
+  std::vector<int> slices;
+  for (const int bytes : {256, 128, 64}) {
+    const int elements = slice_elements(problem, bytes);
+    if (std::find(slices.begin(), slices.end(), elements) == slices.end()) slices.push_back(elements);
+  }
+  for (const int m : {8, 16, 32, 48, 64, 96, 128, 256}) {
+    for (const int n : {64, 128, 256, 32, 16}) {
+      each({4, 3, 6, 2}, [&](int stages, int stages_place) {
+        each({4, 8, 2}, [&](int warps, int warps_place) {
+          each({1, 2, 4}, [&](int split_k, int split_place) {
+            for (std::size_t slice = 0; slice < slices.size(); ++slice) {
+              const int place = stages_place + warps_place + split_place + static_cast<int>(slice);
+              for (const int swap_ab : {m < 64 ? 1 : 0, m < 64 ? 0 : 1}) {
                 for (const int group : {1, 8}) {
-                  tiles.push_back(
-                      make_tile(m, n, slice_elements(problem, bytes), warps, stages, split_k, swap_ab, group));
+                  ranked.emplace_back(place,
+                                      make_tile(m, n, slices[slice], warps, stages, split_k, swap_ab, group));
                 }
               }
             }
-          }
-        }
-      }
+          });
+        });
+      });
     }
   }
+  std::stable_sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<TileConfig> tiles;
+  tiles.reserve(ranked.size());
+  for (const auto& [place, tile] : ranked) tiles.push_back(tile);
   return tiles;
 }
 
@@ -194,20 +217,20 @@ Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_gro
   if (auto status = sm80::check_tile(problem, tile, device); !status) {
     return {tile, "does not fit the kernel or the device", status.error().message};
   }
-  if (tile.block_size_m > 16 && tile.block_size_m >= 2 * rows_a_group) {
-    return {
-        tile, "more rows than a group has",
-        fmt::format("BLOCK_SIZE_M={} is twice or more the {:.1f} rows of a group", tile.block_size_m, rows_a_group)};
+  if (tile.block_size_m > 16 && tile.block_size_m > 4 * rows_a_group) {
+    return {tile, "more rows than a group has",
+            fmt::format("BLOCK_SIZE_M={} is more than four times the {:.1f} rows of a group", tile.block_size_m,
+                        rows_a_group)};
   }
   if (tile.block_size_n > 16 && tile.block_size_n >= 2 * problem.n) {
     return {tile, "more columns than N",
             fmt::format("BLOCK_SIZE_N={} is twice or more N={}", tile.block_size_n, problem.n)};
   }
-  if (tile.swap_ab != 0 && tile.block_size_m > 64) {
+  if (tile.swap_ab != 0 && tile.block_size_m > 128) {
     // Both sides of the tensor core are full: nothing is gained over the straight form.
     return {tile, "swapped with many rows", fmt::format("SWAP_AB=1 with BLOCK_SIZE_M={}", tile.block_size_m)};
   }
-  if (tile.group_size_m > 1 && tile.block_size_m >= rows_a_group) {
+  if (tile.group_size_m > 1 && tile.block_size_m >= 2 * rows_a_group) {
     return {tile, "one row tile a group",
             fmt::format("GROUP_SIZE_M={} with BLOCK_SIZE_M={} for {:.1f} rows of a group", tile.group_size_m,
                         tile.block_size_m, rows_a_group)};
@@ -225,53 +248,63 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const KernelSpec spec = spec_of(problem, tile);
   const double groups = std::max(active_groups, 1.0);
   const double rows_a_group = std::max(1.0, static_cast<double>(rows) / groups);
-  const double tiles = groups * std::ceil(rows_a_group / tile.block_size_m) *
+  const double tiles = groups * expected_row_tiles(rows_a_group, tile.block_size_m) *
                        std::ceil(static_cast<double>(problem.n) / tile.block_size_n);
   const double multiprocessors = device.threads;
-  const int resident = resident_blocks(spec, device);
-  const double slots = multiprocessors * resident;
-  const double waves = std::ceil(tiles / slots);
-  const double resident_on_average = std::min<double>(resident, std::ceil(tiles / multiprocessors));
+  const double resident =
+      std::min<double>(resident_blocks(spec, device), std::max(1.0, std::ceil(tiles / multiprocessors)));
 
-  // Memory: at full speed only with enough bytes under way.
-  const double stage = stage_bytes_a(spec) + stage_bytes_b(spec);
-  const double in_flight = resident_on_average * (tile.num_stages - 1) * stage;
+  // Memory: at full speed only with enough bytes under way, in rows that fill the bursts.
+  const int row_bytes = tile.block_size_k * size_of(spec.b);
+  const double in_flight = resident * (tile.num_stages - 1) * (stage_bytes_a(spec) + stage_bytes_b(spec));
   const double busy = std::min(1.0, tiles / multiprocessors);
-  const double memory = bytes_moved(problem, static_cast<double>(rows), groups) /
-                        (kMemoryBytesPerSecond * busy * std::min(1.0, in_flight / kBytesInFlight));
+  const double share = busy * std::min(1.0, in_flight / kBytesInFlight) * (row_bytes < 128 ? 0.94 : 1.0);
+  const double memory = bytes_moved(problem, static_cast<double>(rows), groups) / (kMemoryBytesPerSecond * share);
 
-  // A multiprocessor's share of the tensor cores' and of shared memory's work, the last wave's idle ones included.
+  // A multiprocessor's share of the tensor cores' and of shared memory's work, the last wave's idle ones included, and
+  // what its resident blocks cannot hide from each other.
   const double tiles_each = std::ceil(tiles / multiprocessors);
   const double k = static_cast<double>(problem.k);
   const double operations = 2.0 * tile.block_size_m * tile.block_size_n * k;
   const WarpGrid warps = warp_grid(tile);
-  const double shared = k * (tile_x(tile) * size_of(spec.b) * warps.y + tile_y(tile) * size_of(spec.b) * warps.x);
-  const double latency = 0.4 + 0.6 * std::min(1.0, tile.num_warps * resident_on_average / 8.0);  // warps hide it
-  const double compute = tiles_each * std::max(operations / (product_rate(spec.product) * latency),
-                                               shared / (kSharedBytesPerClock * kClock));
-  return std::max(memory, compute) + waves * kTileSeconds;
+  const double shared = k * (tile_x(tile) * size_of(spec.b) * (warps.y + 1) + tile_y(tile) * size_of(spec.b) * (warps.x + 1));
+  const double latency = 0.4 + 0.6 * std::min(1.0, tile.num_warps * resident / 8.0);  // warps hide it
+  const double multiply = std::max(operations / (product_rate(spec.product) * latency),
+                                   shared / (kSharedBytesPerClock * kClock));
+  const double waiting = (kTileSeconds + k / tile.block_size_k * kSliceSeconds) / resident;
+  return std::max(memory, tiles_each * (multiply + waiting)) + kTileSeconds;
 }
 
 TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device) {
-  const std::int64_t active = std::clamp<std::int64_t>(rows, 1, problem.experts);
-  const std::int64_t each = ceil_div(std::max<std::int64_t>(rows, 1), active);
+  const double active = static_cast<double>(std::clamp<std::int64_t>(rows, 1, problem.experts));
   const std::vector<TileConfig> all = sm80::built_in_tiles(problem, device);
-  const std::size_t wanted = each <= 4 ? 0 : each <= 16 ? 1 : each <= 32 ? 2 : each <= 96 ? 3 : 4;
-  return all[wanted];
+  const auto seconds = [&](const TileConfig& tile) {
+    return estimate_seconds(problem, tile, std::max<std::int64_t>(rows, 1), active, device);
+  };
+  return *std::min_element(all.begin(), all.end(),
+                           [&](const auto& a, const auto& b) { return seconds(a) < 0.98 * seconds(b); });
 }
 
 std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {
-  const int k = slice_elements(problem, 128);
-  std::vector<TileConfig> tiles = {make_tile(8, 64, k, 4, 4, 1, 1), make_tile(16, 64, k, 4, 4, 1, 1),
-                                   make_tile(32, 64, k, 4, 4, 1, 1), make_tile(64, 64, k, 4, 3, 1, 0, 8),
-                                   make_tile(128, 128, k, 8, 3, 1, 0, 8)};
+  const int few = slice_elements(problem, 256);  // long rows of weights where memory is the limit
+  const int many = slice_elements(problem, 128);
+  std::vector<TileConfig> tiles = {make_tile(8, 64, few, 4, 4, 1, 1),      make_tile(16, 64, few, 4, 4, 1, 1),
+                                   make_tile(32, 64, few, 4, 4, 1, 1),     make_tile(64, 64, many, 4, 4, 1, 0),
+                                   make_tile(64, 128, many, 4, 3, 1, 0),   make_tile(128, 128, many, 4, 3, 1, 0, 8),
+                                   make_tile(128, 256, many, 8, 3, 1, 0, 8)};
   for (TileConfig& tile : tiles) {
-    // A device or a problem that one does not fit gets smaller stages, then smaller tiles.
-    while (!sm80::check_tile(problem, tile, device) && tile.num_stages > 2) --tile.num_stages;
+    // What a device or a problem does not hold gets fewer and shorter stages, then a smaller tile.
+    while (!sm80::check_tile(problem, tile, device) && tile.num_stages > 3) --tile.num_stages;
     while (!sm80::check_tile(problem, tile, device) && tile.block_size_k > 32) tile.block_size_k /= 2;
+    while (!sm80::check_tile(problem, tile, device) && tile.block_size_n > 64) tile.block_size_n /= 2;
     while (!sm80::check_tile(problem, tile, device) && tile.block_size_m > 32) tile.block_size_m /= 2;
+    while (!sm80::check_tile(problem, tile, device) && tile.num_stages > 2) --tile.num_stages;
   }
-  return tiles;
+  std::vector<TileConfig> different;
+  for (const TileConfig& tile : tiles) {
+    if (std::find(different.begin(), different.end(), tile) == different.end()) different.push_back(tile);
+  }
+  return different;
 }
 
 }  // namespace expertile::sm80

@@ -138,6 +138,8 @@ std::string evidence_json(const ProjectionReport& report, const Ceiling& ceiling
     Json batch = result_json(row);
     batch["ceiling_us"] = rounded(row.result.ceiling_us);
     batch["refusals"] = row.result.refusals;
+    batch["seg_indptr"] = Json::array();  // of every routing sample: enough to repeat the measurement elsewhere
+    for (const RoutingSample& sample : row.result.samples) batch["seg_indptr"].push_back(sample.seg_indptr);
     batch["candidates"] = Json::array();
     for (const CandidateEvidence& candidate : row.result.evidence) {
       batch["candidates"].push_back(candidate_json(candidate));

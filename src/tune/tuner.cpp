@@ -63,6 +63,7 @@ class Tuning {
   // Nothing when the user stopped it.
   Result<std::optional<BatchResult>> decide(std::size_t index, std::int64_t batch) {
     BatchResult result = describe(samples_[index], batch);
+    result.samples = samples_[index];
     const TileConfig built_in = built_in_tile(problem_, static_cast<std::int64_t>(result.rows), backend_.info());
     const auto prepared = backend_.prepare(problem_, {built_in}, activation_type(problem_.dtype));
     if (!prepared[0]) return fail(prepared[0].error());

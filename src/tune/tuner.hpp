@@ -41,6 +41,7 @@ struct BatchResult {
   TileConfig tile;
   std::vector<CandidateEvidence> evidence;
   std::map<std::string, int> refusals;  // rule -> count
+  std::vector<RoutingSample> samples;   // what was timed
 };
 
 struct TuneOptions {

@@ -40,6 +40,7 @@ class EveryCombinationOnGpu : public ::testing::TestWithParam<Combination> {
       RandomProblem random(GetParam(), static_cast<std::uint64_t>(seed), wishes);
       const auto tiles = gpu_tiles(random.problem(), backend.info());
       ASSERT_FALSE(tiles.empty());
+      static_cast<void>(backend.prepare(random.problem(), tiles, random.args().a.type));  // in parallel, once
       const TileConfig& tile = tiles[static_cast<std::size_t>(seed) % tiles.size()];
       PlacedProblem placed(backend, random);
       const auto status = placed.run(tile);

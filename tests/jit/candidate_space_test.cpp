@@ -15,6 +15,7 @@
 #include "jit/kernel_source.hpp"
 #include "plan/candidates.hpp"
 #include "plan/kernel_plan.hpp"
+#include "support/random_problem.hpp"
 
 namespace expertile {
 namespace {
@@ -139,6 +140,29 @@ TEST(CandidateSpace, CompilesWithoutSpillsOnEveryArchitecture) {
   std::sort(seconds.begin(), seconds.end());
   fmt::print("{} of {} kernels for sm_80, sm_89 and sm_90a: {} refused for spills, median {:.2f} s, longest {:.2f} s\n",
              jobs.size(), all, refused, seconds[seconds.size() / 2], seconds.back());
+}
+
+TEST(BuiltInTiles, CompileWithoutSpillsForEveryDtype) {
+  const auto nvrtc = jit::Nvrtc::open();
+  if (!nvrtc) GTEST_SKIP() << nvrtc.error().message;
+  std::vector<Job> jobs;
+  for (const char* arch : {"sm_80", "sm_90a"}) {
+    for (const testing::Combination& one : testing::all_combinations()) {
+      Problem problem{.n = 4096, .k = 4096, .dtype = one.dtype, .scales = one.scales};
+      if (one.scales == Scales::block) problem.block_shape = BlockShape{128, 128};
+      for (const TileConfig& tile : built_in_tiles(problem, gpu(arch))) {
+        const Status fits = check_tile(problem, tile, gpu(arch));
+        EXPECT_TRUE(fits) << fits.error().message;
+        jobs.push_back({arch, make_spec(problem, tile, one.a, true)});
+      }
+    }
+  }
+  const auto outcomes = compile(*nvrtc, jobs);
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    EXPECT_EQ(outcomes[i].error + outcomes[i].refused, "")
+        << jobs[i].arch << " product " << static_cast<int>(jobs[i].spec.product) << " scaling "
+        << static_cast<int>(jobs[i].spec.scaling) << " " << describe(jobs[i].spec.tile);
+  }
 }
 
 TEST(Nvrtc, ABrokenSourceIsOneLine) {
