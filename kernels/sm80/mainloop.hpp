@@ -300,12 +300,12 @@ EXPERTILE_DEVICE void multiply_tile(const KernelArgs& args, const OutputTile& ti
   constexpr int kStages = S::kTile.num_stages;
   constexpr bool kPromotes = SPEC.scaling == Scaling::block;
   constexpr int kSlicesABlock = kPromotes ? ceil_divide(SPEC.block_k, SPEC.tile.block_size_k) : 1;
-  constexpr int kUnroll = SPEC.product == Product::tf32x3 ? 1 : 4;  // conversions in flight take registers
+  [[maybe_unused]] constexpr int kUnroll = SPEC.product == Product::tf32x3 ? 1 : 4;  // conversions in flight take registers
   const int slices = slice_count<SPEC>(args.k);
 #pragma unroll
   for (int i = 0; i < kStages - 1; ++i) load_stage<SPEC>(args, tile, ring, i, slices);
   Sums<SPEC> sums{};
-  BlockScales<SPEC> scales;
+  BlockScales<SPEC> scales{};
   const auto stage_of = [&](int index) { return ring + static_cast<unsigned>(index % kStages * S::kStageBytes); };
   ptx::cp_async_wait<kStages - 2>();
   ptx::barrier();  // slice 0 is there for all

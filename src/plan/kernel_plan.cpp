@@ -82,6 +82,71 @@ bool allows_wide_loads(const Problem& problem, ElementType a) noexcept {
   return rows && (spec.block_k == 0 || (wide(spec.block_k, spec.a) && wide(spec.block_k, spec.b)));
 }
 
+bool has_wide_rows(const ConstMatrixView& matrix) noexcept {
+  return reinterpret_cast<std::uintptr_t>(matrix.data) % 16 == 0 &&
+         matrix.pitch * static_cast<std::int64_t>(size_of(matrix.type)) % 16 == 0;
+}
+
+KernelArgs make_kernel_args(const Problem& problem, const GroupedGemmArgs& args) noexcept {
+  KernelArgs in;
+  in.a = args.a.data;
+  in.b = args.b.data;
+  in.c = args.c.data;
+  in.seg_indptr = reinterpret_cast<const long long*>(args.seg_indptr.data());
+  in.weight_indices = reinterpret_cast<const long long*>(args.weight_indices.data());
+  in.scale_a = args.scale_a.data();
+  in.scale_b = args.scale_b.data();
+  in.a_pitch = args.a.pitch;
+  in.b_pitch = args.b.pitch;
+  in.c_pitch = args.c.pitch;
+  in.groups = static_cast<int>(args.weight_indices.size());
+  in.n = static_cast<int>(problem.n);
+  in.k = static_cast<int>(problem.k);
+  in.c_storage = storage_of(args.c.type);
+  in.wide_stores = has_wide_rows(args.c) ? 1 : 0;
+  return in;
+}
+
+std::int64_t block_count(const Problem& problem, const TileConfig& tile, std::int64_t rows,
+                         std::int64_t groups) noexcept {
+  return most_row_tiles(rows, groups, tile.block_size_m) * ceil_div(problem.n, tile.block_size_n);
+}
+
+namespace {
+
+// Where the scales begin in the workspace.
+std::int64_t quantised_bytes(const Problem& problem, std::int64_t rows) {
+  constexpr auto kAlignment = static_cast<std::int64_t>(kWorkspaceAlignment);
+  return ceil_div(rows * problem.k, kAlignment) * kAlignment;
+}
+
+}  // namespace
+
+std::size_t quantise_workspace_bytes(const Problem& problem, std::int64_t rows) noexcept {
+  const std::int64_t scales = rows * ceil_div(problem.k, problem.block_shape->k);
+  return static_cast<std::size_t>(quantised_bytes(problem, rows) + 4 * scales);
+}
+
+QuantiseArgs make_quantise_args(const Problem& problem, const GroupedGemmArgs& args) noexcept {
+  QuantiseArgs in;
+  in.a = args.a.data;
+  in.out = reinterpret_cast<unsigned char*>(args.workspace.data());
+  in.scales = reinterpret_cast<float*>(args.workspace.data() + quantised_bytes(problem, args.a.rows));
+  in.a_pitch = args.a.pitch;
+  in.rows = args.a.rows;
+  in.k = static_cast<int>(problem.k);
+  in.block_k = static_cast<int>(std::min(problem.block_shape->k, problem.k));
+  return in;
+}
+
+GroupedGemmArgs quantised_call(const Problem& problem, const GroupedGemmArgs& args) noexcept {
+  const QuantiseArgs made = make_quantise_args(problem, args);
+  GroupedGemmArgs call = args;
+  call.a = {made.out, args.a.rows, problem.k, problem.k, ElementType::float8_e4m3};
+  call.scale_a = {made.scales, static_cast<std::size_t>(made.rows * ceil_div(made.k, made.block_k))};
+  return call;
+}
+
 std::int64_t most_row_tiles(std::int64_t rows, std::int64_t groups, int block_size_m) noexcept {
   // Every group that has rows wastes less than a tile; a group without rows makes none.
   const std::int64_t active = std::min(rows, groups);

@@ -1,6 +1,10 @@
 #pragma once
 // Problem and tile -> the GPU kernel that runs them. Pure: no CUDA, no I/O.
 
+#include <cstddef>
+#include <cstdint>
+
+#include "expertile/grouped_gemm.hpp"
 #include "expertile/problem.hpp"
 #include "expertile/tile_config.hpp"
 #include "kernel_spec.hpp"
@@ -19,5 +23,21 @@ namespace expertile {
 
 // The most row tiles that `rows` rows in `groups` groups can make: a bound that needs no look at the routing.
 [[nodiscard]] std::int64_t most_row_tiles(std::int64_t rows, std::int64_t groups, int block_size_m) noexcept;
+
+// Rows of a matrix begin at multiples of 16 bytes.
+[[nodiscard]] bool has_wide_rows(const ConstMatrixView& matrix) noexcept;
+
+// What the kernel reads of a validated call whose A is what the kernel multiplies (quantised, where it is).
+[[nodiscard]] KernelArgs make_kernel_args(const Problem& problem, const GroupedGemmArgs& args) noexcept;
+// Blocks of a launch: enough for every routing of `rows` rows to `groups` groups.
+[[nodiscard]] std::int64_t block_count(const Problem& problem, const TileConfig& tile, std::int64_t rows,
+                                       std::int64_t groups) noexcept;
+
+// Quantising A on the fly: the workspace holds A as e4m3, then its scales.
+inline constexpr std::size_t kWorkspaceAlignment = 16;
+[[nodiscard]] std::size_t quantise_workspace_bytes(const Problem& problem, std::int64_t rows) noexcept;
+[[nodiscard]] QuantiseArgs make_quantise_args(const Problem& problem, const GroupedGemmArgs& args) noexcept;
+// The call after that kernel: A and its scales are in the workspace.
+[[nodiscard]] GroupedGemmArgs quantised_call(const Problem& problem, const GroupedGemmArgs& args) noexcept;
 
 }  // namespace expertile

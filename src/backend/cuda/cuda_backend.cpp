@@ -18,7 +18,6 @@ namespace {
 
 constexpr int kOldestCapability = 80;
 constexpr std::size_t kCallsATiming = 8;
-constexpr std::int64_t kWorkspaceAlignment = 16;
 
 // A device's primary context, retained for as long as anything needs it.
 class Device {
@@ -49,10 +48,6 @@ class Device {
 
 DevicePointer address(const void* pointer) { return reinterpret_cast<DevicePointer>(pointer); }
 
-bool is_wide(const ConstMatrixView& m) {
-  return address(m.data) % 16 == 0 && m.pitch * static_cast<std::int64_t>(size_of(m.type)) % 16 == 0;
-}
-
 DeviceInfo describe_device(const Device& device) {
   DeviceInfo info;
   const int capability =
@@ -73,17 +68,6 @@ DeviceInfo describe_device(const Device& device) {
   device.driver().driver_version(&version);
   info.versions["CUDA driver"] = fmt::format("{}.{}", version / 1000, version % 1000 / 10);
   return info;
-}
-
-// Where the quantised A and its scales lie in a call's workspace.
-struct QuantisedA {
-  std::size_t scales_at = 0;
-  std::size_t bytes = 0;
-};
-QuantisedA quantised_a(const Problem& problem, std::int64_t rows) {
-  const std::int64_t elements = ceil_div(rows * problem.k, kWorkspaceAlignment) * kWorkspaceAlignment;
-  const std::int64_t scales = rows * ceil_div(problem.k, problem.block_shape->k);
-  return {static_cast<std::size_t>(elements), static_cast<std::size_t>(elements + 4 * scales)};
 }
 
 class CudaBackend final : public Backend {
@@ -131,7 +115,7 @@ class CudaBackend final : public Backend {
   }
 
   [[nodiscard]] std::size_t workspace_bytes(const Problem& problem, std::int64_t rows) const noexcept override {
-    return quantises_a(problem) ? quantised_a(problem, rows).bytes : 0;
+    return quantises_a(problem) ? quantise_workspace_bytes(problem, rows) : 0;
   }
 
   [[nodiscard]] Status synchronise() const override {
@@ -157,7 +141,7 @@ class CudaBackend final : public Backend {
   }
   [[nodiscard]] Status enqueue(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args,
                                StreamHandle stream) const;
-  [[nodiscard]] Status quantise(const Problem& problem, GroupedGemmArgs& args, StreamHandle stream) const;
+  [[nodiscard]] Status quantise(const Problem& problem, const GroupedGemmArgs& args, StreamHandle stream) const;
   [[nodiscard]] bool is_on_device(const void* pointer) const;
   // Milliseconds on the stream for one replay of `graph`, after one that warms up.
   [[nodiscard]] Result<double> replay_ms(GraphHandle graph) const;
@@ -170,30 +154,20 @@ class CudaBackend final : public Backend {
   StreamHandle stream_ = nullptr;
 };
 
-Status CudaBackend::quantise(const Problem& problem, GroupedGemmArgs& args, StreamHandle stream) const {
-  const QuantisedA layout = quantised_a(problem, args.a.rows);
-  if (args.workspace.size() < layout.bytes || address(args.workspace.data()) % kWorkspaceAlignment != 0) {
-    return fail(
-        ErrorCode::invalid_argument,
-        fmt::format("workspace has {} bytes at address {}, quantising {} rows of A needs {} bytes aligned to {}",
-                    args.workspace.size(), static_cast<const void*>(args.workspace.data()), args.a.rows, layout.bytes,
-                    kWorkspaceAlignment));
+Status CudaBackend::quantise(const Problem& problem, const GroupedGemmArgs& args, StreamHandle stream) const {
+  const std::size_t needed = quantise_workspace_bytes(problem, args.a.rows);
+  if (args.workspace.size() < needed || address(args.workspace.data()) % kWorkspaceAlignment != 0) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("workspace has {} bytes at address {}, quantising {} rows of A needs {} bytes aligned to {}",
+                            args.workspace.size(), static_cast<const void*>(args.workspace.data()), args.a.rows, needed,
+                            kWorkspaceAlignment));
   }
-  QuantiseArgs in;
-  in.a = args.a.data;
-  in.out = reinterpret_cast<unsigned char*>(args.workspace.data());
-  in.scales = reinterpret_cast<float*>(args.workspace.data() + layout.scales_at);
-  in.a_pitch = args.a.pitch;
-  in.rows = args.a.rows;
-  in.k = static_cast<int>(problem.k);
-  in.block_k = static_cast<int>(std::min(problem.block_shape->k, problem.k));
   const FunctionHandle function = shelf_.quantise(storage_of(args.a.type));
   if (function == nullptr) return fail(ErrorCode::internal, "the quantising kernel was not prepared");
+  QuantiseArgs in = make_quantise_args(problem, args);
   const std::int64_t items = in.rows * ceil_div(in.k, in.block_k);
   const std::int64_t blocks = std::clamp<std::int64_t>(ceil_div(items, kQuantiseThreads / 32), 1, 16 * info_.threads);
   void* parameters[] = {&in};
-  args.a = {in.out, args.a.rows, problem.k, problem.k, ElementType::float8_e4m3};
-  args.scale_a = {in.scales, static_cast<std::size_t>(in.rows * ceil_div(in.k, in.block_k))};
   return driver_.check(driver_.launch(function, static_cast<unsigned>(blocks), 1, 1, kQuantiseThreads, 1, 1, 0, stream,
                                       parameters, nullptr),
                        "launching the quantisation of A");
@@ -201,41 +175,25 @@ Status CudaBackend::quantise(const Problem& problem, GroupedGemmArgs& args, Stre
 
 Status CudaBackend::enqueue(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& given,
                             StreamHandle stream) const {
-  GroupedGemmArgs args = given;
-  const auto groups = static_cast<std::int64_t>(args.weight_indices.size());
-  if (args.a.rows == 0 || groups == 0) return {};
+  const auto groups = static_cast<std::int64_t>(given.weight_indices.size());
+  if (given.a.rows == 0 || groups == 0) return {};
   if (quantises_a(problem)) {
-    if (auto status = quantise(problem, args, stream); !status) return status;
+    if (auto status = quantise(problem, given, stream); !status) return status;
   }
-  const bool wide = is_wide(args.a) && is_wide(args.b) && allows_wide_loads(problem, given.a.type);
+  const GroupedGemmArgs args = quantises_a(problem) ? quantised_call(problem, given) : given;
+  const bool wide = has_wide_rows(args.a) && has_wide_rows(args.b) && allows_wide_loads(problem, given.a.type);
   const LoadedKernel* kernel = shelf_.find(make_spec(problem, tile, given.a.type, wide));
   if (kernel == nullptr) kernel = shelf_.find(make_spec(problem, narrow_tile(problem), given.a.type, false));
   if (kernel == nullptr) {
     return fail(ErrorCode::internal, fmt::format("no kernel was prepared for {}", describe(tile)));
   }
-  KernelArgs in;
-  in.a = args.a.data;
-  in.b = args.b.data;
-  in.c = args.c.data;
-  in.seg_indptr = reinterpret_cast<const long long*>(args.seg_indptr.data());
-  in.weight_indices = reinterpret_cast<const long long*>(args.weight_indices.data());
-  in.scale_a = args.scale_a.data();
-  in.scale_b = args.scale_b.data();
-  in.a_pitch = args.a.pitch;
-  in.b_pitch = args.b.pitch;
-  in.c_pitch = args.c.pitch;
-  in.groups = static_cast<int>(groups);
-  in.n = static_cast<int>(problem.n);
-  in.k = static_cast<int>(problem.k);
-  in.c_storage = storage_of(args.c.type);
-  in.wide_stores = is_wide(args.c) ? 1 : 0;
   const TileConfig& used = kernel->spec.tile;
-  const std::int64_t blocks =
-      most_row_tiles(args.a.rows, groups, used.block_size_m) * ceil_div(problem.n, used.block_size_n);
+  const std::int64_t blocks = block_count(problem, used, args.a.rows, groups);
   if (blocks > std::numeric_limits<int>::max()) {
     return fail(ErrorCode::unsupported, fmt::format("{} rows make {} tiles, at most {} can be numbered", args.a.rows,
                                                     blocks, std::numeric_limits<int>::max()));
   }
+  KernelArgs in = make_kernel_args(problem, args);
   void* parameters[] = {&in};
   return driver_.check(
       driver_.launch(kernel->function, static_cast<unsigned>(blocks), 1, 1, static_cast<unsigned>(threads_of(used)), 1,

@@ -1,0 +1,31 @@
+#pragma once
+// Kernels of the portable GPU family that the host's compiler made from kernels/: a few tiles for every combination of
+// dtype and scales. Several files make them, so that they are compiled side by side.
+
+#include <vector>
+
+#include "kernel_spec.hpp"
+
+namespace expertile::testing {
+
+struct EmulatedKernel {
+  KernelSpec spec;
+  void (*run)(const KernelArgs&) = nullptr;
+};
+
+[[nodiscard]] std::vector<EmulatedKernel> float16_kernels();
+[[nodiscard]] std::vector<EmulatedKernel> bfloat16_kernels();
+[[nodiscard]] std::vector<EmulatedKernel> float32_kernels();
+[[nodiscard]] std::vector<EmulatedKernel> fp8_kernels();
+[[nodiscard]] std::vector<EmulatedKernel> int8_kernels();
+[[nodiscard]] std::vector<EmulatedKernel> int8_w8a16_kernels();
+[[nodiscard]] inline std::vector<EmulatedKernel> all_emulated_kernels() {
+  std::vector<EmulatedKernel> all;
+  for (const auto& some : {float16_kernels(), bfloat16_kernels(), float32_kernels(), fp8_kernels(), int8_kernels(),
+                           int8_w8a16_kernels()}) {
+    all.insert(all.end(), some.begin(), some.end());
+  }
+  return all;
+}
+
+}  // namespace expertile::testing

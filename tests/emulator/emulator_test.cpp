@@ -1,0 +1,344 @@
+// The device text of the portable GPU family, run on the host: right on every dtype and scale granularity, and the
+// emulator itself stops every fault that is planted.
+
+#include "emulator/emulator.hpp"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include <ptx.hpp>  // the emulator's
+
+#include "backend/backend.hpp"
+#include "backend/reference.hpp"
+#include "emulator/emulated_kernels.hpp"
+#include "plan/candidates.hpp"
+#include "plan/kernel_plan.hpp"
+#include "problem/sizes.hpp"
+#include "quantise.hpp"
+#include "sm80/fragments.hpp"
+#include "support/placed_problem.hpp"
+#include "support/random_problem.hpp"
+
+namespace expertile::testing {
+namespace {
+
+constexpr int kProblemsAKernel = 11;  // five kernels a combination
+
+emulator::Region region(const char* name, const ConstMatrixView& m, bool is_output = false) {
+  return {name, m.data, static_cast<std::size_t>(m.rows * m.pitch) * size_of(m.type), is_output};
+}
+template <class T>
+emulator::Region region(const char* name, std::span<const T> values, bool is_output = false) {
+  return {name, values.data(), values.size_bytes(), is_output};
+}
+
+// A's rows quantised by the emulated kernel into the call's workspace.
+Status quantise(const Problem& problem, const GroupedGemmArgs& args) {
+  const QuantiseArgs in = make_quantise_args(problem, args);
+  const emulator::Launch launch{.blocks = 2,
+                                .threads = kQuantiseThreads,
+                                .memory = {region("A", args.a), {"workspace", args.workspace.data(),
+                                                                 args.workspace.size(), true}}};
+  return emulator::run(launch, [&] {
+    switch (args.a.type) {
+      case ElementType::float16:
+        return quantise_rows<Storage::float16>(in);
+      case ElementType::bfloat16:
+        return quantise_rows<Storage::bfloat16>(in);
+      default:
+        return quantise_rows<Storage::float32>(in);
+    }
+  });
+}
+
+Status multiply(const EmulatedKernel& kernel, const Problem& problem, const GroupedGemmArgs& args) {
+  const KernelArgs in = make_kernel_args(problem, args);
+  const auto groups = static_cast<std::int64_t>(args.weight_indices.size());
+  const emulator::Launch launch{
+      .blocks = static_cast<int>(block_count(problem, kernel.spec.tile, args.a.rows, groups)),
+      .threads = threads_of(kernel.spec.tile),
+      .shared_bytes = smem_bytes(kernel.spec),
+      .memory = {region("A", args.a), region("B", args.b), region("C", args.c, true),
+                 region("seg_indptr", args.seg_indptr), region("weight_indices", args.weight_indices),
+                 region("scale_a", args.scale_a), region("scale_b", args.scale_b)}};
+  return emulator::run(launch, [&] { kernel.run(in); });
+}
+
+// What the CUDA backend does with a call, in the emulator.
+Status run_emulated(const EmulatedKernel& kernel, const Problem& problem, GroupedGemmArgs args) {
+  struct alignas(kWorkspaceAlignment) Unit {
+    std::byte bytes[kWorkspaceAlignment];
+  };
+  std::vector<Unit> workspace;
+  if (quantises_a(problem)) {
+    const std::size_t needed = quantise_workspace_bytes(problem, args.a.rows);
+    workspace.resize((needed + sizeof(Unit) - 1) / sizeof(Unit));
+    args.workspace = std::as_writable_bytes(std::span(workspace)).first(needed);
+    if (auto status = quantise(problem, args); !status) return status;
+    args = quantised_call(problem, args);
+  }
+  return multiply(kernel, problem, args);
+}
+
+Combination combination_named(const std::string& name) {
+  const auto all = all_combinations();
+  const auto found = std::find_if(all.begin(), all.end(), [&](const auto& one) { return one.name == name; });
+  EXPECT_NE(found, all.end());
+  return *found;
+}
+
+// The kernels whose specification is what the planner asks for.
+std::vector<EmulatedKernel> kernels_for(const Combination& combination) {
+  std::vector<EmulatedKernel> found;
+  for (const EmulatedKernel& kernel : all_emulated_kernels()) {
+    Problem problem{.dtype = combination.dtype, .scales = combination.scales};
+    if (kernel.spec.block_n > 0) problem.block_shape = BlockShape{kernel.spec.block_n, kernel.spec.block_k};
+    if (problem.block_shape.has_value() != (combination.scales == Scales::block)) continue;
+    const bool same = make_spec(problem, kernel.spec.tile, combination.a, kernel.spec.wide_loads) == kernel.spec;
+    const auto known = [&](const EmulatedKernel& other) { return other.spec == kernel.spec; };
+    if (same && std::none_of(found.begin(), found.end(), known)) found.push_back(kernel);
+  }
+  return found;
+}
+
+RandomProblem random_problem(const Combination& combination, const KernelSpec& spec, std::uint64_t seed) {
+  Wishes wishes{.is_aligned = spec.wide_loads};
+  if (spec.block_n > 0) wishes.block_shape = BlockShape{spec.block_n, spec.block_k};
+  return RandomProblem(combination, seed, wishes);
+}
+
+class EveryCombinationEmulated : public ::testing::TestWithParam<Combination> {};
+
+TEST_P(EveryCombinationEmulated, AgreesWithTheReferenceOnRaggedProblems) {
+  const auto kernels = kernels_for(GetParam());
+  ASSERT_EQ(kernels.size(), 5U);
+  int problems = 0;
+  for (const EmulatedKernel& kernel : kernels) {
+    for (int i = 0; i < kProblemsAKernel; ++i, ++problems) {
+      RandomProblem random = random_problem(GetParam(), kernel.spec, static_cast<std::uint64_t>(problems));
+      const GroupedGemmArgs args = random.args();
+      const auto status = run_emulated(kernel, random.problem(), args);
+      const std::string what = random.describe() + " on " + describe(kernel.spec.tile);
+      ASSERT_TRUE(status) << status.error().message << "\n" << what;
+      ASSERT_EQ(random.overwritten(), 0) << what;
+      ASSERT_LE(worst_error_over_bound(random.problem(), args, reference_grouped_gemm(random.problem(), args)), 1.0)
+          << what;
+    }
+  }
+  EXPECT_GE(problems, 50);
+}
+
+INSTANTIATE_TEST_SUITE_P(, EveryCombinationEmulated, ::testing::ValuesIn(all_combinations()),
+                         [](const auto& entry) { return entry.param.name; });
+
+TEST(Conversion, OfE4m3ByBitsIsExactForEveryValue) {
+  for (unsigned bits = 0; bits < 256; ++bits) {
+    const unsigned four = bits * 0x01010101U;
+    const unsigned low = sm80::float16x2_from_e4m3_bits<0>(four);
+    const unsigned high = sm80::float16x2_from_e4m3_bits<1>(four);
+    EXPECT_EQ(low, high);
+    EXPECT_EQ(low & 0xffffU, low >> 16U);
+    const float expected = to_float(Float8E4M3{static_cast<std::uint8_t>(bits)});
+    const float got = to_float(Float16{static_cast<std::uint16_t>(low)});
+    EXPECT_TRUE(got == expected || (std::isnan(got) && std::isnan(expected))) << bits;
+  }
+}
+
+TEST(Conversion, OfInt8IsExactForEveryValue) {
+  for (int value = -128; value < 128; ++value) {
+    const unsigned other = static_cast<std::uint8_t>(value ^ 0x55);
+    const unsigned four = static_cast<std::uint8_t>(value) | other << 8U | static_cast<unsigned>(static_cast<std::uint8_t>(value)) << 16U | other << 24U;
+    for (const unsigned pair : {sm80::bfloat16x2_from_int8<0>(four), sm80::bfloat16x2_from_int8<1>(four)}) {
+      EXPECT_EQ(to_float(BFloat16{static_cast<std::uint16_t>(pair)}), value);
+      EXPECT_EQ(to_float(BFloat16{static_cast<std::uint16_t>(pair >> 16U)}), static_cast<std::int8_t>(other));
+    }
+    for (const unsigned pair : {sm80::float16x2_from_int8<0>(four), sm80::float16x2_from_int8<1>(four)}) {
+      EXPECT_EQ(to_float(Float16{static_cast<std::uint16_t>(pair)}), value);
+      EXPECT_EQ(to_float(Float16{static_cast<std::uint16_t>(pair >> 16U)}), static_cast<std::int8_t>(other));
+    }
+  }
+}
+
+TEST(Emulated, ASplitKWithoutItsLastPartIsCaught) {
+  // The check that the combinations are judged by must notice a missing product.
+  RandomProblem random(combination_named("float16"), 3, {.is_aligned = true});
+  const auto kernels = kernels_for(combination_named("float16"));
+  const GroupedGemmArgs args = random.args();
+  ASSERT_TRUE(run_emulated(kernels[0], random.problem(), args));
+  auto* c = static_cast<std::byte*>(args.c.data);
+  const std::int64_t row = random.segments.back() - 1;
+  ASSERT_GE(row, 0);
+  store_element(args.c.type, 1e4F, c, row * args.c.pitch);
+  EXPECT_GT(worst_error_over_bound(random.problem(), args, reference_grouped_gemm(random.problem(), args)), 1.0);
+}
+
+TEST(EmulatedAndGpu, AgreeToTheLastBitForInt8) {
+  const auto gpu = make_backend("cuda", 0);
+  if (!gpu) GTEST_SKIP() << gpu.error().message;
+  const Combination combination = combination_named("int8_w8a8_per_token_channel");
+  for (const EmulatedKernel& kernel : kernels_for(combination)) {
+    for (std::uint64_t seed = 0; seed < 5; ++seed) {
+      RandomProblem emulated = random_problem(combination, kernel.spec, seed);
+      RandomProblem real = random_problem(combination, kernel.spec, seed);
+      ASSERT_TRUE(run_emulated(kernel, emulated.problem(), emulated.args()));
+      PlacedProblem placed(**gpu, real);
+      const auto status = placed.run(kernel.spec.tile);
+      ASSERT_TRUE(status) << status.error().message;
+      const ConstMatrixView a = emulated.args().c;
+      const auto bytes = static_cast<std::size_t>(a.rows * a.pitch) * size_of(a.type);
+      EXPECT_EQ(std::memcmp(a.data, real.args().c.data, bytes), 0) << real.describe();
+    }
+  }
+}
+
+// ---- planted faults ---------------------------------------------------------------------------------------------
+
+class PlantedFault : public ::testing::Test {
+ protected:
+  // The emulator's words on a kernel of 64 threads with 1 KiB of shared memory, `in_` and `out_`.
+  std::string fault(const std::function<void()>& kernel) {
+    const emulator::Launch launch{.blocks = 1,
+                                  .threads = 64,
+                                  .shared_bytes = 1024,
+                                  .memory = {{"in", in_, sizeof(in_), false}, {"out", out_, sizeof(out_), true}}};
+    const auto status = emulator::run(launch, kernel);
+    return status ? "none" : status.error().message;
+  }
+  static void expect_in(const std::string& text, const std::string& part) {
+    EXPECT_NE(text.find(part), std::string::npos) << text;
+    EXPECT_NE(text.find("emulator_test.cpp:"), std::string::npos) << text;
+  }
+
+  alignas(16) float in_[64] = {};
+  alignas(16) float out_[64] = {};
+};
+
+TEST_F(PlantedFault, NoneInAKernelThatIsRight) {
+  const auto message = fault([&] {
+    const auto mine = static_cast<unsigned>(16 * (ptx::thread_index() % 16));
+    if (ptx::thread_index() < 16) ptx::cp_async16(mine, &in_[ptx::thread_index() * 4], 16);
+    ptx::cp_async_commit();
+    ptx::cp_async_wait<0>();
+    ptx::barrier();
+    ptx::store_global(&out_[ptx::thread_index()], ptx::load_shared<float>(mine));
+  });
+  EXPECT_EQ(message, "none");
+}
+
+TEST_F(PlantedFault, ReadsOutsideGlobalMemory) {
+  const std::vector<float> elsewhere(1);
+  expect_in(fault([&] { static_cast<void>(ptx::load_global(elsewhere.data())); }), "outside every tensor");
+}
+TEST_F(PlantedFault, WritesOutsideGlobalMemory) {
+  expect_in(fault([&] { ptx::store_global(out_ + ptx::thread_index() + 1, 1.0F); }),
+            "thread 63");
+}
+TEST_F(PlantedFault, ReadsAnOutput) {
+  expect_in(fault([&] { static_cast<void>(ptx::load_global(out_)); }), "reads byte 0 of out");
+}
+TEST_F(PlantedFault, WritesTheSameOutputTwice) {
+  expect_in(fault([&] { ptx::store_global(out_ + ptx::thread_index() / 2, 1.0F); }), "written a second time");
+}
+TEST_F(PlantedFault, MisalignedGlobalAccess) {
+  const auto* bytes = reinterpret_cast<const char*>(in_);
+  expect_in(fault([&] { static_cast<void>(ptx::load_global(reinterpret_cast<const ptx::Bytes16*>(bytes + 4))); }),
+            "not aligned to 16");
+}
+TEST_F(PlantedFault, OutsideSharedMemory) {
+  expect_in(fault([&] { ptx::store_shared(static_cast<unsigned>(1024 + 4 * ptx::thread_index()), 1.0F); }),
+            "thread 0, emulator_test.cpp");
+}
+TEST_F(PlantedFault, MisalignedSharedAccess) {
+  expect_in(fault([&] { ptx::store_shared(8U, ptx::Bytes16{}); }), "shared memory 8 is not aligned to 16");
+}
+TEST_F(PlantedFault, ReadsSharedMemoryThatNothingFilled) {
+  expect_in(fault([&] { static_cast<void>(ptx::load_shared<int>(64)); }), "shared memory 64 is read, and nothing");
+}
+TEST_F(PlantedFault, ReadsACopyThatWasNotWaitedFor) {
+  expect_in(fault([&] {
+              if (ptx::thread_index() == 0) ptx::cp_async16(0, in_, 16);
+              ptx::cp_async_commit();
+              ptx::cp_async_wait<1>();  // one group may still be under way: too few waits
+              ptx::barrier();
+              static_cast<void>(ptx::load_shared<int>(0));
+              ptx::cp_async_wait<0>();
+            }),
+            "before thread 0 has waited for its copy");
+}
+TEST_F(PlantedFault, ReadsWithoutABarrier) {
+  expect_in(fault([&] {
+              const auto mine = static_cast<unsigned>(4 * ptx::thread_index());
+              ptx::store_shared(mine, 1);
+              if (mine > 0) static_cast<void>(ptx::load_shared<int>(mine - 4));
+              ptx::barrier();
+            }),
+            "without a barrier after thread");
+}
+TEST_F(PlantedFault, OverwritesWhatOthersStillRead) {
+  expect_in(fault([&] {
+              const auto mine = static_cast<unsigned>(4 * ptx::thread_index());
+              ptx::store_shared(mine, 1);
+              ptx::barrier();
+              static_cast<void>(ptx::load_shared<int>(0));
+              ptx::store_shared(mine, 2);
+            }),
+            "is written without a barrier after several threads read it");
+}
+TEST_F(PlantedFault, StartsACopyOverWhatOthersStillRead) {
+  expect_in(fault([&] {
+              ptx::store_shared(static_cast<unsigned>(4 * ptx::thread_index()), 1);
+              ptx::barrier();
+              static_cast<void>(ptx::load_shared<int>(0));
+              if (ptx::thread_index() == 40) ptx::cp_async16(0, in_, 16);
+              ptx::cp_async_commit();
+              ptx::cp_async_wait<0>();
+            }),
+            "without a barrier after");
+}
+TEST_F(PlantedFault, ABarrierThatNotAllReach) {
+  const std::string message = fault([&] {
+    if (ptx::thread_index() < 32) ptx::barrier();
+  });
+  expect_in(message, "deadlock");
+  EXPECT_NE(message.find("thread 32 has ended"), std::string::npos) << message;
+}
+TEST_F(PlantedFault, TwoDifferentBarriers) {
+  expect_in(fault([&] {
+              if (ptx::thread_index() < 32) {
+                ptx::barrier();
+              } else {
+                ptx::barrier();
+              }
+            }),
+            "while others wait in the one at");
+}
+TEST_F(PlantedFault, AWarpOperationThatNotAllLanesReach) {
+  expect_in(fault([&] {
+              if (ptx::thread_index() % 32 != 5) static_cast<void>(ptx::shuffle(1, 0));
+            }),
+            "waits in shuffle");
+}
+TEST_F(PlantedFault, LanesInDifferentWarpOperations) {
+  expect_in(fault([&] {
+              if (ptx::thread_index() % 2 == 0) {
+                static_cast<void>(ptx::shuffle(1, 0));
+              } else {
+                static_cast<void>(ptx::shuffle_up(1, 1));
+              }
+            }),
+            "calls shuffle_up while others of its warp wait in shuffle");
+}
+TEST_F(PlantedFault, EndsWithCopiesUnderWay) {
+  const std::string message = fault([&] {
+    ptx::cp_async16(static_cast<unsigned>(16 * ptx::thread_index()), in_, 16);
+    ptx::cp_async_commit();
+  });
+  EXPECT_NE(message.find("ended with copies under way"), std::string::npos) << message;
+}
+
+}  // namespace
+}  // namespace expertile::testing
