@@ -18,6 +18,7 @@ struct Problem {
   std::optional<Scales> scales{};           // none given: usual_scales(dtype, block_shape)
   std::int64_t top_k = 2;                   // experts a token; rows M = batch * top_k
   std::int64_t hidden_size = 0;             // part of the file's name; 0 means k
+  bool tf32 = false;                        // float32: a GPU may round operands to tf32, 10 bits of mantissa
 };
 
 [[nodiscard]] Scales usual_scales(DType dtype, bool has_block_shape) noexcept;

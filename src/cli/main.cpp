@@ -26,7 +26,7 @@ namespace {
 
 // Values stay text here: options.cpp says what is wrong with them, better than a parser's conversion error.
 void add_device_options(CLI::App& app, TextOptions& text) {
-  app.add_option("--device", text.device, "auto, cpu or cuda[:I]; this build has cpu only (default auto)");
+  app.add_option("--device", text.device, "auto (a GPU when there is one), cpu or cuda[:I] (default auto)");
   app.add_option("--threads", text.threads, "threads to use (default: all)");
   app.add_option(
       "--output-dir", text.output_dir,
@@ -43,6 +43,7 @@ void add_problem_options(CLI::App& app, TextOptions& text) {
                  "auto: the model's)");
   app.add_option("--batch-size", text.batch_size, "one, or a comma list, in tokens (default 1,2,4,...,2048)");
   app.add_option("--block-shape", text.block_shape, "block quantisation N,K of the weights, e.g. 128,128");
+  app.add_flag("--tf32", text.tf32, "float32 on a GPU: multiply in tf32, faster, with 10 bits of mantissa");
   app.add_option("--num-experts", text.num_experts, "experts of the layer (default the model's, else 8)");
   app.add_option("--top-k", text.top_k, "experts a token (default the model's, else 2)");
   app.add_option("--intermediate-size", text.intermediate_size,

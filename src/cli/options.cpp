@@ -232,8 +232,8 @@ Status split_over_ranks(const Numbers& numbers, Layer& layer, std::vector<std::s
   return {};
 }
 
-Result<std::vector<NamedProblem>> make_problems(const Layer& layer, const std::optional<std::string>& projection) {
-  const std::string wanted = projection.value_or("both");
+Result<std::vector<NamedProblem>> make_problems(const Layer& layer, const TextOptions& text) {
+  const std::string wanted = text.projection.value_or("both");
   if (wanted != "gate_up" && wanted != "down" && wanted != "both") {
     return fail(ErrorCode::invalid_argument,
                 fmt::format("--projection '{}' is not known; choose gate_up, down or both", wanted));
@@ -245,6 +245,7 @@ Result<std::vector<NamedProblem>> make_problems(const Layer& layer, const std::o
   problem.scales = layer.scales;
   problem.top_k = layer.top_k;
   problem.hidden_size = layer.hidden_size;
+  problem.tf32 = text.tf32;
   std::vector<NamedProblem> problems;
   if (wanted != "down") {
     problem.n = 2 * layer.intermediate;
@@ -334,7 +335,7 @@ Result<Settings> resolve(const TextOptions& text) {
   auto layer = make_layer(text, *numbers, settings.notices);
   if (!layer) return fail(layer.error());
   if (auto status = split_over_ranks(*numbers, *layer, settings.notices); !status) return fail(status.error());
-  auto problems = make_problems(*layer, text.projection);
+  auto problems = make_problems(*layer, text);
   if (!problems) return fail(problems.error());
   settings.problems = std::move(*problems);
   if (auto status = take_routing(text, settings); !status) return fail(status.error());

@@ -20,6 +20,7 @@ struct TextOptions {
   std::optional<std::string> model, hidden_size, dtype, batch_size, block_shape;
   std::optional<std::string> num_experts, top_k, intermediate_size, tp_size, ep_size, projection;
   std::optional<std::string> routing, seed, device, threads, output_dir;
+  bool tf32 = false;
   bool no_tune = false;
   bool json = false;
   bool quiet = false;

@@ -84,7 +84,7 @@ std::map<std::string, std::string> make_metadata(const Settings& settings, const
           {"experts", std::to_string(problem.experts)},
           {"n", std::to_string(problem.n)},
           {"k", std::to_string(problem.k)},
-          {"dtype", std::string(name(problem.dtype))},
+          {"dtype", problem.tf32 ? "tf32" : std::string(name(problem.dtype))},
           {"scales", std::string(name(scales_of(problem)))},
           {"block_shape",
            problem.block_shape ? fmt::format("{},{}", problem.block_shape->n, problem.block_shape->k) : "none"},

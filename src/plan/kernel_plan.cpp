@@ -64,7 +64,7 @@ KernelSpec make_spec(const Problem& problem, const TileConfig& tile, ElementType
   spec.a = quantises_a(problem) ? Storage::e4m3 : storage_of(a);
   spec.b = storage_of(weight_type(problem.dtype, problem.block_shape.has_value()));
   spec.scaling = scaling_of(scales_of(problem));
-  spec.product = product_of(spec.a, spec.b);
+  spec.product = problem.tf32 ? Product::tf32 : product_of(spec.a, spec.b);
   if (problem.block_shape) {
     constexpr std::int64_t kLongest = std::int64_t{1} << 30;  // longer than any N and K that a device's memory holds
     spec.block_n = static_cast<int>(std::min(problem.block_shape->n, kLongest));

@@ -68,6 +68,11 @@ Status validate(const Problem& problem) {
     if (auto status = check_size("block_shape n", problem.block_shape->n); !status) return status;
     if (auto status = check_size("block_shape k", problem.block_shape->k); !status) return status;
   }
+  if (problem.tf32 && (problem.dtype != DType::float32 || problem.block_shape)) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("tf32 is a way to multiply float32, it does not fit dtype {}{}", name(problem.dtype),
+                            problem.block_shape ? " with a block_shape" : ""));
+  }
   std::int64_t bytes = 0;  // of the weights, at most 4 an element
   if (__builtin_mul_overflow(problem.experts, problem.n, &bytes) || __builtin_mul_overflow(bytes, problem.k, &bytes) ||
       __builtin_mul_overflow(bytes, std::int64_t{4}, &bytes)) {

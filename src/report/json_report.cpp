@@ -35,6 +35,7 @@ Json problem_json(const std::string& projection, const Problem& problem) {
                {"dtype", std::string(name(problem.dtype))},
                {"block_shape", nullptr},
                {"top_k", problem.top_k}};
+  if (problem.tf32) json["tf32"] = true;
   if (problem.block_shape) json["block_shape"] = {problem.block_shape->n, problem.block_shape->k};
   return json;
 }

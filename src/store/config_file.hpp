@@ -15,7 +15,7 @@ namespace expertile {
 
 inline constexpr int kConfigSchema = 1;
 
-// grouped_gemm_config_{hidden_size}_{dtype}{_block{n}x{k}}.json
+// grouped_gemm_config_{hidden_size}_{dtype}{_block{n}x{k}}.json; dtype is tf32 where the problem says so
 [[nodiscard]] std::string config_file_name(const Problem& problem);
 // given, else $EXPERTILE_CONFIG_DIR, else <user data directory>/expertile/configs
 [[nodiscard]] std::filesystem::path config_directory(const std::filesystem::path& given);

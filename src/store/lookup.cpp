@@ -118,6 +118,7 @@ std::string tune_command(const Problem& problem) {
                   hidden, problem.experts, shape->intermediate, problem.top_k, name(problem.dtype));
   if (problem.block_shape)
     command += fmt::format(" --block-shape {},{}", problem.block_shape->n, problem.block_shape->k);
+  if (problem.tf32) command += " --tf32";
   return command + fmt::format(" --projection {}", shape->projection);
 }
 

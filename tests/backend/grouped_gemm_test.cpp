@@ -111,7 +111,14 @@ std::vector<Combination> combinations_with_scales() {
   return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(, PlantedBug, ::testing::ValuesIn(all_combinations()),
+// tf32's bound is so wide that a small wrong value may lie within it.
+std::vector<Combination> combinations_with_narrow_bounds() {
+  std::vector<Combination> all = all_combinations();
+  std::erase_if(all, [](const Combination& one) { return one.tf32; });
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(, PlantedBug, ::testing::ValuesIn(combinations_with_narrow_bounds()),
                          [](const auto& entry) { return entry.param.name; });
 INSTANTIATE_TEST_SUITE_P(, PlantedScale, ::testing::ValuesIn(combinations_with_scales()),
                          [](const auto& entry) { return entry.param.name; });

@@ -95,7 +95,7 @@ Combination combination_named(const std::string& name) {
 std::vector<EmulatedKernel> kernels_for(const Combination& combination) {
   std::vector<EmulatedKernel> found;
   for (const EmulatedKernel& kernel : all_emulated_kernels()) {
-    Problem problem{.dtype = combination.dtype, .scales = combination.scales};
+    Problem problem{.dtype = combination.dtype, .scales = combination.scales, .tf32 = combination.tf32};
     if (kernel.spec.block_n > 0) problem.block_shape = BlockShape{kernel.spec.block_n, kernel.spec.block_k};
     if (problem.block_shape.has_value() != (combination.scales == Scales::block)) continue;
     const bool same = make_spec(problem, kernel.spec.tile, combination.a, kernel.spec.wide_loads) == kernel.spec;

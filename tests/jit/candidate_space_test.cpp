@@ -148,7 +148,7 @@ TEST(BuiltInTiles, CompileWithoutSpillsForEveryDtype) {
   std::vector<Job> jobs;
   for (const char* arch : {"sm_80", "sm_90a"}) {
     for (const testing::Combination& one : testing::all_combinations()) {
-      Problem problem{.n = 4096, .k = 4096, .dtype = one.dtype, .scales = one.scales};
+      Problem problem{.n = 4096, .k = 4096, .dtype = one.dtype, .scales = one.scales, .tf32 = one.tf32};
       if (one.scales == Scales::block) problem.block_shape = BlockShape{128, 128};
       for (const TileConfig& tile : built_in_tiles(problem, gpu(arch))) {
         const Status fits = check_tile(problem, tile, gpu(arch));

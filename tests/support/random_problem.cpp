@@ -50,6 +50,7 @@ std::vector<Combination> all_combinations() {
           {"bfloat16", DType::bfloat16, Scales::none, E::bfloat16},
           {"bfloat16_block", DType::bfloat16, Scales::block, E::bfloat16},
           {"float32", DType::float32, Scales::none, E::float32},
+          {"tf32", DType::float32, Scales::none, E::float32, true},
           {"float32_block", DType::float32, Scales::block, E::float32},
           {"fp8_w8a8_per_tensor", DType::fp8_w8a8, Scales::per_tensor, E::float8_e4m3},
           {"fp8_w8a8_per_token_channel", DType::fp8_w8a8, Scales::per_token_channel, E::float8_e4m3},
@@ -67,6 +68,7 @@ RandomProblem::RandomProblem(const Combination& combination, std::uint64_t seed,
   std::mt19937_64 generator(seed);
   problem_.dtype = combination.dtype;
   problem_.scales = combination.scales;
+  problem_.tf32 = combination.tf32;
   problem_.experts = pick<std::int64_t>(generator, {1, 2, 3, 5});
   problem_.n = pick<std::int64_t>(generator, {1, 2, 3, 7, 13, 31, 64, 65, 97, 128});
   problem_.k = pick<std::int64_t>(generator, {1, 2, 3, 17, 31, 32, 64, 65, 97, 128, 130, 257, 384});

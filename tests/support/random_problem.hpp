@@ -17,6 +17,7 @@ struct Combination {
   DType dtype;
   Scales scales;
   ElementType a;
+  bool tf32 = false;
 
   friend void PrintTo(const Combination& combination, std::ostream* out) {
     *out << combination.name;

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Runs a short list of the GPU tests under each tool of compute-sanitizer; all must find nothing. Needs a GPU, the CUDA
+# toolkit's compute-sanitizer and a build by ./run_tests.sh.
+set -euo pipefail
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+
+tests=build/release/tests/expertile_tests
+list='EveryCombinationOnGpu.*/bfloat16:EveryCombinationOnGpu.*/fp8_w8a8_block:EveryCombinationOnGpu.*/int8_w8a16_float16'
+list+=':EveryCombinationOnGpu.*/float16_block'
+for tool in memcheck racecheck synccheck initcheck; do
+  echo "compute-sanitizer --tool $tool"
+  EXPERTILE_FEW_PROBLEMS=1 compute-sanitizer --tool "$tool" --error-exitcode 9 "$tests" --gtest_filter="$list" --gtest_brief=1
+done
