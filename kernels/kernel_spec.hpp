@@ -128,11 +128,18 @@ constexpr Reading reading(Product product, Storage storage) {
   return storage == Storage::int8 ? Reading::widened : Reading::permuted;
 }
 
-// Tensor core operations a step.
-constexpr int products_a_step(Product product) {
-  const bool is_widened =
-      product == Product::e4m3 || product == Product::int8_float16 || product == Product::int8_bfloat16;
-  return is_widened ? 2 : 1;
+// What one step's fragment of an operand becomes: 1 as it lies, 2 halves of K where 8 bits are widened, 2 parts of each
+// value (large and small) for tf32x3.
+constexpr int operand_parts(Product product) {
+  switch (product) {
+    case Product::e4m3:
+    case Product::int8_float16:
+    case Product::int8_bfloat16:
+    case Product::tf32x3:
+      return 2;
+    default:
+      return 1;
+  }
 }
 
 // Registers that 16 rows (two times 8 rows) and one step of K take as they come out of shared memory.

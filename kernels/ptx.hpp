@@ -59,8 +59,13 @@ EXPERTILE_DEVICE void store_shared(unsigned offset, T value) {
 // aligned to 16; `from` is not read when bytes is 0. Complete after cp_async_wait by this thread, visible to others
 // after a barrier that follows.
 EXPERTILE_DEVICE void cp_async16(unsigned offset, const void* from, int bytes) {
-  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"(shared_address(offset)), "l"(from),
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared_address(offset)), "l"(from),
                "r"(bytes)
+               : "memory");
+}
+// All 16 bytes.
+EXPERTILE_DEVICE void cp_async16(unsigned offset, const void* from) {
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(shared_address(offset)), "l"(from)
                : "memory");
 }
 // Closes this thread's group of copies started since the last commit (it may be empty).
@@ -142,12 +147,6 @@ EXPERTILE_DEVICE float float_from_float16(unsigned short bits) {
   float value;
   asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
   return value;
-}
-// To tf32 (10 bits of mantissa), ties away from zero; the bits of a float.
-EXPERTILE_DEVICE unsigned tf32_bits(float value) {
-  unsigned bits;
-  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
-  return bits;
 }
 // a - b and a * b on two float16 (bfloat16) at a time, to nearest even.
 EXPERTILE_DEVICE unsigned subtract_float16x2(unsigned a, unsigned b) {

@@ -111,44 +111,77 @@ EXPERTILE_DEVICE void load_y(unsigned (&words)[fragment_words(PRODUCT, STORAGE)]
   }
 }
 
-// The loaded words as the tensor core's operands.
+// To tf32, 10 bits of mantissa: to nearest, ties away from zero. Integer arithmetic is many times faster than the
+// conversion instruction. What is too large to be rounded up, infinities and NaN stay as they are; the tensor core
+// itself ignores the bits behind tf32's.
+EXPERTILE_DEVICE bool can_round_to_tf32(unsigned bits) { return (bits & 0x7fffffffU) < 0x7f7ff000U; }
+EXPERTILE_DEVICE unsigned tf32_bits(unsigned bits) { return can_round_to_tf32(bits) ? bits + 0x1000U : bits; }
+
+// The part that tf32 holds, and the rest, itself ready for the tensor core.
+struct Tf32Parts {
+  unsigned large;
+  unsigned small;
+};
+EXPERTILE_DEVICE Tf32Parts tf32_parts(unsigned bits) {
+  if (!can_round_to_tf32(bits)) return {bits, 0U};
+  const unsigned large = (bits + 0x1000U) & 0xffffe000U;
+  const float rest = ptx::float_from_bits(bits) - ptx::float_from_bits(large);  // exact
+  return {large, ptx::bits_of(rest) + 0x1000U};
+}
+
+// The loaded words as the tensor core's operands. Registers 0 to 3 of x: rows 0-7 and 8-15 of the first half of the
+// step, then of the second.
 template <Product PRODUCT, Storage STORAGE>
-EXPERTILE_DEVICE void operands_x(unsigned (&x)[products_a_step(PRODUCT)][4],
+EXPERTILE_DEVICE void operands_x(unsigned (&x)[operand_parts(PRODUCT)][4],
                                  const unsigned (&words)[fragment_words(PRODUCT, STORAGE)]) {
-  for (int i = 0; i < products_a_step(PRODUCT); ++i) {
-    if constexpr (reading(PRODUCT, STORAGE) == Reading::widened) {
+  if constexpr (PRODUCT == Product::tf32x3) {
+    for (int j = 0; j < 4; ++j) {
+      const Tf32Parts parts = tf32_parts(words[j]);
+      x[0][j] = parts.large;
+      x[1][j] = parts.small;
+    }
+  } else if constexpr (PRODUCT == Product::tf32) {
+    for (int j = 0; j < 4; ++j) x[0][j] = tf32_bits(words[j]);
+  } else if constexpr (reading(PRODUCT, STORAGE) == Reading::widened) {
+    for (int i = 0; i < 2; ++i) {
       x[i][0] = widened<PRODUCT, 0>(words[2 * i]);
       x[i][1] = widened<PRODUCT, 0>(words[2 * i + 1]);
       x[i][2] = widened<PRODUCT, 1>(words[2 * i]);
       x[i][3] = widened<PRODUCT, 1>(words[2 * i + 1]);
-    } else {
+    }
+  } else {
+    for (int i = 0; i < operand_parts(PRODUCT); ++i) {
       for (int j = 0; j < 4; ++j) x[i][j] = words[4 * i + j];
     }
   }
 }
+// block: 0 or 1, which of the two blocks of 8 rows that were loaded.
 template <Product PRODUCT, Storage STORAGE>
-EXPERTILE_DEVICE void operands_y(unsigned (&y)[products_a_step(PRODUCT)][2],
+EXPERTILE_DEVICE void operands_y(unsigned (&y)[operand_parts(PRODUCT)][2],
                                  const unsigned (&words)[fragment_words(PRODUCT, STORAGE)], int block) {
-  for (int i = 0; i < products_a_step(PRODUCT); ++i) {
-    if constexpr (reading(PRODUCT, STORAGE) == Reading::widened) {
+  if constexpr (PRODUCT == Product::tf32x3) {
+    for (int j = 0; j < 2; ++j) {
+      const Tf32Parts parts = tf32_parts(words[2 * block + j]);
+      y[0][j] = parts.large;
+      y[1][j] = parts.small;
+    }
+  } else if constexpr (PRODUCT == Product::tf32) {
+    for (int j = 0; j < 2; ++j) y[0][j] = tf32_bits(words[2 * block + j]);
+  } else if constexpr (reading(PRODUCT, STORAGE) == Reading::widened) {
+    for (int i = 0; i < 2; ++i) {
       y[i][0] = widened<PRODUCT, 0>(words[2 * block + i]);
       y[i][1] = widened<PRODUCT, 1>(words[2 * block + i]);
-    } else if constexpr (reading(PRODUCT, STORAGE) == Reading::permuted) {
-      for (int j = 0; j < 2; ++j) y[i][j] = words[4 * block + 2 * i + j];
-    } else {
-      for (int j = 0; j < 2; ++j) y[i][j] = words[2 * block + j];
     }
+  } else if constexpr (reading(PRODUCT, STORAGE) == Reading::permuted) {
+    for (int i = 0; i < 2; ++i) {
+      for (int j = 0; j < 2; ++j) y[i][j] = words[4 * block + 2 * i + j];
+    }
+  } else {
+    for (int j = 0; j < 2; ++j) y[0][j] = words[2 * block + j];
   }
 }
 
-// The part of x that tf32 leaves over, as tf32. Nothing is left of infinities and NaN.
-EXPERTILE_DEVICE unsigned tf32_rest(unsigned x, unsigned big) {
-  const float value = ptx::float_from_bits(x);
-  const bool is_finite = (x & 0x7f800000U) != 0x7f800000U;
-  return is_finite ? ptx::tf32_bits(value - ptx::float_from_bits(big)) : 0U;
-}
-
-// d [16, 8] += x [16, step] * y [8, step]^T
+// d [16, 8] += x [16, step] * y [8, step]^T, one operation.
 template <Product PRODUCT, class Accumulator>
 EXPERTILE_DEVICE void multiply(Accumulator (&d)[4], const unsigned (&x)[4], const unsigned (&y)[2]) {
   if constexpr (PRODUCT == Product::int8) {
@@ -156,21 +189,22 @@ EXPERTILE_DEVICE void multiply(Accumulator (&d)[4], const unsigned (&x)[4], cons
   } else if constexpr (PRODUCT == Product::bfloat16 || PRODUCT == Product::int8_bfloat16) {
     ptx::mma_bfloat16(d, x, y);
   } else if constexpr (PRODUCT == Product::tf32 || PRODUCT == Product::tf32x3) {
-    unsigned big_x[4];
-    unsigned big_y[2];
-    for (int i = 0; i < 4; ++i) big_x[i] = ptx::tf32_bits(ptx::float_from_bits(x[i]));
-    for (int i = 0; i < 2; ++i) big_y[i] = ptx::tf32_bits(ptx::float_from_bits(y[i]));
-    if constexpr (PRODUCT == Product::tf32x3) {
-      unsigned small_x[4];
-      unsigned small_y[2];
-      for (int i = 0; i < 4; ++i) small_x[i] = tf32_rest(x[i], big_x[i]);
-      for (int i = 0; i < 2; ++i) small_y[i] = tf32_rest(y[i], big_y[i]);
-      ptx::mma_tf32(d, small_x, big_y);  // small terms first: they would be lost behind the large ones
-      ptx::mma_tf32(d, big_x, small_y);
-    }
-    ptx::mma_tf32(d, big_x, big_y);
+    ptx::mma_tf32(d, x, y);
   } else {
     ptx::mma_float16(d, x, y);
+  }
+}
+
+// The same with all parts of the operands.
+template <Product PRODUCT, class Accumulator>
+EXPERTILE_DEVICE void multiply_parts(Accumulator (&d)[4], const unsigned (&x)[operand_parts(PRODUCT)][4],
+                                     const unsigned (&y)[operand_parts(PRODUCT)][2]) {
+  if constexpr (PRODUCT == Product::tf32x3) {
+    multiply<PRODUCT>(d, x[1], y[0]);  // small terms first: they would be lost behind the large ones
+    multiply<PRODUCT>(d, x[0], y[1]);
+    multiply<PRODUCT>(d, x[0], y[0]);
+  } else {
+    for (int i = 0; i < operand_parts(PRODUCT); ++i) multiply<PRODUCT>(d, x[i], y[i]);
   }
 }
 

@@ -101,26 +101,56 @@ EXPERTILE_DEVICE void load_narrow(unsigned offset, const unsigned char* from, in
   ptx::store_shared(offset, chunk);
 }
 
+// Which rows of a tile a thread loads: one chunk of 16 bytes of every kRowsAPass-th row.
+template <int ROWS, int ROW_BYTES, int THREADS>
+struct LoadShape {
+  static constexpr int kChunks = ROW_BYTES / 16;
+  static constexpr int kRowsAPass = THREADS / kChunks > 0 ? THREADS / kChunks : 1;
+  static constexpr int kLoaders = kRowsAPass * kChunks;
+  static constexpr int kPasses = ceil_divide(ROWS, kRowsAPass);
+  static_assert(kChunks <= THREADS, "a row of a stage is loaded by one thread a chunk");
+};
+
+// A whole tile: every row and every chunk exists, so nothing is asked and addresses only grow. from: the matrix's first
+// row at the slice.
+template <int ROWS, int ROW_BYTES, int THREADS>
+EXPERTILE_DEVICE void load_whole_tile(unsigned tile, const unsigned char* from, long long pitch_bytes) {
+  using L = LoadShape<ROWS, ROW_BYTES, THREADS>;
+  const int thread = ptx::thread_index();
+  if (L::kLoaders != THREADS && thread >= L::kLoaders) return;
+  const int chunk = thread % L::kChunks;
+  int row = thread / L::kChunks;
+  const unsigned char* source = from + row * pitch_bytes + chunk * 16;
+#pragma unroll
+  for (int pass = 0; pass < L::kPasses; ++pass) {
+    if (ROWS % L::kRowsAPass != 0 && row >= ROWS) return;
+    ptx::cp_async16(tile + swizzled<ROW_BYTES>(row, chunk), source);
+    source += L::kRowsAPass * pitch_bytes;
+    row += L::kRowsAPass;
+  }
+}
+
 // Starts loading rows [0, valid_rows) of a matrix, elements of `slice`, into a tile of ROWS rows; the rest becomes
 // zero.
 template <int ROWS, int ROW_BYTES, int ELEMENT_BYTES, int THREADS, bool WIDE>
 EXPERTILE_DEVICE void load_tile(unsigned tile, const unsigned char* matrix, long long pitch_bytes, int valid_rows,
                                 Slice slice) {
-  constexpr int kChunks = ROW_BYTES / 16;
-  constexpr int kRowsAPass = THREADS / kChunks > 0 ? THREADS / kChunks : 1;
-  constexpr int kLoaders = kRowsAPass * kChunks;
-  static_assert(kChunks <= THREADS, "a row of a stage is loaded by one thread a chunk");
+  using L = LoadShape<ROWS, ROW_BYTES, THREADS>;
+  const unsigned char* slice_begin = matrix + static_cast<long long>(slice.begin) * ELEMENT_BYTES;
+  if (WIDE && valid_rows >= ROWS && slice.length * ELEMENT_BYTES == ROW_BYTES) {
+    load_whole_tile<ROWS, ROW_BYTES, THREADS>(tile, slice_begin, pitch_bytes);
+    return;
+  }
   const int thread = ptx::thread_index();
-  if (kLoaders != THREADS && thread >= kLoaders) return;
-  const int chunk = thread % kChunks;
-  const int first_row = thread / kChunks;
+  if (L::kLoaders != THREADS && thread >= L::kLoaders) return;
+  const int chunk = thread % L::kChunks;
+  const int first_row = thread / L::kChunks;
   const int left = slice.length * ELEMENT_BYTES - chunk * 16;
   const int bytes = left < 0 ? 0 : left > 16 ? 16 : left;
-  const unsigned char* from = matrix + static_cast<long long>(slice.begin) * ELEMENT_BYTES + chunk * 16;
-  constexpr int kPasses = ceil_divide(ROWS, kRowsAPass);
+  const unsigned char* from = slice_begin + chunk * 16;
   const auto load_row = [&](int pass) {
-    const int row = first_row + pass * kRowsAPass;
-    if (ROWS % kRowsAPass != 0 && row >= ROWS) return;
+    const int row = first_row + pass * L::kRowsAPass;
+    if (ROWS % L::kRowsAPass != 0 && row >= ROWS) return;
     const int here = row < valid_rows ? bytes : 0;
     const unsigned to = tile + swizzled<ROW_BYTES>(row, chunk);
     const unsigned char* source = from + (here > 0 ? row * pitch_bytes : 0);
@@ -130,14 +160,9 @@ EXPERTILE_DEVICE void load_tile(unsigned tile, const unsigned char* matrix, long
       load_narrow<ELEMENT_BYTES>(to, source, here);
     }
   };
-  if constexpr (WIDE) {
-#pragma unroll
-    for (int pass = 0; pass < kPasses; ++pass) load_row(pass);
-  } else {
-    // Element by element is slow whatever is done; unrolled it would take the registers that the sums need.
+  // Edges are rare and single elements are slow whatever is done: unrolled they would take registers from the sums.
 #pragma unroll 1
-    for (int pass = 0; pass < kPasses; ++pass) load_row(pass);
-  }
+  for (int pass = 0; pass < L::kPasses; ++pass) load_row(pass);
 }
 
 // The sums of one warp: [kX, kY] fragments of 16 x 8.
@@ -179,19 +204,16 @@ EXPERTILE_DEVICE void load_fragments(Fragments<SPEC>& fragments, unsigned stage,
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void multiply_fragments(const Fragments<SPEC>& fragments, Sums<SPEC>& sums) {
   using S = Shape<SPEC>;
-  constexpr int kProducts = products_a_step(SPEC.product);
-  unsigned x[S::kX][kProducts][4];
+  constexpr int kParts = operand_parts(SPEC.product);
+  unsigned x[S::kX][kParts][4];
 #pragma unroll
   for (int m = 0; m < S::kX; ++m) operands_x<SPEC.product, S::kStorageX>(x[m], fragments.x[m]);
 #pragma unroll
   for (int n = 0; n < S::kY; ++n) {
-    unsigned y[kProducts][2];
+    unsigned y[kParts][2];
     operands_y<SPEC.product, S::kStorageY>(y, fragments.y[n / 2], n % 2);
 #pragma unroll
-    for (int m = 0; m < S::kX; ++m) {
-#pragma unroll
-      for (int p = 0; p < kProducts; ++p) multiply<SPEC.product>(sums.value[m][n], x[m][p], y[p]);
-    }
+    for (int m = 0; m < S::kX; ++m) multiply_parts<SPEC.product>(sums.value[m][n], x[m], y);
   }
 }
 

@@ -138,7 +138,7 @@ Result<GroupedGemm> GroupedGemm::prepare(const Problem& problem, const PrepareOp
 }
 
 Selection GroupedGemm::selection(std::int64_t rows) const {
-  return choose(state_->found, state_->problem, std::max<std::int64_t>(rows, 0), state_->backend->info());
+  return choose(state_->found, state_->problem, std::max<std::int64_t>(rows, 0));
 }
 
 Status GroupedGemm::operator()(const GroupedGemmArgs& args) const {
@@ -150,7 +150,7 @@ Status GroupedGemm::operator()(const GroupedGemmArgs& args) const {
   }
   const std::int64_t rows = on_host ? args.seg_indptr.back() : args.a.rows;
   try {
-    return backend.run(state_->problem, selection(rows).tile, args);
+    return backend.run(state_->problem, choose_tile(state_->found, state_->problem, rows), args);
   } catch (const std::exception& error) {
     return fail(ErrorCode::internal, fmt::format("the grouped GEMM failed: {}", error.what()));
   }

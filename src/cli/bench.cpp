@@ -28,12 +28,12 @@ Status bench_one(const Backend& backend, const Settings& settings, const NamedPr
     progress.update(batch, tile, best_us);
   };
   options.decided = [&](const BatchResult& result) -> Status {
-    const Selection selection = choose(found, one.problem, std::llround(result.rows), device);
+    const Selection selection = choose(found, one.problem, std::llround(result.rows));
     report.results.push_back({result, selection.match});
     progress.decided(result);
     return {};
   };
-  const auto fixed = [&](std::int64_t rows) { return choose(found, one.problem, rows, device).tile; };
+  const auto fixed = [&](std::int64_t rows) { return choose(found, one.problem, rows).tile; };
   const auto results = tune(backend, one.problem, settings.routing, settings.batches, ceiling, options, fixed);
   if (!results) return fail(results.error());
   return {};

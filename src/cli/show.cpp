@@ -44,7 +44,7 @@ Result<int> run_show(const TextOptions& text) {
     print_warnings(found.warnings);
     ShownProblem shown{projection, problem, found.wanted, settings.batches, {}};
     for (const std::int64_t batch : settings.batches) {
-      shown.selections.push_back(choose(found, problem, batch * problem.top_k, device));
+      shown.selections.push_back(choose(found, problem, batch * problem.top_k));
     }
     if (!text.json) print_shown(shown, found);
     all.push_back(std::move(shown));

@@ -91,7 +91,15 @@ CandidateSet make_candidates(const Problem& problem, std::int64_t rows, double a
   return set;
 }
 
-TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device) {
+int row_step(std::int64_t rows) noexcept {
+  if (rows <= 1) return 0;
+  return std::min(static_cast<int>(std::lround(2 * std::log2(static_cast<double>(rows)))), kRowSteps - 1);
+}
+
+std::int64_t rows_of_step(int step) noexcept { return std::llround(std::exp2(0.5 * step)); }
+
+TileConfig built_in_tile(const Problem& problem, std::int64_t any_rows, const DeviceInfo& device) {
+  const std::int64_t rows = rows_of_step(row_step(any_rows));
   return device.kind == "cuda" ? sm80::built_in_tile(problem, rows, device) : cpu::built_in_tile(problem, rows, device);
 }
 

@@ -27,7 +27,11 @@ struct CandidateSet {
                                            const DeviceInfo& device);
 // May this tile run this problem at all (from a file, say)? The error's message is the reason with values.
 [[nodiscard]] Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceInfo& device);
-// The default without a file: never fails, always passes check_tile.
+// Rows between which the default without a file does not change: powers of the square root of 2.
+inline constexpr int kRowSteps = 84;  // up to 2^42 rows
+[[nodiscard]] int row_step(std::int64_t rows) noexcept;
+[[nodiscard]] std::int64_t rows_of_step(int step) noexcept;
+// The default without a file: never fails, always passes check_tile. The same for all rows of a row_step.
 [[nodiscard]] TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device);
 // "cpu", "sm80"
 [[nodiscard]] std::string_view name(KernelFamily family) noexcept;

@@ -19,6 +19,7 @@ constexpr std::int64_t kReservedShared = 1024;  // a block
 
 // Figures of a Hopper multiprocessor and its share of memory; the ranking depends on their ratios.
 constexpr double kMemoryBytesPerSecond = 4.3e12;
+constexpr double kL2BytesPerSecond = 5.5e12;
 constexpr double kBytesInFlight = 48 << 10;  // on their way to a multiprocessor, for its full share of memory
 constexpr double kClock = 1.7e9;
 constexpr double kSharedBytesPerClock = 128;
@@ -89,8 +90,7 @@ int held_registers(const KernelSpec& spec) {
   const int y = tile_y(spec.tile) / warps.y / 8;
   const int words = fragment_words(spec.product, swapped ? spec.b : spec.a) * x +
                     fragment_words(spec.product, swapped ? spec.a : spec.b) * ((y + 1) / 2);
-  int converted = products_a_step(spec.product) > 1 ? 8 * x : 0;
-  if (spec.product == Product::tf32x3) converted = 8 * x + accumulators(spec);  // parts of both operands, in flight
+  const int converted = operand_parts(spec.product) > 1 ? 8 * x : 0;
   const bool one_weight_scale = spec.block_n > 0 && spec.block_n % spec.tile.block_size_n == 0;
   const int tokens = swapped ? 2 * y : 2 * x;
   const int scales = spec.scaling == Scaling::block ? tokens + (one_weight_scale ? 1 : 2 * (x + y) - tokens) : 0;
@@ -248,8 +248,9 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const KernelSpec spec = spec_of(problem, tile);
   const double groups = std::max(active_groups, 1.0);
   const double rows_a_group = std::max(1.0, static_cast<double>(rows) / groups);
-  const double tiles = groups * expected_row_tiles(rows_a_group, tile.block_size_m) *
-                       std::ceil(static_cast<double>(problem.n) / tile.block_size_n);
+  const double row_tiles = expected_row_tiles(rows_a_group, tile.block_size_m);  // of a group
+  const double column_tiles = std::ceil(static_cast<double>(problem.n) / tile.block_size_n);
+  const double tiles = groups * row_tiles * column_tiles;
   const double multiprocessors = device.threads;
   const double resident =
       std::min<double>(resident_blocks(spec, device), std::max(1.0, std::ceil(tiles / multiprocessors)));
@@ -261,10 +262,14 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const double share = busy * std::min(1.0, in_flight / kBytesInFlight) * (row_bytes < 128 ? 0.94 : 1.0);
   const double memory = bytes_moved(problem, static_cast<double>(rows), groups) / (kMemoryBytesPerSecond * share);
 
+  // Every row tile reads its group's weights, every column tile all of A: from the L2, where it is not memory.
+  const double k = static_cast<double>(problem.k);
+  const double l2 = k * (groups * row_tiles * static_cast<double>(problem.n) * size_of(spec.b) +
+                         static_cast<double>(rows) * column_tiles * size_of(spec.a)) / kL2BytesPerSecond;
+
   // A multiprocessor's share of the tensor cores' and of shared memory's work, the last wave's idle ones included, and
   // what its resident blocks cannot hide from each other.
   const double tiles_each = std::ceil(tiles / multiprocessors);
-  const double k = static_cast<double>(problem.k);
   const double operations = 2.0 * tile.block_size_m * tile.block_size_n * k;
   const WarpGrid warps = warp_grid(tile);
   const double shared = k * (tile_x(tile) * size_of(spec.b) * (warps.y + 1) + tile_y(tile) * size_of(spec.b) * (warps.x + 1));
@@ -272,7 +277,7 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const double multiply = std::max(operations / (product_rate(spec.product) * latency),
                                    shared / (kSharedBytesPerClock * kClock));
   const double waiting = (kTileSeconds + k / tile.block_size_k * kSliceSeconds) / resident;
-  return std::max(memory, tiles_each * (multiply + waiting)) + kTileSeconds;
+  return std::max({memory, l2, tiles_each * (multiply + waiting)}) + kTileSeconds;
 }
 
 TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device) {

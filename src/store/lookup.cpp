@@ -65,6 +65,9 @@ std::optional<ModelShape> model_shape(const Problem& problem) {
 LookUp look_up(const std::vector<fs::path>& directories, const DeviceInfo& device, const Problem& problem) {
   LookUp found;
   found.wanted = config_path(directories.front(), device.name, problem);
+  for (int step = 0; step < kRowSteps; ++step) {
+    found.built_in.push_back(built_in_tile(problem, rows_of_step(step), device));
+  }
   for (const Match match : {Match::exact, Match::other_shape, Match::other_device}) {
     for (const fs::path& directory : directories) {
       const fs::path file = match == Match::exact         ? config_path(directory, device.name, problem)
@@ -80,9 +83,15 @@ LookUp look_up(const std::vector<fs::path>& directories, const DeviceInfo& devic
   return found;  // built_in
 }
 
-Selection choose(const LookUp& found, const Problem& problem, std::int64_t rows, const DeviceInfo& device) {
-  if (found.tiles.empty())
-    return {.tile = built_in_tile(problem, rows, device), .match = Match::built_in, .batch = 0, .file = {}};
+namespace {
+
+struct Nearest {
+  std::map<std::int64_t, TileConfig>::const_iterator entry;
+  bool hit = false;  // rows are exactly this batch size's
+};
+
+// There is at least one tile.
+Nearest nearest_tile(const LookUp& found, const Problem& problem, std::int64_t rows) {
   const std::int64_t top_k = std::max<std::int64_t>(problem.top_k, 1);
   auto nearest = found.tiles.lower_bound(ceil_div(std::max<std::int64_t>(rows, 0), top_k));  // batch * top_k >= rows
   const bool hit = nearest != found.tiles.end() && rows > 0 && rows % top_k == 0 && nearest->first == rows / top_k;
@@ -92,10 +101,24 @@ Selection choose(const LookUp& found, const Problem& problem, std::int64_t rows,
     const auto lower = std::prev(nearest);
     if (!upper_is_nearer(lower->first, nearest->first, rows, top_k)) nearest = lower;
   }
-  const bool other_batch = found.shape_match == Match::exact && !hit;
-  return {.tile = nearest->second,
+  return {nearest, hit};
+}
+
+}  // namespace
+
+const TileConfig& choose_tile(const LookUp& found, const Problem& problem, std::int64_t rows) {
+  if (found.tiles.empty()) return found.built_in[static_cast<std::size_t>(row_step(rows))];
+  return nearest_tile(found, problem, rows).entry->second;
+}
+
+Selection choose(const LookUp& found, const Problem& problem, std::int64_t rows) {
+  const TileConfig& tile = choose_tile(found, problem, rows);
+  if (found.tiles.empty()) return {.tile = tile, .match = Match::built_in, .batch = 0, .file = {}};
+  const Nearest nearest = nearest_tile(found, problem, rows);
+  const bool other_batch = found.shape_match == Match::exact && !nearest.hit;
+  return {.tile = tile,
           .match = other_batch ? Match::nearest_batch : found.shape_match,
-          .batch = nearest->first,
+          .batch = nearest.entry->first,
           .file = found.file};
 }
 

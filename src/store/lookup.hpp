@@ -17,6 +17,7 @@ struct LookUp {
   std::filesystem::path wanted;              // the exact file's path, there or not
   std::filesystem::path file;                // the one that was taken; empty for built_in
   std::map<std::int64_t, TileConfig> tiles;  // usable ones only (check_tile passed)
+  std::vector<TileConfig> built_in;          // by row_step
   std::vector<std::string> warnings;         // files that were refused and why; tiles refused and why; unknown keys
 };
 
@@ -25,8 +26,9 @@ struct LookUp {
 [[nodiscard]] LookUp look_up(const std::vector<std::filesystem::path>& directories, const DeviceInfo& device,
                              const Problem& problem);
 // Nearest tuned batch size to rows / top_k on a log scale (ties: the larger); built-in heuristic when there are none.
-[[nodiscard]] Selection choose(const LookUp& found, const Problem& problem, std::int64_t rows,
-                               const DeviceInfo& device);
+[[nodiscard]] Selection choose(const LookUp& found, const Problem& problem, std::int64_t rows);
+// The same tile alone, without a single allocation: for every call.
+[[nodiscard]] const TileConfig& choose_tile(const LookUp& found, const Problem& problem, std::int64_t rows);
 // The command that would make the wanted file.
 [[nodiscard]] std::string tune_command(const Problem& problem);
 

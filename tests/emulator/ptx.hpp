@@ -52,6 +52,9 @@ EXPERTILE_DEVICE void store_shared(unsigned offset, T value, const Where& where 
 EXPERTILE_DEVICE void cp_async16(unsigned offset, const void* from, int bytes, const Where& where = Where::current()) {
   emulator::copy_async(offset, from, bytes, where);
 }
+EXPERTILE_DEVICE void cp_async16(unsigned offset, const void* from, const Where& where = Where::current()) {
+  emulator::copy_async(offset, from, 16, where);
+}
 EXPERTILE_DEVICE void cp_async_commit() { emulator::commit_copies(); }
 template <int PENDING>
 EXPERTILE_DEVICE void cp_async_wait(const Where& where = Where::current()) {
@@ -166,11 +169,6 @@ EXPERTILE_DEVICE unsigned bits_of(float value) { return std::bit_cast<unsigned>(
 EXPERTILE_DEVICE unsigned short float16_bits(float value) { return to_float16(value).bits; }
 EXPERTILE_DEVICE unsigned short bfloat16_bits(float value) { return to_bfloat16(value).bits; }
 EXPERTILE_DEVICE float float_from_float16(unsigned short bits) { return to_float(Float16{bits}); }
-EXPERTILE_DEVICE unsigned tf32_bits(float value) {
-  const unsigned bits = bits_of(value);
-  const bool is_finite = (bits & 0x7f800000U) != 0x7f800000U;
-  return is_finite ? (bits + 0x1000U) & 0xffffe000U : bits;  // half of the last place that stays, away from zero
-}
 // f on both halves of two registers.
 template <class F>
 EXPERTILE_DEVICE unsigned on_halves(unsigned a, unsigned b, const F& f) {

@@ -34,7 +34,7 @@ TEST_F(LookUpTest, WithoutAFileIsBuiltIn) {
   EXPECT_EQ(found.shape_match, Match::built_in);
   EXPECT_EQ(found.wanted, exact());
   EXPECT_TRUE(found.warnings.empty());
-  const Selection selection = choose(found, problem_, 32, device_);
+  const Selection selection = choose(found, problem_, 32);
   EXPECT_EQ(selection.match, Match::built_in);
   EXPECT_EQ(selection.tile, built_in_tile(problem_, 32, device_));
   EXPECT_EQ(selection.batch, 0);
@@ -44,16 +44,16 @@ TEST_F(LookUpTest, WithoutAFileIsBuiltIn) {
 TEST_F(LookUpTest, TakesTheFirstOfTheThreePlaces) {
   put_text(of_directory(), kGood);
   EXPECT_EQ(find().shape_match, Match::other_device);
-  EXPECT_EQ(choose(find(), problem_, 32, device_).match, Match::other_device);
+  EXPECT_EQ(choose(find(), problem_, 32).match, Match::other_device);
   EXPECT_EQ(find().file, of_directory());
   put_text(of_device(), kGood);
   EXPECT_EQ(find().shape_match, Match::other_shape);
-  EXPECT_EQ(choose(find(), problem_, 32, device_).match, Match::other_shape);
+  EXPECT_EQ(choose(find(), problem_, 32).match, Match::other_shape);
   put_text(exact(), kGood);
   EXPECT_EQ(find().shape_match, Match::exact);
-  EXPECT_EQ(choose(find(), problem_, 32, device_).match, Match::exact);
-  EXPECT_EQ(choose(find(), problem_, 32, device_).file, exact());
-  EXPECT_EQ(choose(find(), problem_, 34, device_).match, Match::nearest_batch);
+  EXPECT_EQ(choose(find(), problem_, 32).match, Match::exact);
+  EXPECT_EQ(choose(find(), problem_, 32).file, exact());
+  EXPECT_EQ(choose(find(), problem_, 34).match, Match::nearest_batch);
 }
 
 TEST_F(LookUpTest, TakesAnInstalledPackagesFileWhereItMatchesBetter) {
@@ -105,7 +105,7 @@ TEST_F(LookUpTest, ChoosesTheNearestBatchSizeByRatio) {
   found.shape_match = Match::exact;
   for (const std::int64_t batch : {1, 4, 16, 64}) found.tiles[batch] = TileConfig{};
   problem_.top_k = 2;
-  const auto batch_of = [&](std::int64_t rows) { return choose(found, problem_, rows, device_).batch; };
+  const auto batch_of = [&](std::int64_t rows) { return choose(found, problem_, rows).batch; };
   EXPECT_EQ(batch_of(0), 1);
   EXPECT_EQ(batch_of(1), 1);
   EXPECT_EQ(batch_of(2), 1);
@@ -115,9 +115,9 @@ TEST_F(LookUpTest, ChoosesTheNearestBatchSizeByRatio) {
   EXPECT_EQ(batch_of(16), 16);
   EXPECT_EQ(batch_of(17), 16);
   EXPECT_EQ(batch_of(1'000'000'000'000), 64);
-  EXPECT_EQ(choose(found, problem_, 8, device_).match, Match::exact);
-  EXPECT_EQ(choose(found, problem_, 9, device_).match, Match::nearest_batch);
-  EXPECT_EQ(choose(found, problem_, 0, device_).match, Match::nearest_batch);
+  EXPECT_EQ(choose(found, problem_, 8).match, Match::exact);
+  EXPECT_EQ(choose(found, problem_, 9).match, Match::nearest_batch);
+  EXPECT_EQ(choose(found, problem_, 0).match, Match::nearest_batch);
 }
 
 TEST(TuneCommand, MakesAGateUpProjection) {

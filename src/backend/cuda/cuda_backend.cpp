@@ -209,6 +209,7 @@ bool CudaBackend::is_on_device(const void* pointer) const {
   const DevicePointer page = address(pointer) >> 21;
   std::atomic<DevicePointer>& known = known_pages_[page % known_pages_.size()];
   if (known.load(std::memory_order_relaxed) == page) return true;
+  const CurrentContext current(driver_, device_->context());
   unsigned type = 0;
   if (driver_.pointer_attribute(&type, kMemoryType, address(pointer)) != kSuccess || type == kHost) return false;
   known.store(page, std::memory_order_relaxed);
@@ -216,7 +217,6 @@ bool CudaBackend::is_on_device(const void* pointer) const {
 }
 
 Status CudaBackend::check_pointers(const GroupedGemmArgs& args) const {
-  const CurrentContext current(driver_, device_->context());
   const std::pair<const char*, const void*> pointers[] = {{"A", args.a.data},
                                                           {"B", args.b.data},
                                                           {"C", args.c.data},
@@ -232,6 +232,7 @@ Status CudaBackend::check_pointers(const GroupedGemmArgs& args) const {
     }
   }
   if (args.stream == nullptr) return {};
+  const CurrentContext current(driver_, device_->context());
   ContextHandle context = nullptr;
   if (driver_.stream_context(static_cast<StreamHandle>(args.stream), &context) != kSuccess ||
       context != device_->context()) {
