@@ -89,6 +89,7 @@ int run(int argc, char** argv) {
   spdlog::set_pattern("%l: %v");
 
   TextOptions text;
+  text.arguments.assign(argv + 1, argv + argc);
   std::function<Result<int>(const TextOptions&)> command;
   CLI::App app("Tunes and runs the grouped GEMM of Mixture-of-Experts layers.", "expertile");
   app.set_version_flag("--version", "expertile " EXPERTILE_VERSION);
@@ -97,6 +98,9 @@ int run(int argc, char** argv) {
   CLI::App* tune = app.add_subcommand("tune", "find the best tiles and write the configuration file");
   add_problem_options(*tune, text);
   tune->add_flag("--no-tune", text.no_tune, "only benchmark the default configuration; writes no file");
+  tune->add_flag("--isolate", text.isolate,
+                 "measure in a process of its own, which is replaced when a kernel hangs or breaks it (a GPU: always)");
+  tune->add_option("--worker", text.worker)->group("");
   tune->add_flag("--dry-run", text.dry_run, "print the names of the files to come, then stop");
   tune->footer(
       "Examples:\n"

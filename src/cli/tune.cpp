@@ -13,6 +13,7 @@
 
 #include "cli/commands.hpp"
 #include "cli/progress.hpp"
+#include "cli/worker.hpp"
 #include "files/files.hpp"
 #include "report/json_report.hpp"
 #include "report/table.hpp"
@@ -102,9 +103,19 @@ void announce(const std::vector<ProjectionReport>& reports, bool json) {
   std::fflush(stdout);
 }
 
+// What a run is measured by: in this process, or in others where a kernel may hang.
+struct Measuring {
+  const Backend& backend;
+  const TextOptions& text;
+  bool isolated = false;
+  std::optional<Ceiling> ceiling;
+};
+
 // One projection: races its batch sizes and keeps each on disk and in `report`.
-Status tune_one(const Backend& backend, const Settings& settings, const NamedProblem& one, const Ceiling& ceiling,
-                bool only_default, Progress& progress, ProjectionReport& report) {
+Status tune_one(Measuring& measuring, const Settings& settings, std::size_t index, Progress& progress,
+                ProjectionReport& report) {
+  const NamedProblem& one = settings.problems[index];
+  const bool only_default = measuring.text.no_tune;
   progress.begin(one.projection, one.problem);
   TuneOptions options;
   options.only_default = only_default;
@@ -115,15 +126,21 @@ Status tune_one(const Backend& backend, const Settings& settings, const NamedPro
   options.decided = [&](const BatchResult& result) -> Status {
     report.results.push_back({result, only_default ? Match::built_in : Match::exact});
     if (!only_default) {
-      const auto metadata = make_metadata(settings, one, backend.info());
+      const auto metadata = make_metadata(settings, one, measuring.backend.info());
       if (auto status = merge_into(report.file, {{result.batch, result.tile}}, metadata); !status) return status;
-      const std::string evidence = evidence_json(report, ceiling, metadata);
+      const std::string evidence = evidence_json(report, measuring.ceiling.value_or(Ceiling{}), metadata);
       if (auto status = write_atomically(evidence_path(report.file), evidence); !status) return status;
     }
     progress.decided(result);
     return {};
   };
-  const auto results = tune(backend, one.problem, settings.routing, settings.batches, ceiling, options);
+  if (measuring.isolated) {
+    WorkerPlan plan{.program = {"/proc/self/exe"}, .problem = index, .batches = settings.batches};
+    plan.program.insert(plan.program.end(), measuring.text.arguments.begin(), measuring.text.arguments.end());
+    return tune_in_workers(plan, options, measuring.ceiling);
+  }
+  const auto results =
+      tune(measuring.backend, one.problem, settings.routing, settings.batches, *measuring.ceiling, options);
   if (!results) return fail(results.error());
   return {};
 }
@@ -147,15 +164,18 @@ std::vector<ProjectionReport> make_reports(const Settings& settings, const Devic
 
 Status tune_all(const Backend& backend, const Settings& settings, const TextOptions& text,
                 std::vector<ProjectionReport>& reports) {
-  catch_interrupts();
   const int batches = static_cast<int>(settings.batches.size() * settings.problems.size());
   Progress progress(stderr_is_terminal(), text.quiet, batches, TuneOptions{}.seconds_per_batch);
   progress.say("measuring the machine's own limits");
-  const auto ceiling = measure_ceiling(backend, settings.problems[0].problem);
-  if (!ceiling) return fail(ceiling.error());
+  Measuring measuring{backend, text, text.isolate || backend.info().kind == "cuda", {}};
+  if (!measuring.isolated) {
+    const auto ceiling = measure_ceiling(backend, settings.problems[0].problem);
+    if (!ceiling) return fail(ceiling.error());
+    measuring.ceiling = *ceiling;
+  }
   Status status;
   for (std::size_t i = 0; i < reports.size() && status && !stop_requested(); ++i) {
-    status = tune_one(backend, settings, settings.problems[i], *ceiling, text.no_tune, progress, reports[i]);
+    status = tune_one(measuring, settings, i, progress, reports[i]);
   }
   progress.end();
   return status;
@@ -164,6 +184,8 @@ Status tune_all(const Backend& backend, const Settings& settings, const TextOpti
 }  // namespace
 
 Result<int> run_tune(const TextOptions& text) {
+  catch_interrupts();
+  if (text.worker) return run_worker(text, &stop_requested());
   const auto session = open_session(text, true);
   if (!session) return fail(session.error());
   const Settings& settings = session->settings;

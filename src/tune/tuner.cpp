@@ -67,6 +67,7 @@ class Tuning {
     const TileConfig built_in = built_in_tile(problem_, static_cast<std::int64_t>(result.rows), backend_.info());
     const auto prepared = backend_.prepare(problem_, {built_in}, activation_type(problem_.dtype));
     if (!prepared[0]) return fail(prepared[0].error());
+    if (options_.trying) options_.trying(batch, built_in);
     if (const std::string reason = reason_to_refuse(built_in); !reason.empty()) {
       return fail(ErrorCode::internal, fmt::format("the built-in configuration gives a wrong result: {}", reason));
     }
@@ -149,11 +150,12 @@ class Tuning {
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       const TileConfig& tile = wanted[i];
       if (std::find(tiles.begin(), tiles.end(), tile) != tiles.end()) continue;
+      if (options_.trying) options_.trying(result.batch, tile);
       std::string refused = prepared[i] ? reason_to_refuse(tile) : prepared[i].error().message;
       if (refused.empty()) {
         tiles.push_back(tile);
       } else {
-        ++result.refusals[prepared[i] ? "wrong result" : "cannot be compiled or loaded"];
+        ++result.refusals[prepared[i] ? "wrong result or broken" : "cannot be compiled or loaded"];
         result.evidence.push_back({tile, false, {}, 0, 0, std::move(refused)});
       }
     }
@@ -162,6 +164,9 @@ class Tuning {
 
   [[nodiscard]] std::string reason_to_refuse(const TileConfig& tile) {
     if (auto status = check_tile(problem_, tile, backend_.info()); !status) return status.error().message;
+    for (const RefusedTile& one : options_.refused) {
+      if (one.tile == tile) return one.reason;
+    }
     const auto error = verified_error(tile);
     if (!error) return error.error().message;
     if (*error <= 1) return {};
@@ -190,6 +195,7 @@ class Tuning {
       const auto heat = race.next(out_of_time);
       if (!heat) return true;
       if (options_.stop != nullptr && options_.stop->load()) return false;
+      if (options_.trying) options_.trying(batch, tiles[heat->candidate]);
       const auto microseconds = backend_.time_us(problem_, tiles[heat->candidate], next_calls(index, heat->round));
       if (!microseconds) return fail(microseconds.error());
       race.notify(*heat, *microseconds);

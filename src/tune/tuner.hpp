@@ -44,11 +44,19 @@ struct BatchResult {
   std::vector<RoutingSample> samples;   // what was timed
 };
 
+struct RefusedTile {
+  TileConfig tile;
+  std::string reason;
+};
+
 struct TuneOptions {
   bool only_default = false;     // --no-tune
   double seconds_per_batch = 5;  // measuring time for one batch size; at least one race round is always finished
   int routing_samples = 4;
   const std::atomic<bool>* stop = nullptr;  // Ctrl-C: return what is decided
+  std::vector<RefusedTile> refused;         // never run: they hung or broke an earlier attempt
+  // Called before a tile runs on the device for the first time or again: who watches knows what was in hand.
+  std::function<void(std::int64_t batch, const TileConfig& tile)> trying;
   // For the progress line: what was just timed, and the best time so far.
   std::function<void(std::int64_t batch, const TileConfig& tile, double best_us)> progress;
   std::function<Status(const BatchResult&)>

@@ -1,0 +1,141 @@
+#include "cli/worker.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "cli/child.hpp"
+#include "plan/candidates.hpp"
+#include "report/worker_messages.hpp"
+
+namespace expertile::cli {
+namespace {
+
+using Kind = WorkerMessage::Kind;
+
+// The watcher knows from each line what is in hand, so every one leaves at once.
+void say(const WorkerMessage& message) {
+  fmt::print("{}\n", to_text(message));
+  std::fflush(stdout);
+}
+
+Result<Ceiling> ceiling_for(const Backend& backend, const Problem& problem, const WorkerJob& job) {
+  if (job.ceiling) return *job.ceiling;
+  const auto measured = measure_ceiling(backend, problem);
+  if (measured) say({.kind = Kind::ceiling, .ceiling = *measured});
+  return measured;
+}
+
+Status do_job(const TextOptions& text, const WorkerJob& job, const std::atomic<bool>* stop) {
+  const auto session = open_session(text, true);
+  if (!session) return fail(session.error());
+  if (job.problem >= session->settings.problems.size()) {
+    return fail(ErrorCode::invalid_argument, fmt::format("--worker names problem {}", job.problem));
+  }
+  const Problem& problem = session->settings.problems[job.problem].problem;
+  const auto ceiling = ceiling_for(*session->backend, problem, job);
+  if (!ceiling) return fail(ceiling.error());
+  TuneOptions options;
+  options.only_default = text.no_tune;
+  options.stop = stop;
+  options.refused = job.refused;
+  options.trying = [](std::int64_t batch, const TileConfig& tile) {
+    say({.kind = Kind::trying, .batch = batch, .tile = tile});
+  };
+  options.progress = [](std::int64_t batch, const TileConfig& tile, double best_us) {
+    say({.kind = Kind::timed, .batch = batch, .tile = tile, .best_us = best_us});
+  };
+  options.decided = [](const BatchResult& result) -> Status {
+    say({.kind = Kind::decided, .result = result});
+    return {};
+  };
+  const auto results =
+      tune(*session->backend, problem, session->settings.routing, job.batches, *ceiling, options);
+  if (!results) return fail(results.error());
+  return {};
+}
+
+// What one process said.
+struct Watched {
+  std::optional<std::pair<std::int64_t, TileConfig>> in_hand;
+  std::vector<std::int64_t> decided;
+  Status failed;  // by its own words
+  Status broken;  // a callback's error, or a line that is no message
+};
+
+bool take(const WorkerMessage& message, const TuneOptions& options, std::optional<Ceiling>& ceiling, Watched& watched) {
+  switch (message.kind) {
+    case Kind::trying:
+      watched.in_hand = {message.batch, message.tile};
+      return true;
+    case Kind::timed:
+      if (options.progress) options.progress(message.batch, message.tile, message.best_us);
+      return true;
+    case Kind::ceiling:
+      ceiling = message.ceiling;
+      return true;
+    case Kind::decided:
+      watched.in_hand.reset();
+      watched.decided.push_back(message.result.batch);
+      if (options.decided) watched.broken = options.decided(message.result);
+      return watched.broken.has_value();
+    case Kind::failed:
+      break;
+  }
+  watched.failed = fail(message.error);
+  return true;
+}
+
+}  // namespace
+
+Result<int> run_worker(const TextOptions& text, const std::atomic<bool>* stop) {
+  const auto job = parse_worker_job(*text.worker);
+  if (!job) return fail(job.error());
+  const Status done = do_job(text, *job, stop);
+  if (done) return 0;
+  say({.kind = Kind::failed, .error = done.error()});
+  return exit_status(done.error());
+}
+
+Status tune_in_workers(const WorkerPlan& plan, const TuneOptions& options, std::optional<Ceiling>& ceiling) {
+  WorkerJob job{.problem = plan.problem, .batches = plan.batches, .ceiling = {}, .refused = {}};
+  for (int replacements = 0; !job.batches.empty(); ++replacements) {
+    if (options.stop != nullptr && options.stop->load()) return {};
+    job.ceiling = ceiling;
+    std::vector<std::string> arguments = plan.program;
+    arguments.insert(arguments.end(), {"--worker", to_text(job)});
+    Watched watched;
+    const auto end = run_child(arguments, plan.most_silent_seconds, [&](std::string_view line) {
+      const auto message = parse_worker_message(line);
+      if (message) return take(*message, options, ceiling, watched);
+      watched.broken = fail(message.error());
+      return false;
+    });
+    if (!end) return fail(end.error());
+    if (!watched.broken) return watched.broken;
+    std::erase_if(job.batches, [&](std::int64_t batch) {
+      return std::find(watched.decided.begin(), watched.decided.end(), batch) != watched.decided.end();
+    });
+    const bool ended_well = !end->timed_out && end->signal == 0 && end->exit_status == 0;
+    if (ended_well || (options.stop != nullptr && options.stop->load())) return {};
+    // What the user can mend is no tile's fault.
+    if (!watched.failed && watched.failed.error().code != ErrorCode::internal) return watched.failed;
+    const std::string why = watched.failed ? describe(*end, plan.most_silent_seconds) : watched.failed.error().message;
+    if (!watched.in_hand || replacements >= plan.most_replacements) {
+      return fail(ErrorCode::internal, fmt::format("the measuring process {}", why));
+    }
+    const auto& [batch, tile] = *watched.in_hand;
+    const bool is_known = std::any_of(job.refused.begin(), job.refused.end(),
+                                      [&tile = tile](const RefusedTile& one) { return one.tile == tile; });
+    if (is_known) {  // it is the default, which is never left out
+      return fail(ErrorCode::internal, fmt::format("the built-in configuration {} fails at batch size {}: {}",
+                                                   expertile::describe(tile), batch, why));
+    }
+    job.refused.push_back({tile, fmt::format("{}: {}", expertile::describe(tile), why)});
+  }
+  return {};
+}
+
+}  // namespace expertile::cli
