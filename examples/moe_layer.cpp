@@ -1,6 +1,6 @@
 // One MoE layer with the public API alone: route, gate and up, SiLU, down, combine.
 //
-//   example_moe_layer [hidden size] [batch size] [configuration directory]
+//   example_moe_layer [hidden size] [batch size] [configuration directory] [cpu, cuda or cuda:I]
 //
 // Run it before and after `expertile tune --hidden-size H --batch-size B` and compare the lines it prints.
 
@@ -15,8 +15,11 @@
 #include <string_view>
 #include <vector>
 
+#include "device_memory.hpp"
+
 namespace {
 
+using example::Placed;
 using expertile::Float16;
 
 constexpr std::int64_t kExperts = 8;
@@ -106,9 +109,10 @@ std::vector<Float16> activate(const std::vector<Float16>& gate_up, std::int64_t 
   return out;
 }
 
-int run_layer(std::int64_t hidden, std::int64_t batch, const std::string& config_dir) {
+int run_layer(std::int64_t hidden, std::int64_t batch, const std::string& config_dir, const std::string& device) {
   const std::int64_t width = hidden / 2;
-  const expertile::PrepareOptions options{.config_dir = config_dir};
+  const bool on_gpu = device != "cpu";
+  const expertile::PrepareOptions options{.device = device, .config_dir = config_dir};
   // Prepared once: the configuration file is looked up here and nowhere else.
   const auto gate_up = expertile::GroupedGemm::prepare(
       {.experts = kExperts, .n = 2 * width, .k = hidden, .top_k = kTopK, .hidden_size = hidden}, options);
@@ -120,35 +124,40 @@ int run_layer(std::int64_t hidden, std::int64_t batch, const std::string& config
   std::mt19937_64 random(0);
   const auto spread = 1.0F / std::sqrt(static_cast<float>(hidden));
   const auto tokens = random_halves(batch * hidden, 1.0F, random);                            // [batch, hidden]
-  const auto gate_up_weights = random_halves(kExperts * 2 * width * hidden, spread, random);  // [E, 2 * width, hidden]
-  const auto down_weights = random_halves(kExperts * hidden * width, spread, random);         // [E, hidden, width]
+  Placed gate_up_weights(random_halves(kExperts * 2 * width * hidden, spread, random), on_gpu);  // [E, 2 width, hidden]
+  Placed down_weights(random_halves(kExperts * hidden * width, spread, random), on_gpu);         // [E, hidden, width]
   const Routed routed = route(batch, random);
   const auto rows = static_cast<std::int64_t>(routed.token.size());
+  Placed segments(routed.seg_indptr, on_gpu);
+  Placed experts(routed.experts, on_gpu);
 
-  std::vector<Float16> sorted(static_cast<std::size_t>(rows * hidden));  // [rows, hidden], by expert
+  std::vector<Float16> by_expert(static_cast<std::size_t>(rows * hidden));  // [rows, hidden]
   for (std::int64_t row = 0; row < rows; ++row) {
     std::copy_n(tokens.data() + routed.token[static_cast<std::size_t>(row)] * hidden, hidden,
-                sorted.data() + row * hidden);
+                by_expert.data() + row * hidden);
   }
-  std::vector<Float16> gate_up_out(static_cast<std::size_t>(rows * 2 * width));
+  Placed sorted(std::move(by_expert), on_gpu);
+  Placed gate_up_out(std::vector<Float16>(static_cast<std::size_t>(rows * 2 * width)), on_gpu);
   auto status = (*gate_up)({.a = expertile::view(sorted.data(), rows, hidden),
                             .b = expertile::view(gate_up_weights.data(), kExperts * 2 * width, hidden),
                             .c = expertile::view(gate_up_out.data(), rows, 2 * width),
-                            .seg_indptr = routed.seg_indptr,
-                            .weight_indices = routed.experts,
+                            .seg_indptr = segments.view(),
+                            .weight_indices = experts.view(),
                             .scale_a = {},
                             .scale_b = {}});
   if (!status) return report(status.error());
-  const auto activated = activate(gate_up_out, rows, width);
-  std::vector<Float16> down_out(static_cast<std::size_t>(rows * hidden));
+  // An engine would do this where the data is; here it shows the layer, not how to be fast.
+  Placed activated(activate(gate_up_out.fetch(), rows, width), on_gpu);
+  Placed placed_out(std::vector<Float16>(static_cast<std::size_t>(rows * hidden)), on_gpu);
   status = (*down)({.a = expertile::view(activated.data(), rows, width),
                     .b = expertile::view(down_weights.data(), kExperts * hidden, width),
-                    .c = expertile::view(down_out.data(), rows, hidden),
-                    .seg_indptr = routed.seg_indptr,
-                    .weight_indices = routed.experts,
+                    .c = expertile::view(placed_out.data(), rows, hidden),
+                    .seg_indptr = segments.view(),
+                    .weight_indices = experts.view(),
                     .scale_a = {},
                     .scale_b = {}});
   if (!status) return report(status.error());
+  const std::vector<Float16>& down_out = placed_out.fetch();
 
   std::vector<float> output(static_cast<std::size_t>(batch * hidden), 0.0F);  // [batch, hidden]
   for (std::int64_t row = 0; row < rows; ++row) {
@@ -182,10 +191,17 @@ std::int64_t parse_size(std::string_view text) {
 int main(int argc, char** argv) {
   const std::int64_t hidden = argc > 1 ? parse_size(argv[1]) : 1024;
   const std::int64_t batch = argc > 2 ? parse_size(argv[2]) : 16;
-  if (hidden < 2 || batch < 1 || argc > 4) {
-    std::fputs("usage: example_moe_layer [hidden size 2..65536] [batch size 1..65536] [configuration directory]\n",
+  const std::string device = argc > 4 ? argv[4] : "cpu";
+  if (hidden < 2 || batch < 1 || argc > 5) {
+    std::fputs("usage: example_moe_layer [hidden size 2..65536] [batch size 1..65536] [configuration directory] "
+               "[cpu, cuda or cuda:I]\n",
                stderr);
     return 2;
   }
-  return run_layer(hidden, batch, argc > 3 ? argv[3] : "");
+  if (device != "cpu" && !example::has_cuda()) {
+    std::fputs("example_moe_layer: built without the CUDA toolkit, so it cannot place tensors on a GPU; give cpu\n",
+               stderr);
+    return 2;
+  }
+  return run_layer(hidden, batch, argc > 3 ? argv[3] : "", device);
 }

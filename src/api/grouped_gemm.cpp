@@ -15,6 +15,7 @@
 #include "api/validate.hpp"
 #include "backend/backend.hpp"
 #include "plan/candidates.hpp"
+#include "problem/sizes.hpp"
 #include "store/config_file.hpp"
 #include "store/lookup.hpp"
 
@@ -93,16 +94,11 @@ struct GroupedGemm::State {
 
 namespace {
 
-// Prepares every tile that a call may choose. A tile of the file that cannot run is dropped with a warning; without the
-// built-in tiles there is no operation.
+// Prepares every tile that a call may choose. A tile of the file that cannot run is dropped with a warning; the built-in
+// ones are needed only where none of the file is left.
 Status prepare_tiles(const Backend& backend, const Problem& problem, LookUp& found) {
-  std::vector<ElementType> activations{activation_type(problem.dtype)};
-  if (problem.dtype == DType::int8_w8a16) activations = {ElementType::float16, ElementType::bfloat16};
-  for (const ElementType a : activations) {
-    const std::vector<TileConfig> built_in = built_in_tiles(problem, backend.info());
-    for (const Status& status : backend.prepare(problem, built_in, a)) {
-      if (!status && found.tiles.empty()) return status;
-    }
+  if (!found.file.empty()) backend.use_kernels(kernel_directory(found.file));
+  for (const ElementType a : activation_types(problem)) {
     std::vector<TileConfig> tiles;
     for (const auto& [batch, tile] : found.tiles) tiles.push_back(tile);
     const auto statuses = backend.prepare(problem, tiles, a);
@@ -117,10 +113,15 @@ Status prepare_tiles(const Backend& backend, const Problem& problem, LookUp& fou
       entry = found.tiles.erase(entry);
     }
   }
-  if (!found.tiles.empty() || found.file.empty()) return {};
+  if (!found.tiles.empty()) return {};
   found.shape_match = Match::built_in;
   found.file.clear();
-  return prepare_tiles(backend, problem, found);
+  for (const ElementType a : activation_types(problem)) {
+    for (const Status& status : backend.prepare(problem, built_in_tiles(problem, backend.info()), a)) {
+      if (!status) return status;
+    }
+  }
+  return {};
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // What every backend can do. The tuner, the API and the command line know backends by this header alone.
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -52,6 +53,11 @@ class Backend {
   // the reason why it cannot run. a: how A is stored in the calls to come.
   [[nodiscard]] virtual std::vector<Status> prepare(const Problem& problem, const std::vector<TileConfig>& tiles,
                                                     ElementType a) const = 0;
+  // Compiled kernels in a directory: keep stores those that calls with this tile need, use looks for kernels there
+  // before any is compiled. They are code: the directory must be as trusted as a program's. A CPU has none.
+  [[nodiscard]] virtual Status keep_kernels(const Problem& problem, const TileConfig& tile,
+                                            const std::filesystem::path& directory) const = 0;
+  virtual void use_kernels(const std::filesystem::path& directory) const = 0;
   // Runs the operation with a tile that was prepared. The arguments were validated before. On a GPU it returns when
   // the work is enqueued on args.stream.
   [[nodiscard]] virtual Status run(const Problem& problem, const TileConfig& tile,

@@ -128,6 +128,8 @@ Status tune_one(Measuring& measuring, const Settings& settings, std::size_t inde
     if (!only_default) {
       const auto metadata = make_metadata(settings, one, measuring.backend.info());
       if (auto status = merge_into(report.file, {{result.batch, result.tile}}, metadata); !status) return status;
+      const fs::path kernels = kernel_directory(report.file);
+      if (auto status = measuring.backend.keep_kernels(one.problem, result.tile, kernels); !status) return status;
       const std::string evidence = evidence_json(report, measuring.ceiling.value_or(Ceiling{}), metadata);
       if (auto status = write_atomically(evidence_path(report.file), evidence); !status) return status;
     }

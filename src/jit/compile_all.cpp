@@ -9,9 +9,11 @@
 namespace expertile::jit {
 namespace {
 
-Result<Cubin> compile_one(const Nvrtc* nvrtc, const CubinCache& cache, const CompileRequest& request) {
+Result<Cubin> compile_one(const Nvrtc* nvrtc, const std::vector<CubinCache>& caches, const CompileRequest& request) {
   const std::string version = nvrtc == nullptr ? std::string() : nvrtc->version();
-  if (auto found = cache.find(request, version)) return std::move(*found);
+  for (std::size_t i = 0; i < caches.size(); ++i) {
+    if (auto found = caches[i].find(request, i == 0 ? version : std::string())) return std::move(*found);
+  }
   if (nvrtc == nullptr) {
     return fail(ErrorCode::not_found,
                 fmt::format("{} for {} is not in the cache of compiled kernels, and there is no NVRTC to compile it",
@@ -19,18 +21,18 @@ Result<Cubin> compile_one(const Nvrtc* nvrtc, const CubinCache& cache, const Com
   }
   auto cubin = nvrtc->compile(request);
   // A cache that cannot be written costs the next process its time, nothing else.
-  if (cubin) static_cast<void>(cache.store(request, version, *cubin));
+  if (cubin && !caches.empty()) static_cast<void>(caches[0].store(request, version, *cubin));
   return cubin;
 }
 
 }  // namespace
 
-std::vector<Result<Cubin>> compile_all(const Nvrtc* nvrtc, const CubinCache& cache,
+std::vector<Result<Cubin>> compile_all(const Nvrtc* nvrtc, const std::vector<CubinCache>& caches,
                                        const std::vector<CompileRequest>& requests, int threads) {
   std::vector<Result<Cubin>> results(requests.size());
   std::atomic<std::size_t> next{0};
   const auto work = [&] {
-    for (std::size_t i = next++; i < requests.size(); i = next++) results[i] = compile_one(nvrtc, cache, requests[i]);
+    for (std::size_t i = next++; i < requests.size(); i = next++) results[i] = compile_one(nvrtc, caches, requests[i]);
   };
   const std::size_t workers = std::min(requests.size(), static_cast<std::size_t>(std::max(threads, 1)));
   std::vector<std::jthread> others;

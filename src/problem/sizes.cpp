@@ -46,6 +46,12 @@ ElementType weight_type(const Problem& problem) noexcept {
   return weight_type(problem.dtype, problem.block_shape.has_value());
 }
 
+std::vector<ElementType> activation_types(const Problem& problem) {
+  std::vector<ElementType> types{activation_type(problem.dtype)};
+  if (problem.dtype == DType::int8_w8a16) types = {ElementType::bfloat16, ElementType::float16};
+  return types;
+}
+
 double tensor_bytes(const Problem& problem, double rows) noexcept {
   return bytes_moved(problem, rows, static_cast<double>(problem.experts));
 }

@@ -2,6 +2,7 @@
 // How large the tensors of a problem are: the one place that counts their elements and bytes.
 
 #include <cstdint>
+#include <vector>
 
 #include "expertile/problem.hpp"
 
@@ -17,6 +18,9 @@ struct ScaleSizes {
 
 // The weights' element type, block_shape considered.
 [[nodiscard]] ElementType weight_type(const Problem& problem) noexcept;
+
+// Every type that A may have; the benchmarks' own first.
+[[nodiscard]] std::vector<ElementType> activation_types(const Problem& problem);
 
 // Bytes of A, B, C and the scales for `rows` rows.
 [[nodiscard]] double tensor_bytes(const Problem& problem, double rows) noexcept;

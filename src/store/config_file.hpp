@@ -26,6 +26,9 @@ inline constexpr int kConfigSchema = 1;
 [[nodiscard]] std::filesystem::path config_path(const std::filesystem::path& config_dir, std::string_view device,
                                                 const Problem& problem);
 
+// Where a GPU's compiled kernels for a configuration file's tiles are: beside it.
+[[nodiscard]] std::filesystem::path kernel_directory(const std::filesystem::path& config_file);
+
 // A tile's numbers by the file's keys, in its order; those of a GPU's kernels only where the tile is one's, or
 // where they were set.
 [[nodiscard]] std::vector<std::pair<std::string, int>> tile_numbers(const TileConfig& tile);

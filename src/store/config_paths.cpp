@@ -19,6 +19,8 @@ std::string config_file_name(const Problem& problem) {
                      block);
 }
 
+fs::path kernel_directory(const fs::path& config_file) { return config_file.parent_path() / "kernels"; }
+
 fs::path config_directory(const fs::path& given) {
   if (!given.empty()) return given;
   if (const std::string chosen = environment("EXPERTILE_CONFIG_DIR"); !chosen.empty()) return chosen;

@@ -11,6 +11,8 @@
 #include "backend/backend.hpp"
 #include "backend/reference.hpp"
 #include "plan/candidates.hpp"
+#include "store/config_file.hpp"
+#include "store/temporary_directory.hpp"
 #include "support/placed_problem.hpp"
 
 namespace expertile::testing {
@@ -143,6 +145,44 @@ TEST_F(OnGpu, BadArgumentsAreOneLineAndTheDeviceStaysUsable) {
   ASSERT_FALSE(much);
   EXPECT_NE(much.error().message.find("MiB free"), std::string::npos);
   EXPECT_TRUE((*gpu())->allocate(1 << 20));
+}
+
+TEST_F(OnGpu, AHostWithoutNvrtcRunsFromTheKernelsBesideTheFile) {
+  const TemporaryDirectory directory;
+  RandomProblem random(combination("bfloat16_block"), 5, {.is_aligned = true});
+  const TileConfig tile = gpu_tiles(random.problem(), (*gpu())->info()).front();
+  const auto file = config_path(directory.path(), (*gpu())->info().name, random.problem());
+  ASSERT_TRUE(merge_into(file, {{1, tile}}, {}));
+  const auto kept = (*gpu())->keep_kernels(random.problem(), tile, kernel_directory(file));
+  ASSERT_TRUE(kept) << kept.error().message;
+  // As on such a host: NVRTC is not found, and the process's own cache is empty.
+  ::setenv("EXPERTILE_NVRTC", "/nonexistent/libnvrtc.so", 1);
+  ::setenv("EXPERTILE_CACHE_DIR", (directory.path() / "cache").c_str(), 1);
+  const auto gemm = GroupedGemm::prepare(random.problem(), {.device = "cuda", .config_dir = directory.path()});
+  const auto other = GroupedGemm::prepare(random.problem(), {.device = "cuda", .config_dir = "/nonexistent"});
+  ::unsetenv("EXPERTILE_NVRTC");
+  ::unsetenv("EXPERTILE_CACHE_DIR");
+  ASSERT_TRUE(gemm) << gemm.error().message;
+  EXPECT_EQ(gemm->selection(2).match, Match::exact);
+  PlacedProblem placed(**gpu(), random);
+  EXPECT_TRUE((*gemm)(placed.args()));
+  ASSERT_FALSE(other);
+  EXPECT_NE(other.error().message.find("there is no NVRTC to compile it"), std::string::npos) << other.error().message;
+}
+
+TEST_F(OnGpu, ACallCanBeCapturedInAGraph) {
+  // The tuner times graphs of calls: what it captures gives what a plain call gives.
+  RandomProblem random(combination("float16"), 7, {.is_aligned = true});
+  PlacedProblem placed(**gpu(), random);
+  const TileConfig tile = gpu_tiles(random.problem(), (*gpu())->info()).front();
+  ASSERT_TRUE((*gpu())->prepare(random.problem(), {tile}, placed.args().a.type)[0]);
+  const GroupedGemmArgs args = placed.args();
+  const auto microseconds = (*gpu())->time_us(random.problem(), tile, {&args, 1});
+  ASSERT_TRUE(microseconds) << microseconds.error().message;
+  EXPECT_GT(*microseconds, 0.0);
+  ASSERT_TRUE(placed.fetch());
+  const GroupedGemmArgs host = random.args();
+  EXPECT_LE(worst_error_over_bound(random.problem(), host, reference_grouped_gemm(random.problem(), host)), 1.0);
 }
 
 TEST_F(OnGpu, QuantisingNeedsItsWorkspace) {

@@ -42,6 +42,10 @@ Status PlacedProblem::run(const TileConfig& tile) {
   if (!prepared[0]) return prepared[0];
   if (auto status = backend_.run(random_.problem(), tile, args_); !status) return status;
   if (auto status = backend_.synchronise(); !status) return status;
+  return fetch();
+}
+
+Status PlacedProblem::fetch() {
   const GroupedGemmArgs host = random_.args();
   const auto bytes = static_cast<std::size_t>(host.c.rows * host.c.pitch) * size_of(host.c.type);
   return backend_.download(args_.c.data, {static_cast<std::byte*>(host.c.data), bytes});

@@ -18,6 +18,8 @@ class PlacedProblem {
   [[nodiscard]] const GroupedGemmArgs& args() const { return args_; }
   // Prepares the tile, runs it, waits, and copies C back into the random problem; an error says what failed.
   [[nodiscard]] Status run(const TileConfig& tile);
+  // Copies C back into the random problem.
+  [[nodiscard]] Status fetch();
 
  private:
   [[nodiscard]] const void* placed(const void* data, std::size_t bytes);

@@ -20,6 +20,11 @@ class BrokenBackend final : public Backend {
                                             ElementType a) const override {
     return inner_->prepare(problem, tiles, a);
   }
+  [[nodiscard]] Status keep_kernels(const Problem& problem, const TileConfig& tile,
+                                    const std::filesystem::path& directory) const override {
+    return inner_->keep_kernels(problem, tile, directory);
+  }
+  void use_kernels(const std::filesystem::path& directory) const override { inner_->use_kernels(directory); }
   [[nodiscard]] Status run(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args) const override {
     if (auto status = inner_->run(problem, tile, args); !status) return status;
     if (tile.block_size_m == broken_) static_cast<BFloat16*>(args.c.data)[args.c.cols - 1] = to_bfloat16(1e4F);

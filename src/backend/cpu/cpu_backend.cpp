@@ -86,6 +86,11 @@ class CpuBackend final : public Backend {
                                             ElementType) const override {
     return std::vector<Status>(tiles.size());
   }
+  [[nodiscard]] Status keep_kernels(const Problem& /*problem*/, const TileConfig& /*tile*/,
+                                    const std::filesystem::path& /*directory*/) const override {
+    return {};
+  }
+  void use_kernels(const std::filesystem::path& /*directory*/) const override {}
   [[nodiscard]] Status run(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args) const override;
   [[nodiscard]] std::size_t workspace_bytes(const Problem&, std::int64_t) const noexcept override { return 0; }
   [[nodiscard]] Status synchronise() const override { return {}; }

@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <limits>
+#include <optional>
 
 #include "backend/cuda/driver.hpp"
 #include "backend/cuda/kernels.hpp"
@@ -108,6 +109,19 @@ class CudaBackend final : public Backend {
     }
     return statuses;
   }
+
+  [[nodiscard]] Status keep_kernels(const Problem& problem, const TileConfig& tile,
+                                    const std::filesystem::path& directory) const override {
+    std::vector<KernelSpec> specs;
+    for (const ElementType a : activation_types(problem)) {
+      specs.push_back(make_spec(problem, tile, a, allows_wide_loads(problem, a)));
+      specs.push_back(make_spec(problem, narrow_tile(problem), a, false));
+    }
+    std::optional<Storage> quantised;
+    if (quantises_a(problem)) quantised = storage_of(activation_type(problem.dtype));
+    return shelf_.keep(specs, quantised, directory);
+  }
+  void use_kernels(const std::filesystem::path& directory) const override { shelf_.use(directory); }
 
   [[nodiscard]] Status run(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args) const override {
     const CurrentContext current(driver_, device_->context());

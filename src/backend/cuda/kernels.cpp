@@ -23,7 +23,7 @@ KernelShelf::KernelShelf(const Driver& driver, ContextHandle context, std::strin
       context_(context),
       arch_(std::move(arch)),
       nvrtc_(jit::Nvrtc::open()),
-      cache_(jit::default_cubin_cache_directory(), kMostCacheBytes) {}
+      caches_{jit::CubinCache(jit::default_cubin_cache_directory(), kMostCacheBytes)} {}
 
 KernelShelf::~KernelShelf() {
   const CurrentContext current(driver_, context_);
@@ -32,12 +32,38 @@ KernelShelf::~KernelShelf() {
 
 std::string KernelShelf::nvrtc_version() const { return nvrtc_ ? nvrtc_->version() : nvrtc_.error().message; }
 
-std::vector<Result<jit::Cubin>> KernelShelf::compile(const std::vector<jit::Source>& sources) {
-  std::vector<jit::CompileRequest> requests;
-  requests.reserve(sources.size());
-  for (const jit::Source& source : sources) requests.push_back(jit::kernel_request(source, arch_));
+jit::CompileRequest KernelShelf::request(jit::Source source) const {
+  return jit::kernel_request(std::move(source), arch_);
+}
+
+std::vector<Result<jit::Cubin>> KernelShelf::compile(const std::vector<jit::CompileRequest>& requests) const {
+  std::vector<jit::CubinCache> caches;
+  {
+    const std::shared_lock lock(mutex_);
+    caches = caches_;
+  }
   const int threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  return jit::compile_all(nvrtc_ ? &*nvrtc_ : nullptr, cache_, requests, threads);
+  return jit::compile_all(nvrtc_ ? &*nvrtc_ : nullptr, caches, requests, threads);
+}
+
+void KernelShelf::use(const std::filesystem::path& directory) {
+  const std::unique_lock lock(mutex_);
+  caches_.emplace_back(directory, kMostCacheBytes);
+}
+
+Status KernelShelf::keep(const std::vector<KernelSpec>& specs, std::optional<Storage> quantised,
+                         const std::filesystem::path& directory) {
+  std::vector<jit::CompileRequest> requests;
+  for (const KernelSpec& spec : specs) requests.push_back(request(jit::kernel_source(spec)));
+  if (quantised) requests.push_back(request(jit::quantise_source(*quantised)));
+  const auto cubins = compile(requests);
+  const jit::CubinCache kept(directory, kMostCacheBytes);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    if (!cubins[i]) return fail(cubins[i].error());
+    const std::string version = nvrtc_ ? nvrtc_->version() : "cached";
+    if (auto status = kept.store(requests[i], version, *cubins[i]); !status) return status;
+  }
+  return {};
 }
 
 Result<FunctionHandle> KernelShelf::load(const jit::Cubin& cubin, const char* name, int shared_bytes) {
@@ -62,14 +88,14 @@ Result<FunctionHandle> KernelShelf::load(const jit::Cubin& cubin, const char* na
 std::vector<Status> KernelShelf::add(const std::vector<KernelSpec>& specs) {
   std::vector<Status> statuses(specs.size());
   std::vector<std::size_t> missing;
-  std::vector<jit::Source> sources;
+  std::vector<jit::CompileRequest> requests;
   for (std::size_t i = 0; i < specs.size(); ++i) {
     if (find(specs[i]) != nullptr) continue;
     missing.push_back(i);
-    sources.push_back(jit::kernel_source(specs[i]));
+    requests.push_back(request(jit::kernel_source(specs[i])));
   }
   if (missing.empty()) return statuses;
-  const auto cubins = compile(sources);
+  const auto cubins = compile(requests);
   for (std::size_t i = 0; i < missing.size(); ++i) {
     const KernelSpec& spec = specs[missing[i]];
     Status& status = statuses[missing[i]];
@@ -97,7 +123,7 @@ std::vector<Status> KernelShelf::add(const std::vector<KernelSpec>& specs) {
 
 Status KernelShelf::add_quantise(Storage a) {
   if (quantise(a) != nullptr) return {};
-  const auto cubins = compile({jit::quantise_source(a)});
+  const auto cubins = compile({request(jit::quantise_source(a))});
   if (!cubins[0]) return fail(cubins[0].error());
   const std::unique_lock lock(mutex_);
   const auto function = load(*cubins[0], jit::kQuantiseName, 0);

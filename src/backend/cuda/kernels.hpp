@@ -1,7 +1,9 @@
 #pragma once
 // The kernels that a device has loaded, found again by their specification.
 
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <shared_mutex>
 #include <string>
 #include <vector>
@@ -31,6 +33,11 @@ class KernelShelf {
   // Compiles (or finds in the cache) and loads what is missing. One status a specification.
   [[nodiscard]] std::vector<Status> add(const std::vector<KernelSpec>& specs);
   [[nodiscard]] Status add_quantise(Storage a);
+  // Looks for compiled kernels there too.
+  void use(const std::filesystem::path& directory);
+  // Stores the compiled kernels of these specifications there, and the one that quantises `quantised`, if any.
+  [[nodiscard]] Status keep(const std::vector<KernelSpec>& specs, std::optional<Storage> quantised,
+                            const std::filesystem::path& directory);
   // Null when it was never added.
   [[nodiscard]] const LoadedKernel* find(const KernelSpec& spec) const;
   [[nodiscard]] FunctionHandle quantise(Storage a) const;
@@ -38,14 +45,15 @@ class KernelShelf {
   [[nodiscard]] std::string nvrtc_version() const;
 
  private:
-  [[nodiscard]] std::vector<Result<jit::Cubin>> compile(const std::vector<jit::Source>& sources);
+  [[nodiscard]] std::vector<Result<jit::Cubin>> compile(const std::vector<jit::CompileRequest>& requests) const;
+  [[nodiscard]] jit::CompileRequest request(jit::Source source) const;
   [[nodiscard]] Result<FunctionHandle> load(const jit::Cubin& cubin, const char* name, int shared_bytes);
 
   const Driver& driver_;
   ContextHandle context_;
   std::string arch_;
   Result<jit::Nvrtc> nvrtc_;
-  jit::CubinCache cache_;
+  std::vector<jit::CubinCache> caches_;
   mutable std::shared_mutex mutex_;
   std::vector<std::unique_ptr<LoadedKernel>> kernels_;
   FunctionHandle quantise_[3] = {};  // float16, bfloat16, float32
