@@ -18,6 +18,7 @@ import json
 import math
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -379,6 +380,12 @@ def number(value):
     return "-" if value is None else f"{value:.1f}"
 
 
+def write(rows, out):
+    """After every row, so that a run that is cut off leaves what it measured."""
+    if out:
+        (out / "peers.json").write_text(json.dumps(rows, indent=1))
+
+
 def print_markdown(rows, tflops, tbps, out):
     properties = torch.cuda.get_device_properties(0)
     lines = [f"{properties.name}, driver and clocks (SM, memory) {clocks()}, PyTorch {torch.__version__}, Triton "
@@ -401,7 +408,6 @@ def print_markdown(rows, tflops, tbps, out):
     print("\n".join(lines))
     if out:
         (out / "peers.md").write_text("\n".join(lines) + "\n")
-        (out / "peers.json").write_text(json.dumps(rows, indent=1))
 
 
 def main():
@@ -409,13 +415,14 @@ def main():
     parser.add_argument("--expertile", default=str(ROOT / "build/release/expertile"), help="the program")
     parser.add_argument("--dtypes", default=",".join(DTYPES))
     parser.add_argument("--problems", default="", help="comma list; default: all for bfloat16, gate_up for the others")
+    parser.add_argument("--cells", default="", help="comma list of dtype:problem, instead of the two options above")
     parser.add_argument("--batches", default="1,4,16,64,256,1024,4096")
     parser.add_argument("--out", type=pathlib.Path, help="a directory for peers.md and peers.json")
     parser.add_argument("--no-peers", action="store_true", help="expertile alone")
     options = parser.parse_args()
     batches = [int(b) for b in options.batches.split(",")]
-    cells = []
-    for dtype in options.dtypes.split(","):
+    cells = [tuple(c.split(":")) for c in options.cells.split(",") if c]
+    for dtype in [] if cells else options.dtypes.split(","):
         names = options.problems.split(",") if options.problems else list(PROBLEMS) if dtype == "bfloat16" else FOR_OTHERS
         for problem in names:
             if dtype == "fp8_w8a8_block" and not options.problems and problem == "mixtral.gate_up":
@@ -438,6 +445,16 @@ def main():
         print(f"{len(failed)} did not compile", file=sys.stderr)
     tflops, tbps = ceilings()
     rows = []
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        measure(options, cells, batches, rows)
+    except KeyboardInterrupt:
+        print("stopped: the table has what was measured", file=sys.stderr)
+    print_markdown(rows, tflops, tbps, options.out)
+
+
+def measure(options, cells, batches, rows):
+    """Appends a row to `rows` for every cell and batch size."""
     with tempfile.TemporaryDirectory() as directory:
         for dtype, problem in cells:
             try:
@@ -463,10 +480,10 @@ def main():
                             print(f"{dtype} {problem} {batch} {name}: {str(error).splitlines()[:1]}", file=sys.stderr)
                     del cell
                     torch.cuda.empty_cache()
+                write(rows, options.out)
                 print(f"{dtype} {problem} {batch}: expertile {tuned:.1f} default {default:.1f} triton "
                       f"{number(row['triton'])} torch {number(row['torch'])} cublas {number(row['cublas'])}",
                       file=sys.stderr, flush=True)
-    print_markdown(rows, tflops, tbps, options.out)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,9 @@ class Buffer {
   std::size_t bytes_ = 0;
 };
 
+// How calls that are timed reach a GPU: as one graph, or one by one as a program without graphs makes them.
+enum class Calls { in_a_graph, one_by_one };
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -69,9 +72,9 @@ class Backend {
   // Pointers and stream of a call belong to this device. A mistake is one line that names the argument.
   [[nodiscard]] virtual Status check_pointers(const GroupedGemmArgs& args) const = 0;
 
-  // Microseconds a call, of calls made one after the other (in a graph on a GPU).
+  // Microseconds a call, of calls made one after the other.
   [[nodiscard]] virtual Result<double> time_us(const Problem& problem, const TileConfig& tile,
-                                               std::span<const GroupedGemmArgs> calls) const = 0;
+                                               std::span<const GroupedGemmArgs> calls, Calls how) const = 0;
   // How many calls one timing should hold, so that the clock's grain and the launch do not show.
   [[nodiscard]] virtual std::size_t calls_a_timing() const noexcept = 0;
   // Bytes a second that memory gives to a long streaming read (a GPU: to a copy, reading and writing).

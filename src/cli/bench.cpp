@@ -15,7 +15,7 @@ namespace expertile::cli {
 namespace {
 
 Status bench_one(const Backend& backend, const Settings& settings, const NamedProblem& one, const Ceiling& ceiling,
-                 Progress& progress, ProjectionReport& report) {
+                 Calls calls, Progress& progress, ProjectionReport& report) {
   const DeviceInfo& device = backend.info();
   const LookUp found = look_up(config_directories(settings.config_dir), device, one.problem);
   print_warnings(found.warnings);
@@ -24,6 +24,7 @@ Status bench_one(const Backend& backend, const Settings& settings, const NamedPr
   progress.say(found.file.empty() ? fmt::format("no file; looked for {}", found.wanted.string())
                                   : fmt::format("file: {}", found.file.string()));
   TuneOptions options;
+  options.calls = calls;
   options.progress = [&](std::int64_t batch, const TileConfig& tile, double best_us) {
     progress.update(batch, tile, best_us);
   };
@@ -53,10 +54,11 @@ Result<int> run_bench(const TextOptions& text) {
   progress.say("measuring the machine's own limits");
   const auto ceiling = measure_ceiling(backend, settings.problems[0].problem);
   if (!ceiling) return fail(ceiling.error());
+  const Calls calls = text.eager ? Calls::one_by_one : Calls::in_a_graph;
   std::vector<ProjectionReport> reports;
   for (const NamedProblem& one : settings.problems) {
     reports.push_back({one.projection, one.problem, {}, {}});
-    const Status status = bench_one(backend, settings, one, *ceiling, progress, reports.back());
+    const Status status = bench_one(backend, settings, one, *ceiling, calls, progress, reports.back());
     progress.end();
     if (!status) return fail(status.error());
   }

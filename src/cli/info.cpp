@@ -27,12 +27,16 @@ std::map<std::string, std::string> library_versions() {
 }
 
 void print_device(const DeviceInfo& device) {
+  const bool is_gpu = device.kind == "cuda";
+  const auto line = [](std::string_view what, const std::string& value) { fmt::print("  {:<22}{}\n", what, value); };
   fmt::print("device {}: {}\n", device.kind, device.name);
-  fmt::print("  instruction set  {}\n", device.isa);
-  fmt::print("  threads          {}\n", device.threads);
-  fmt::print("  L1, L2 a core    {}, {}\n", bytes_text(device.l1_bytes), bytes_text(device.l2_bytes));
-  fmt::print("  L3               {}\n", bytes_text(device.l3_bytes));
-  fmt::print("  memory           {}\n", bytes_text(device.memory_bytes));
+  line(is_gpu ? "architecture" : "instruction set", device.isa);
+  line(is_gpu ? "multiprocessors" : "threads", fmt::format("{}", device.threads));
+  line(is_gpu ? "shared memory a block" : "L1 a core", bytes_text(device.l1_bytes));
+  line(is_gpu ? "L2" : "L2 a core", bytes_text(device.l2_bytes));
+  if (!is_gpu) line("L3", bytes_text(device.l3_bytes));
+  line(is_gpu ? "free memory" : "memory", bytes_text(device.memory_bytes));
+  for (const auto& [what, version] : device.versions) line(what, version);
 }
 
 }  // namespace

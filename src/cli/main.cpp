@@ -110,6 +110,7 @@ int run(int argc, char** argv) {
   tune->callback([&] { command = run_tune; });
   CLI::App* bench = app.add_subcommand("bench", "time what the library would pick");
   add_problem_options(*bench, text);
+  bench->add_flag("--eager", text.eager, "on a GPU: call by call, not as a CUDA graph");
   bench->callback([&] { command = run_bench; });
   CLI::App* show = app.add_subcommand("show", "which file, configuration and kind of match a problem gets");
   add_problem_options(*show, text);

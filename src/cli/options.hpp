@@ -23,6 +23,7 @@ struct TextOptions {
   std::optional<std::string> worker;  // hidden: the job of a measuring process, see cli/worker.hpp
   std::vector<std::string> arguments;  // all of them, as typed
   bool isolate = false;
+  bool eager = false;
   bool tf32 = false;
   bool no_tune = false;
   bool json = false;

@@ -53,6 +53,7 @@ struct TuneOptions {
   bool only_default = false;     // --no-tune
   double seconds_per_batch = 5;  // measuring time for one batch size; at least one race round is always finished
   int routing_samples = 4;
+  Calls calls = Calls::in_a_graph;
   const std::atomic<bool>* stop = nullptr;  // Ctrl-C: return what is decided
   std::vector<RefusedTile> refused;         // never run: they hung or broke an earlier attempt
   // Called before a tile runs on the device for the first time or again: who watches knows what was in hand.

@@ -177,7 +177,7 @@ TEST_F(OnGpu, ACallCanBeCapturedInAGraph) {
   const TileConfig tile = gpu_tiles(random.problem(), (*gpu())->info()).front();
   ASSERT_TRUE((*gpu())->prepare(random.problem(), {tile}, placed.args().a.type)[0]);
   const GroupedGemmArgs args = placed.args();
-  const auto microseconds = (*gpu())->time_us(random.problem(), tile, {&args, 1});
+  const auto microseconds = (*gpu())->time_us(random.problem(), tile, {&args, 1}, Calls::in_a_graph);
   ASSERT_TRUE(microseconds) << microseconds.error().message;
   EXPECT_GT(*microseconds, 0.0);
   ASSERT_TRUE(placed.fetch());

@@ -38,8 +38,8 @@ class BrokenBackend final : public Backend {
     return inner_->check_pointers(args);
   }
   [[nodiscard]] Result<double> time_us(const Problem& problem, const TileConfig& tile,
-                                       std::span<const GroupedGemmArgs> calls) const override {
-    return inner_->time_us(problem, tile, calls);
+                                       std::span<const GroupedGemmArgs> calls, Calls how) const override {
+    return inner_->time_us(problem, tile, calls, how);
   }
   [[nodiscard]] std::size_t calls_a_timing() const noexcept override { return inner_->calls_a_timing(); }
   [[nodiscard]] double bandwidth() const override { return inner_->bandwidth(); }

@@ -96,7 +96,7 @@ class CpuBackend final : public Backend {
   [[nodiscard]] Status synchronise() const override { return {}; }
   [[nodiscard]] Status check_pointers(const GroupedGemmArgs&) const override { return {}; }
   [[nodiscard]] Result<double> time_us(const Problem& problem, const TileConfig& tile,
-                                       std::span<const GroupedGemmArgs> calls) const override;
+                                       std::span<const GroupedGemmArgs> calls, Calls how) const override;
   [[nodiscard]] std::size_t calls_a_timing() const noexcept override { return 1; }
   [[nodiscard]] double bandwidth() const override;
   [[nodiscard]] Result<Buffer> allocate(std::size_t bytes) const override;
@@ -128,7 +128,7 @@ Status CpuBackend::run(const Problem& problem, const TileConfig& tile, const Gro
 }
 
 Result<double> CpuBackend::time_us(const Problem& problem, const TileConfig& tile,
-                                   std::span<const GroupedGemmArgs> calls) const {
+                                   std::span<const GroupedGemmArgs> calls, Calls /*how*/) const {
   const auto start = Clock::now();
   for (const GroupedGemmArgs& args : calls) {
     if (auto status = run(problem, tile, args); !status) return fail(status.error());

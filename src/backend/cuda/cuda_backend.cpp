@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <functional>
 #include <limits>
 #include <optional>
 
@@ -139,7 +140,7 @@ class CudaBackend final : public Backend {
 
   [[nodiscard]] Status check_pointers(const GroupedGemmArgs& args) const override;
   [[nodiscard]] Result<double> time_us(const Problem& problem, const TileConfig& tile,
-                                       std::span<const GroupedGemmArgs> calls) const override;
+                                       std::span<const GroupedGemmArgs> calls, Calls how) const override;
   [[nodiscard]] std::size_t calls_a_timing() const noexcept override { return kCallsATiming; }
   [[nodiscard]] double bandwidth() const override;
   [[nodiscard]] Result<Buffer> allocate(std::size_t bytes) const override;
@@ -157,8 +158,10 @@ class CudaBackend final : public Backend {
                                StreamHandle stream) const;
   [[nodiscard]] Status quantise(const Problem& problem, const GroupedGemmArgs& args, StreamHandle stream) const;
   [[nodiscard]] bool is_on_device(const void* pointer) const;
-  // Milliseconds on the stream for one replay of `graph`, after one that warms up.
-  [[nodiscard]] Result<double> replay_ms(GraphHandle graph) const;
+  // Milliseconds that the work takes on the stream, once it has been done before.
+  [[nodiscard]] Result<double> timed_ms(const std::function<Status()>& work) const;
+  // The same for what `enqueue_all` enqueues, captured and replayed as a graph.
+  [[nodiscard]] Result<double> graph_ms(const std::function<Status()>& enqueue_all) const;
 
   std::shared_ptr<Device> device_;
   const Driver& driver_;
@@ -256,48 +259,59 @@ Status CudaBackend::check_pointers(const GroupedGemmArgs& args) const {
   return {};
 }
 
-Result<double> CudaBackend::replay_ms(GraphHandle graph) const {
-  GraphExecHandle exec = nullptr;
-  if (auto status = driver_.check(driver_.instantiate_graph(&exec, graph, 0), "making a graph"); !status) {
-    return fail(status.error());
-  }
+Result<double> CudaBackend::timed_ms(const std::function<Status()>& work) const {
   EventHandle begin = nullptr;
   EventHandle end = nullptr;
   float milliseconds = 0;
-  const int codes[] = {driver_.event_create(&begin, 0),     driver_.event_create(&end, 0),
-                       driver_.launch_graph(exec, stream_), driver_.event_record(begin, stream_),
-                       driver_.launch_graph(exec, stream_), driver_.event_record(end, stream_),
-                       driver_.event_synchronize(end),      driver_.event_milliseconds(&milliseconds, begin, end)};
-  const int* failed = std::find_if(std::begin(codes), std::end(codes), [](int code) { return code != kSuccess; });
+  Status status = work();  // warms up
+  const auto step = [&](int code) {
+    if (status) status = driver_.check(code, "timing on the GPU");
+  };
+  step(driver_.event_create(&begin, 0));
+  step(driver_.event_create(&end, 0));
+  if (status) step(driver_.event_record(begin, stream_));
+  if (status) status = work();
+  if (status) step(driver_.event_record(end, stream_));
+  if (status) step(driver_.event_synchronize(end));
+  if (status) step(driver_.event_milliseconds(&milliseconds, begin, end));
   if (begin != nullptr) driver_.event_destroy(begin);
   if (end != nullptr) driver_.event_destroy(end);
-  driver_.destroy_graph_exec(exec);
-  if (failed == std::end(codes)) return milliseconds;
-  return fail(driver_.check(*failed, "timing on the GPU").error());
+  if (!status) return fail(status.error());
+  return milliseconds;
 }
 
 Result<double> CudaBackend::time_us(const Problem& problem, const TileConfig& tile,
-                                    std::span<const GroupedGemmArgs> calls) const {
-  constexpr int kThreadLocal = 1;  // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+                                    std::span<const GroupedGemmArgs> calls, Calls how) const {
   const CurrentContext current(driver_, device_->context());
+  const auto enqueue_all = [&]() -> Status {
+    for (const GroupedGemmArgs& args : calls) {
+      if (auto status = enqueue(problem, tile, args, stream_); !status) return status;
+    }
+    return {};
+  };
+  const auto milliseconds = how == Calls::in_a_graph ? graph_ms(enqueue_all) : timed_ms(enqueue_all);
+  if (!milliseconds) return fail(milliseconds.error());
+  return 1e3 * *milliseconds / static_cast<double>(calls.size());
+}
+
+Result<double> CudaBackend::graph_ms(const std::function<Status()>& enqueue_all) const {
+  constexpr int kThreadLocal = 1;  // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
   if (auto status = driver_.check(driver_.begin_capture(stream_, kThreadLocal), "capturing a graph"); !status) {
     return fail(status.error());
   }
-  Status enqueued;
-  for (const GroupedGemmArgs& args : calls) {
-    enqueued = enqueue(problem, tile, args, stream_);
-    if (!enqueued) break;
+  const Status enqueued = enqueue_all();
+  GraphHandle captured = nullptr;
+  const Status ended = driver_.check(driver_.end_capture(stream_, &captured), "capturing a graph");
+  const auto destroy = [this](GraphTag* graph) { driver_.destroy_graph(graph); };
+  const std::unique_ptr<GraphTag, decltype(destroy)> graph(captured, destroy);
+  if (!enqueued || !ended) return fail(enqueued ? ended.error() : enqueued.error());
+  GraphExecHandle made = nullptr;
+  if (auto status = driver_.check(driver_.instantiate_graph(&made, captured, 0), "making a graph"); !status) {
+    return fail(status.error());
   }
-  GraphHandle graph = nullptr;
-  const Status captured = driver_.check(driver_.end_capture(stream_, &graph), "capturing a graph");
-  if (!enqueued || !captured) {
-    if (graph != nullptr) driver_.destroy_graph(graph);
-    return fail(enqueued ? captured.error() : enqueued.error());
-  }
-  const auto milliseconds = replay_ms(graph);
-  driver_.destroy_graph(graph);
-  if (!milliseconds) return fail(milliseconds.error());
-  return 1e3 * *milliseconds / static_cast<double>(calls.size());
+  const auto destroy_exec = [this](GraphExecTag* exec) { driver_.destroy_graph_exec(exec); };
+  const std::unique_ptr<GraphExecTag, decltype(destroy_exec)> exec(made, destroy_exec);
+  return timed_ms([&] { return driver_.check(driver_.launch_graph(made, stream_), "replaying a graph"); });
 }
 
 double CudaBackend::bandwidth() const {
