@@ -123,7 +123,7 @@ int run_layer(std::int64_t hidden, std::int64_t batch, const std::string& config
 
   std::mt19937_64 random(0);
   const auto spread = 1.0F / std::sqrt(static_cast<float>(hidden));
-  const auto tokens = random_halves(batch * hidden, 1.0F, random);                            // [batch, hidden]
+  const auto tokens = random_halves(batch * hidden, 1.0F, random);                               // [batch, hidden]
   Placed gate_up_weights(random_halves(kExperts * 2 * width * hidden, spread, random), on_gpu);  // [E, 2 width, hidden]
   Placed down_weights(random_halves(kExperts * hidden * width, spread, random), on_gpu);         // [E, hidden, width]
   const Routed routed = route(batch, random);
@@ -193,9 +193,10 @@ int main(int argc, char** argv) {
   const std::int64_t batch = argc > 2 ? parse_size(argv[2]) : 16;
   const std::string device = argc > 4 ? argv[4] : "cpu";
   if (hidden < 2 || batch < 1 || argc > 5) {
-    std::fputs("usage: example_moe_layer [hidden size 2..65536] [batch size 1..65536] [configuration directory] "
-               "[cpu, cuda or cuda:I]\n",
-               stderr);
+    std::fputs(
+        "usage: example_moe_layer [hidden size 2..65536] [batch size 1..65536] [configuration directory] "
+        "[cpu, cuda or cuda:I]\n",
+        stderr);
     return 2;
   }
   if (device != "cpu" && !example::has_cuda()) {

@@ -2,8 +2,9 @@
 // Quantises A on the fly: float16, bfloat16 or float32 to e4m3 with one float32 scale a row and block_k of K. A warp
 // takes one row's block after the other.
 
-#include "kernel_spec.hpp"
 #include <ptx.hpp>
+
+#include "kernel_spec.hpp"
 
 namespace expertile {
 

@@ -71,8 +71,8 @@ bool comes_from(const Include& include, const std::vector<std::string>& rooms) {
 TEST(Layout, CudaIsIncludedNowhere) {
   // The driver and NVRTC are opened at run time, by prototypes of our own: a host without the toolkit builds the same.
   expect_none("no toolkit header", [](const Include& include) {
-    return include.header.starts_with("cuda.") || include.header.starts_with("cuda_") || include.header.starts_with("nvrtc") ||
-           include.header.starts_with("nvml");
+    return include.header.starts_with("cuda.") || include.header.starts_with("cuda_") ||
+           include.header.starts_with("nvrtc") || include.header.starts_with("nvml");
   });
 }
 

@@ -8,8 +8,9 @@
 // the elements of K to the tensor core's slots in another order than in memory; the 16-bit operand beside it is read in
 // the same order (8 bytes a lane), and a sum over K does not mind the order.
 
-#include "kernel_spec.hpp"
 #include <ptx.hpp>
+
+#include "kernel_spec.hpp"
 
 namespace expertile::sm80 {
 
@@ -29,8 +30,8 @@ EXPERTILE_DEVICE unsigned float16x2_from_int8(unsigned bytes) {
   const unsigned biased = bytes ^ 0x80808080U;
   return ptx::subtract_float16x2(ptx::permute_bytes(biased, 0x64646464U, HALF == 0 ? 0x4140U : 0x4342U), 0x64806480U);
 }
-// Two's complement: the low 7 bits less 128 where the sign bit is set. 128 + low bits is a bfloat16 whose last place is 1,
-// and the sign bit, put into the same place, makes 256 of 128: all exact.
+// Two's complement: the low 7 bits less 128 where the sign bit is set. 128 + low bits is a bfloat16 whose last place is
+// 1, and the sign bit, put into the same place, makes 256 of 128: all exact.
 template <int HALF>
 EXPERTILE_DEVICE unsigned bfloat16x2_from_int8(unsigned bytes) {
   const unsigned pair = ptx::permute_bytes(bytes, 0x43434343U, HALF == 0 ? 0x4140U : 0x4342U);  // 0x43bb each

@@ -322,7 +322,8 @@ EXPERTILE_DEVICE void multiply_tile(const KernelArgs& args, const OutputTile& ti
   constexpr int kStages = S::kTile.num_stages;
   constexpr bool kPromotes = SPEC.scaling == Scaling::block;
   constexpr int kSlicesABlock = kPromotes ? ceil_divide(SPEC.block_k, SPEC.tile.block_size_k) : 1;
-  [[maybe_unused]] constexpr int kUnroll = SPEC.product == Product::tf32x3 ? 1 : 4;  // conversions in flight take registers
+  [[maybe_unused]] constexpr int kUnroll =
+      SPEC.product == Product::tf32x3 ? 1 : 4;  // conversions in flight take registers
   const int slices = slice_count<SPEC>(args.k);
 #pragma unroll
   for (int i = 0; i < kStages - 1; ++i) load_stage<SPEC>(args, tile, ring, i, slices);

@@ -2,8 +2,9 @@
 // Which tile of C a block works on. seg_indptr is read here, on the device: groups may be empty, and no kernel has to
 // run before this one.
 
-#include "kernel_spec.hpp"
 #include <ptx.hpp>
+
+#include "kernel_spec.hpp"
 
 namespace expertile::sm80 {
 

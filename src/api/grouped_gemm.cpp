@@ -94,8 +94,8 @@ struct GroupedGemm::State {
 
 namespace {
 
-// Prepares every tile that a call may choose. A tile of the file that cannot run is dropped with a warning; the built-in
-// ones are needed only where none of the file is left.
+// Prepares every tile that a call may choose. A tile of the file that cannot run is dropped with a warning; the
+// built-in ones are needed only where none of the file is left.
 Status prepare_tiles(const Backend& backend, const Problem& problem, LookUp& found) {
   if (!found.file.empty()) backend.use_kernels(kernel_directory(found.file));
   for (const ElementType a : activation_types(problem)) {

@@ -23,7 +23,7 @@ void say(const WorkerMessage& message) {
 
 Result<Ceiling> ceiling_for(const Backend& backend, const Problem& problem, const WorkerJob& job) {
   if (job.ceiling) return *job.ceiling;
-  const auto measured = measure_ceiling(backend, problem);
+  auto measured = measure_ceiling(backend, problem);
   if (measured) say({.kind = Kind::ceiling, .ceiling = *measured});
   return measured;
 }
@@ -51,8 +51,7 @@ Status do_job(const TextOptions& text, const WorkerJob& job, const std::atomic<b
     say({.kind = Kind::decided, .result = result});
     return {};
   };
-  const auto results =
-      tune(*session->backend, problem, session->settings.routing, job.batches, *ceiling, options);
+  const auto results = tune(*session->backend, problem, session->settings.routing, job.batches, *ceiling, options);
   if (!results) return fail(results.error());
   return {};
 }

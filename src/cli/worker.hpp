@@ -23,6 +23,7 @@ struct WorkerPlan {
 
 // Tunes by such processes. callbacks: progress, decided and stop of `options` are called here, as tune() would.
 // ceiling: set once the first process has measured it, before the first batch size is decided.
-[[nodiscard]] Status tune_in_workers(const WorkerPlan& plan, const TuneOptions& options, std::optional<Ceiling>& ceiling);
+[[nodiscard]] Status tune_in_workers(const WorkerPlan& plan, const TuneOptions& options,
+                                     std::optional<Ceiling>& ceiling);
 
 }  // namespace expertile::cli

@@ -15,9 +15,12 @@ Result<Cubin> compile_one(const Nvrtc* nvrtc, const std::vector<CubinCache>& cac
     if (auto found = caches[i].find(request, i == 0 ? version : std::string())) return std::move(*found);
   }
   if (nvrtc == nullptr) {
-    return fail(ErrorCode::not_found,
-                fmt::format("{} for {} is not in the cache of compiled kernels, and there is no NVRTC to compile it",
-                            request.source.name, request.arch));
+    return fail(
+        ErrorCode::not_found,
+        fmt::format(
+            "{} for {} is not in the cache of compiled kernels, and there is no NVRTC to compile it; install the "
+            "CUDA toolkit's NVRTC, or use the CPU",
+            request.source.name, request.arch));
   }
   auto cubin = nvrtc->compile(request);
   // A cache that cannot be written costs the next process its time, nothing else.

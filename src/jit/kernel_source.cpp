@@ -9,22 +9,6 @@
 namespace expertile::jit {
 namespace {
 
-const char* spelled(Storage storage) {
-  switch (storage) {
-    case Storage::float16:
-      return "Storage::float16";
-    case Storage::bfloat16:
-      return "Storage::bfloat16";
-    case Storage::float32:
-      return "Storage::float32";
-    case Storage::e4m3:
-      return "Storage::e4m3";
-    case Storage::int8:
-      break;
-  }
-  return "Storage::int8";
-}
-
 std::string spelled(const TileConfig& tile) {
   return fmt::format(
       "{{.block_size_m = {}, .block_size_n = {}, .block_size_k = {}, .group_size_m = {}, .num_warps = {}, "
@@ -41,8 +25,8 @@ Source kernel_source(const KernelSpec& spec) {
 namespace expertile {{
 constexpr KernelSpec kSpec = {{
     .tile = {},
-    .a = {},
-    .b = {},
+    .a = static_cast<Storage>({}),
+    .b = static_cast<Storage>({}),
     .scaling = static_cast<Scaling>({}),
     .product = static_cast<Product>({}),
     .block_n = {},
@@ -55,7 +39,7 @@ extern "C" __global__ void __launch_bounds__({}, 1) {}(const __grid_constant__ e
   expertile::sm80::grouped_gemm<expertile::kSpec>(args);
 }}
 )",
-      spelled(spec.tile), spelled(spec.a), spelled(spec.b), static_cast<int>(spec.scaling),
+      spelled(spec.tile), static_cast<int>(spec.a), static_cast<int>(spec.b), static_cast<int>(spec.scaling),
       static_cast<int>(spec.product), spec.block_n, spec.block_k, spec.scales_a, spec.wide_loads, threads_of(spec.tile),
       kKernelName);
   return {"grouped_gemm.cu", text, device_headers()};
@@ -65,10 +49,10 @@ Source quantise_source(Storage a) {
   const std::string text = fmt::format(
       R"(#include "quantise.hpp"
 extern "C" __global__ void __launch_bounds__({}) {}(const __grid_constant__ expertile::QuantiseArgs args) {{
-  expertile::quantise_rows<expertile::{}>(args);
+  expertile::quantise_rows<static_cast<expertile::Storage>({})>(args);
 }}
 )",
-      kQuantiseThreads, kQuantiseName, spelled(a));
+      kQuantiseThreads, kQuantiseName, static_cast<int>(a));
   return {"quantise.cu", text, device_headers()};
 }
 

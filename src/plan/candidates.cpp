@@ -40,8 +40,8 @@ bool is_represented(const std::vector<TileConfig>& chosen, const TileConfig& til
 }  // namespace
 
 std::string describe(const TileConfig& tile) {
-  const std::string blocks = fmt::format("BLOCK_SIZE_M={}, BLOCK_SIZE_N={}, BLOCK_SIZE_K={}, GROUP_SIZE_M={}",
-                                         tile.block_size_m, tile.block_size_n, tile.block_size_k, tile.group_size_m);
+  std::string blocks = fmt::format("BLOCK_SIZE_M={}, BLOCK_SIZE_N={}, BLOCK_SIZE_K={}, GROUP_SIZE_M={}",
+                                   tile.block_size_m, tile.block_size_n, tile.block_size_k, tile.group_size_m);
   if (tile.kernel == KernelFamily::cpu) return blocks;
   return fmt::format("{}, num_warps={}, num_stages={}, SPLIT_K={}, SWAP_AB={}", blocks, tile.num_warps, tile.num_stages,
                      tile.split_k, tile.swap_ab);

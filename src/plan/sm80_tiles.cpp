@@ -11,8 +11,8 @@
 namespace expertile::sm80 {
 namespace {
 
-constexpr int kMostHeld = 200;  // registers a thread for sums and operands; 255 is all there are
-constexpr int kRegistersBeside = 72;    // addresses, fragments
+constexpr int kMostHeld = 200;        // registers a thread for sums and operands; 255 is all there are
+constexpr int kRegistersBeside = 72;  // addresses, fragments
 constexpr int kRegistersOfAMultiprocessor = 65536;
 constexpr int kThreadsOfAMultiprocessor = 2048;
 constexpr std::int64_t kReservedShared = 1024;  // a block
@@ -196,8 +196,7 @@ std::vector<TileConfig> grid(const Problem& problem) {
               const int place = stages_place + warps_place + split_place + static_cast<int>(slice);
               for (const int swap_ab : {m < 64 ? 1 : 0, m < 64 ? 0 : 1}) {
                 for (const int group : {1, 8}) {
-                  ranked.emplace_back(place,
-                                      make_tile(m, n, slices[slice], warps, stages, split_k, swap_ab, group));
+                  ranked.emplace_back(place, make_tile(m, n, slices[slice], warps, stages, split_k, swap_ab, group));
                 }
               }
             }
@@ -264,18 +263,21 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
 
   // Every row tile reads its group's weights, every column tile all of A: from the L2, where it is not memory.
   const double k = static_cast<double>(problem.k);
-  const double l2 = k * (groups * row_tiles * static_cast<double>(problem.n) * size_of(spec.b) +
-                         static_cast<double>(rows) * column_tiles * size_of(spec.a)) / kL2BytesPerSecond;
+  const double l2 = k *
+                    (groups * row_tiles * static_cast<double>(problem.n) * size_of(spec.b) +
+                     static_cast<double>(rows) * column_tiles * size_of(spec.a)) /
+                    kL2BytesPerSecond;
 
   // A multiprocessor's share of the tensor cores' and of shared memory's work, the last wave's idle ones included, and
   // what its resident blocks cannot hide from each other.
   const double tiles_each = std::ceil(tiles / multiprocessors);
   const double operations = 2.0 * tile.block_size_m * tile.block_size_n * k;
   const WarpGrid warps = warp_grid(tile);
-  const double shared = k * (tile_x(tile) * size_of(spec.b) * (warps.y + 1) + tile_y(tile) * size_of(spec.b) * (warps.x + 1));
+  const double shared =
+      k * (tile_x(tile) * size_of(spec.b) * (warps.y + 1) + tile_y(tile) * size_of(spec.b) * (warps.x + 1));
   const double latency = 0.4 + 0.6 * std::min(1.0, tile.num_warps * resident / 8.0);  // warps hide it
-  const double multiply = std::max(operations / (product_rate(spec.product) * latency),
-                                   shared / (kSharedBytesPerClock * kClock));
+  const double multiply =
+      std::max(operations / (product_rate(spec.product) * latency), shared / (kSharedBytesPerClock * kClock));
   const double waiting = (kTileSeconds + k / tile.block_size_k * kSliceSeconds) / resident;
   return std::max({memory, l2, tiles_each * (multiply + waiting)}) + kTileSeconds;
 }
@@ -293,9 +295,9 @@ TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const Device
 std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {
   const int few = slice_elements(problem, 256);  // long rows of weights where memory is the limit
   const int many = slice_elements(problem, 128);
-  std::vector<TileConfig> tiles = {make_tile(8, 64, few, 4, 4, 1, 1),      make_tile(16, 64, few, 4, 4, 1, 1),
-                                   make_tile(32, 64, few, 4, 4, 1, 1),     make_tile(64, 64, many, 4, 4, 1, 0),
-                                   make_tile(64, 128, many, 4, 3, 1, 0),   make_tile(128, 128, many, 4, 3, 1, 0, 8),
+  std::vector<TileConfig> tiles = {make_tile(8, 64, few, 4, 4, 1, 1),       make_tile(16, 64, few, 4, 4, 1, 1),
+                                   make_tile(32, 64, few, 4, 4, 1, 1),      make_tile(64, 64, many, 4, 4, 1, 0),
+                                   make_tile(64, 128, many, 4, 3, 1, 0),    make_tile(128, 128, many, 4, 3, 1, 0, 8),
                                    make_tile(128, 256, many, 8, 3, 1, 0, 8)};
   for (TileConfig& tile : tiles) {
     // What a device or a problem does not hold gets fewer and shorter stages, then a smaller tile.

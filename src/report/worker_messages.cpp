@@ -40,15 +40,22 @@ Ceiling ceiling_of(const Json& json) { return {json.at(0).get<double>(), json.at
 Json result_json(const BatchResult& result) {
   Json evidence = Json::array();
   for (const CandidateEvidence& one : result.evidence) {
-    evidence.push_back({tile_json(one.tile), one.is_default, one.times_us, one.median_us, one.error_over_bound,
-                        one.refused});
+    evidence.push_back(
+        {tile_json(one.tile), one.is_default, one.times_us, one.median_us, one.error_over_bound, one.refused});
   }
   Json samples = Json::array();
   for (const RoutingSample& sample : result.samples) samples.push_back({sample.seg_indptr, sample.weight_indices});
-  return {{"batch", result.batch},         {"rows", result.rows},         {"default_us", result.default_us},
-          {"tuned_us", result.tuned_us},   {"flops", result.flops},       {"bytes", result.bytes},
-          {"ceiling_us", result.ceiling_us}, {"tile", tile_json(result.tile)}, {"evidence", evidence},
-          {"refusals", result.refusals},   {"samples", samples}};
+  return {{"batch", result.batch},
+          {"rows", result.rows},
+          {"default_us", result.default_us},
+          {"tuned_us", result.tuned_us},
+          {"flops", result.flops},
+          {"bytes", result.bytes},
+          {"ceiling_us", result.ceiling_us},
+          {"tile", tile_json(result.tile)},
+          {"evidence", evidence},
+          {"refusals", result.refusals},
+          {"samples", samples}};
 }
 
 BatchResult result_of(const Json& json) {
@@ -67,8 +74,7 @@ BatchResult result_of(const Json& json) {
   }
   result.refusals = json.at("refusals").get<std::map<std::string, int>>();
   for (const Json& one : json.at("samples")) {
-    result.samples.push_back(
-        {one.at(0).get<std::vector<std::int64_t>>(), one.at(1).get<std::vector<std::int64_t>>()});
+    result.samples.push_back({one.at(0).get<std::vector<std::int64_t>>(), one.at(1).get<std::vector<std::int64_t>>()});
   }
   return result;
 }
@@ -102,7 +108,8 @@ Result<WorkerJob> parse_worker_job(std::string_view text) {
     job.problem = json.at("problem").get<std::size_t>();
     job.batches = json.at("batches").get<std::vector<std::int64_t>>();
     if (json.contains("ceiling")) job.ceiling = ceiling_of(json.at("ceiling"));
-    for (const Json& one : json.at("refused")) job.refused.push_back({tile_of(one.at(0)), one.at(1).get<std::string>()});
+    for (const Json& one : json.at("refused"))
+      job.refused.push_back({tile_of(one.at(0)), one.at(1).get<std::string>()});
     return job;
   });
 }

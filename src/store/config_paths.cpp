@@ -15,8 +15,8 @@ namespace fs = std::filesystem;
 std::string config_file_name(const Problem& problem) {
   const std::string block =
       problem.block_shape ? fmt::format("_block{}x{}", problem.block_shape->n, problem.block_shape->k) : std::string();
-  return fmt::format("grouped_gemm_config_{}_{}{}.json", hidden_size_of(problem), problem.tf32 ? "tf32" : name(problem.dtype),
-                     block);
+  return fmt::format("grouped_gemm_config_{}_{}{}.json", hidden_size_of(problem),
+                     problem.tf32 ? "tf32" : name(problem.dtype), block);
 }
 
 fs::path kernel_directory(const fs::path& config_file) { return config_file.parent_path() / "kernels"; }

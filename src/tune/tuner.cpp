@@ -188,7 +188,8 @@ class Tuning {
     // Every sample of a trace is timed, however long that takes.
     const std::size_t samples = routings_[index].size();
     const std::size_t rounds_owed = routing_.kind == Routing::Kind::trace ? samples : 0;
-    const auto warm_up = backend_.time_us(problem_, tiles[0], next_calls(index, 0), options_.calls);  // pages, caches, threads
+    const auto warm_up =
+        backend_.time_us(problem_, tiles[0], next_calls(index, 0), options_.calls);  // pages, caches, threads
     if (!warm_up) return fail(warm_up.error());
     for (;;) {
       const bool out_of_time = race.rounds() >= rounds_owed && seconds_since(start) > options_.seconds_per_batch;
@@ -196,7 +197,8 @@ class Tuning {
       if (!heat) return true;
       if (options_.stop != nullptr && options_.stop->load()) return false;
       if (options_.trying) options_.trying(batch, tiles[heat->candidate]);
-      const auto microseconds = backend_.time_us(problem_, tiles[heat->candidate], next_calls(index, heat->round), options_.calls);
+      const auto microseconds =
+          backend_.time_us(problem_, tiles[heat->candidate], next_calls(index, heat->round), options_.calls);
       if (!microseconds) return fail(microseconds.error());
       race.notify(*heat, *microseconds);
       best_us = best_us == 0 ? *microseconds : std::min(best_us, *microseconds);

@@ -99,9 +99,9 @@ Result<double> verify_tile(const Backend& backend, const Problem& problem, const
   const std::int64_t full = std::min(tile.block_size_m, 16);
   const RoutingSample one_row{{0, 1}, {last}};
   const RoutingSample ragged{{0, 3, 3, 3 + full + 1, 3 + full + 2}, {last, 0, 0, last}};  // with an empty group
-  const auto first = error_of(backend, small, tile, one_row);
+  auto first = error_of(backend, small, tile, one_row);
   if (!first) return first;
-  const auto second = error_of(backend, small, tile, ragged);
+  auto second = error_of(backend, small, tile, ragged);
   if (!second) return second;
   return std::max(*first, *second);
 }

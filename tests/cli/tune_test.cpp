@@ -103,9 +103,8 @@ TEST(Tune, NoTuneTimesTheDefaultAndWritesNothing) {
 
 TEST(Tune, KilledInTheMiddleEveryFinishedBatchSizeStaysReadable) {
   const TemporaryDirectory directory;
-  const int pid = test::start_program(
-      {EXPERTILE_CLI, "tune", "--hidden-size", "64", "--output-dir", directory.path(), "--projection", "down", "--device",
-       "cpu"});
+  const int pid = test::start_program({EXPERTILE_CLI, "tune", "--hidden-size", "64", "--output-dir", directory.path(),
+                                       "--projection", "down", "--device", "cpu"});
   const auto find_config = [&] {
     for (const auto& path : test::files_below(directory.path())) {
       if (path.filename() == "grouped_gemm_config_64_float16.json") return path;

@@ -135,8 +135,9 @@ TEST_F(TuneInWorkers, ATileThatHangsIsRefusedAndTheRestGoesOn) {
 }
 
 TEST_F(TuneInWorkers, ATileThatPoisonsTheContextIsRefusedWithTheDriversWords) {
-  const WorkerMessage failed{.kind = WorkerMessage::Kind::failed,
-                             .error = {ErrorCode::internal, "timing on the GPU failed: CUDA_ERROR_ILLEGAL_ADDRESS (700)"}};
+  const WorkerMessage failed{
+      .kind = WorkerMessage::Kind::failed,
+      .error = {ErrorCode::internal, "timing on the GPU failed: CUDA_ERROR_ILLEGAL_ADDRESS (700)"}};
   const auto status = run(echo(trying()) + "; " + echo(failed) + "; exit 1", echo(decision()));
   EXPECT_TRUE(status) << status.error().message;
   EXPECT_THAT(jobs(), HasSubstr("CUDA_ERROR_ILLEGAL_ADDRESS"));

@@ -166,12 +166,12 @@ std::string Block::deadlock() const {
   std::string text = fmt::format("block {}: deadlock:", index_);
   for (std::size_t i = 0; i < threads_.size(); ++i) {
     const Thread& one = threads_[i];
-    const bool like_last = i > 0 && threads_[i - 1].waiting == one.waiting &&
-                           threads_[i - 1].where.line() == one.where.line();
+    const bool like_last =
+        i > 0 && threads_[i - 1].waiting == one.waiting && threads_[i - 1].where.line() == one.where.line();
     if (like_last) continue;
-    text += one.waiting == Waiting::ended
-                ? fmt::format(" thread {} has ended;", i)
-                : fmt::format(" thread {} waits in {} at {}:{};", i, one.operation, file_name(one.where), one.where.line());
+    text += one.waiting == Waiting::ended ? fmt::format(" thread {} has ended;", i)
+                                          : fmt::format(" thread {} waits in {} at {}:{};", i, one.operation,
+                                                        file_name(one.where), one.where.line());
   }
   return text;
 }
@@ -233,14 +233,14 @@ std::size_t Block::check_global(const void* at, std::size_t bytes, std::size_t a
     }
     return i;
   }
-  stop(where, fmt::format("{} {} bytes of global memory at {}, outside every tensor", writes ? "writes" : "reads", bytes,
-                          at));
+  stop(where,
+       fmt::format("{} {} bytes of global memory at {}, outside every tensor", writes ? "writes" : "reads", bytes, at));
 }
 
 void Block::write_global(void* to, std::size_t bytes, const void* from, const Where& where) {
   const std::size_t region = check_global(to, bytes, bytes, true, where);
-  const auto first = static_cast<std::size_t>(static_cast<const char*>(to) -
-                                              static_cast<const char*>(launch_.memory[region].begin));
+  const auto first =
+      static_cast<std::size_t>(static_cast<const char*>(to) - static_cast<const char*>(launch_.memory[region].begin));
   for (std::size_t i = first; i < first + bytes; ++i) {
     if (written_[region][i]) {
       stop(where, fmt::format("byte {} of {} is written a second time", i, launch_.memory[region].name));

@@ -3,9 +3,9 @@
 //
 // It is stricter than a GPU. Stopped, with the thread, the place in the source and the address, are: an access outside
 // the launch's memory, a misaligned one, a read of shared memory that nothing has filled or whose copy has not been
-// waited for, two threads that touch the same shared memory between two barriers (one of them writing), a byte of output
-// that is written twice, a barrier or warp operation that not all threads reach, and threads that wait for each other.
-// Asynchronous copies read their source and write their target at the wait that forces them, never before.
+// waited for, two threads that touch the same shared memory between two barriers (one of them writing), a byte of
+// output that is written twice, a barrier or warp operation that not all threads reach, and threads that wait for each
+// other. Asynchronous copies read their source and write their target at the wait that forces them, never before.
 
 #include <cstddef>
 #include <functional>

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-
 #include <ptx.hpp>  // the emulator's
 
 #include "backend/backend.hpp"
@@ -39,10 +38,10 @@ emulator::Region region(const char* name, std::span<const T> values, bool is_out
 // A's rows quantised by the emulated kernel into the call's workspace.
 Status quantise(const Problem& problem, const GroupedGemmArgs& args) {
   const QuantiseArgs in = make_quantise_args(problem, args);
-  const emulator::Launch launch{.blocks = 2,
-                                .threads = kQuantiseThreads,
-                                .memory = {region("A", args.a), {"workspace", args.workspace.data(),
-                                                                 args.workspace.size(), true}}};
+  const emulator::Launch launch{
+      .blocks = 2,
+      .threads = kQuantiseThreads,
+      .memory = {region("A", args.a), {"workspace", args.workspace.data(), args.workspace.size(), true}}};
   return emulator::run(launch, [&] {
     switch (args.a.type) {
       case ElementType::float16:
@@ -151,7 +150,8 @@ TEST(Conversion, OfE4m3ByBitsIsExactForEveryValue) {
 TEST(Conversion, OfInt8IsExactForEveryValue) {
   for (int value = -128; value < 128; ++value) {
     const unsigned other = static_cast<std::uint8_t>(value ^ 0x55);
-    const unsigned four = static_cast<std::uint8_t>(value) | other << 8U | static_cast<unsigned>(static_cast<std::uint8_t>(value)) << 16U | other << 24U;
+    const unsigned four = static_cast<std::uint8_t>(value) | other << 8U |
+                          static_cast<unsigned>(static_cast<std::uint8_t>(value)) << 16U | other << 24U;
     for (const unsigned pair : {sm80::bfloat16x2_from_int8<0>(four), sm80::bfloat16x2_from_int8<1>(four)}) {
       EXPECT_EQ(to_float(BFloat16{static_cast<std::uint16_t>(pair)}), value);
       EXPECT_EQ(to_float(BFloat16{static_cast<std::uint16_t>(pair >> 16U)}), static_cast<std::int8_t>(other));
@@ -234,8 +234,7 @@ TEST_F(PlantedFault, ReadsOutsideGlobalMemory) {
   expect_in(fault([&] { static_cast<void>(ptx::load_global(elsewhere.data())); }), "outside every tensor");
 }
 TEST_F(PlantedFault, WritesOutsideGlobalMemory) {
-  expect_in(fault([&] { ptx::store_global(out_ + ptx::thread_index() + 1, 1.0F); }),
-            "thread 63");
+  expect_in(fault([&] { ptx::store_global(out_ + ptx::thread_index() + 1, 1.0F); }), "thread 63");
 }
 TEST_F(PlantedFault, ReadsAnOutput) {
   expect_in(fault([&] { static_cast<void>(ptx::load_global(out_)); }), "reads byte 0 of out");

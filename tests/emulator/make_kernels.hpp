@@ -11,7 +11,8 @@ EmulatedKernel emulated() {
   return {SPEC, [](const KernelArgs& args) { sm80::grouped_gemm<SPEC>(args); }};
 }
 
-// Straight and swapped, with and without a split K, wide and narrow loads, scale blocks shorter and longer than a slice.
+// Straight and swapped, with and without a split K, wide and narrow loads, scale blocks shorter and longer than a
+// slice.
 template <Storage A, Storage B, Scaling SCALING, Product PRODUCT, bool SCALES_A = true>
 std::vector<EmulatedKernel> kernels_of() {
   constexpr bool kBlocks = SCALING == Scaling::block;

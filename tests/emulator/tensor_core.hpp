@@ -66,7 +66,8 @@ void multiply_add(const Lanes& lanes, const At& at) {
       const auto& a = operands.a[l / 4 + 8 * (i / 2)];
       const auto& b = operands.b[2 * (l % 4) + i % 2];
       Total total = lane.d[i];
-      for (int k = 0; k < LENGTH; ++k) total += static_cast<Total>(at(a.data(), k)) * static_cast<Total>(at(b.data(), k));
+      for (int k = 0; k < LENGTH; ++k)
+        total += static_cast<Total>(at(a.data(), k)) * static_cast<Total>(at(b.data(), k));
       lane.d[i] = static_cast<Sum>(total);
     }
   }

@@ -39,12 +39,7 @@ std::vector<Problem> representative_problems() {
       {.experts = 8, .n = 28672, .k = 4096, .dtype = DType::float16, .top_k = 2},
       {.experts = 128, .n = 1536, .k = 2048, .dtype = DType::bfloat16, .top_k = 8},
       {.experts = 8, .n = 4096, .k = 4096, .dtype = DType::float32, .top_k = 2},
-      {.experts = 32,
-       .n = 4096,
-       .k = 7168,
-       .dtype = DType::fp8_w8a8,
-       .block_shape = BlockShape{128, 128},
-       .top_k = 1},
+      {.experts = 32, .n = 4096, .k = 7168, .dtype = DType::fp8_w8a8, .block_shape = BlockShape{128, 128}, .top_k = 1},
       {.experts = 8, .n = 4096, .k = 14336, .dtype = DType::int8_w8a8, .top_k = 2},
       {.experts = 16, .n = 10752, .k = 6144, .dtype = DType::int8_w8a16, .top_k = 4},
   };

@@ -39,7 +39,10 @@ std::vector<fs::path> entries(const fs::path& directory) {
 TEST(CubinCache, FindsWhatItStoredAndNothingElse) {
   const TemporaryDirectory directory;
   const CubinCache cache(directory.path(), kPlenty);
-  const std::string image("\0\x7f" "ELF\n\0", 7);
+  const std::string image(
+      "\0\x7f"
+      "ELF\n\0",
+      7);
   ASSERT_TRUE(cache.store(request("a"), "13.0", cubin(image)));
   const auto found = cache.find(request("a"), "13.0");
   ASSERT_TRUE(found);

@@ -222,7 +222,8 @@ TEST(ConfigFile, ThatIsNotThereIsNotFound) {
 TEST(MergeInto, KeepsOtherBatchSizesMetadataAndUnknownKeys) {
   const TemporaryDirectory directory;
   const auto path = directory.path() / "deep/down/f.json";
-  put_text(path, R"({"note": {"x": 1}, "1": {"BLOCK_SIZE_M": 1, "BLOCK_SIZE_N": 2, "BLOCK_SIZE_K": 3, "waves_per_eu": 4},
+  put_text(path,
+           R"({"note": {"x": 1}, "1": {"BLOCK_SIZE_M": 1, "BLOCK_SIZE_N": 2, "BLOCK_SIZE_K": 3, "waves_per_eu": 4},
                      "2": {"BLOCK_SIZE_M": 1, "BLOCK_SIZE_N": 2, "BLOCK_SIZE_K": 3, "waves_per_eu": 5},
                      "metadata": {"schema": 1, "device": "old", "extra": "kept", "date": 20}})");
   const auto status = merge_into(path, {{2, TileConfig{}}, {4, TileConfig{}}}, {{"device", "new"}, {"date", "now"}});

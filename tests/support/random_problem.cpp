@@ -79,7 +79,8 @@ RandomProblem::RandomProblem(const Combination& combination, std::uint64_t seed,
   if (wishes.is_aligned) problem_.k = ceil_div(problem_.k, 16) * 16;
   if (combination.scales == Scales::block) {
     problem_.block_shape = pick<BlockShape>(generator, {{128, 128}, {64, 32}, {7, 13}, {1, 1}, {32, 96}});
-    if (wishes.is_aligned) problem_.block_shape = pick<BlockShape>(generator, {{128, 128}, {64, 32}, {7, 16}, {32, 96}});
+    if (wishes.is_aligned)
+      problem_.block_shape = pick<BlockShape>(generator, {{128, 128}, {64, 32}, {7, 16}, {32, 96}});
     if (wishes.block_shape) problem_.block_shape = wishes.block_shape;
   }
   tile_.block_size_m = pick(generator, {1, 2, 3, 4, 8, 9, 16, 64});
@@ -91,7 +92,8 @@ RandomProblem::RandomProblem(const Combination& combination, std::uint64_t seed,
   segments.push_back(0);
   const bool one_group = pick(generator, {0, 0, 0, 1}) == 1;
   for (int g = 0; g < groups; ++g) {
-    segments.push_back(segments.back() + (one_group ? (g == groups / 2 ? 21 : 0) : random_group(generator, wishes.is_large)));
+    segments.push_back(segments.back() +
+                       (one_group ? (g == groups / 2 ? 21 : 0) : random_group(generator, wishes.is_large)));
     experts_.push_back(std::uniform_int_distribution<std::int64_t>(0, problem_.experts - 1)(generator));
   }
   true_rows_ = segments.back();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <functional>
 #include <limits>
 #include <optional>
@@ -174,16 +175,18 @@ class CudaBackend final : public Backend {
 Status CudaBackend::quantise(const Problem& problem, const GroupedGemmArgs& args, StreamHandle stream) const {
   const std::size_t needed = quantise_workspace_bytes(problem, args.a.rows);
   if (args.workspace.size() < needed || address(args.workspace.data()) % kWorkspaceAlignment != 0) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("workspace has {} bytes at address {}, quantising {} rows of A needs {} bytes aligned to {}",
-                            args.workspace.size(), static_cast<const void*>(args.workspace.data()), args.a.rows, needed,
-                            kWorkspaceAlignment));
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("workspace has {} bytes at address {}, quantising {} rows of A needs {} bytes aligned to {}",
+                    args.workspace.size(), static_cast<const void*>(args.workspace.data()), args.a.rows, needed,
+                    kWorkspaceAlignment));
   }
   const FunctionHandle function = shelf_.quantise(storage_of(args.a.type));
   if (function == nullptr) return fail(ErrorCode::internal, "the quantising kernel was not prepared");
   QuantiseArgs in = make_quantise_args(problem, args);
   const std::int64_t items = in.rows * ceil_div(in.k, in.block_k);
-  const std::int64_t blocks = std::clamp<std::int64_t>(ceil_div(items, kQuantiseThreads / 32), 1, 16 * info_.threads);
+  const std::int64_t blocks =
+      std::clamp<std::int64_t>(ceil_div(items, kQuantiseThreads / 32), 1, std::int64_t{16} * info_.threads);
   void* parameters[] = {&in};
   return driver_.check(driver_.launch(function, static_cast<unsigned>(blocks), 1, 1, kQuantiseThreads, 1, 1, 0, stream,
                                       parameters, nullptr),
@@ -234,19 +237,28 @@ bool CudaBackend::is_on_device(const void* pointer) const {
 }
 
 Status CudaBackend::check_pointers(const GroupedGemmArgs& args) const {
-  const std::pair<const char*, const void*> pointers[] = {{"A", args.a.data},
-                                                          {"B", args.b.data},
-                                                          {"C", args.c.data},
-                                                          {"seg_indptr", args.seg_indptr.data()},
-                                                          {"weight_indices", args.weight_indices.data()},
-                                                          {"scale_a", args.scale_a.data()},
-                                                          {"scale_b", args.scale_b.data()},
-                                                          {"workspace", args.workspace.data()}};
-  for (const auto& [name, pointer] : pointers) {
-    if (pointer != nullptr && !is_on_device(pointer)) {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("{} at {} is not in the memory of {}; give a device pointer", name, pointer, info_.name));
+  struct Pointer {
+    const char* name;
+    const void* at;
+    std::size_t alignment;
+  };
+  const Pointer pointers[] = {{"A", args.a.data, size_of(args.a.type)},
+                              {"B", args.b.data, size_of(args.b.type)},
+                              {"C", args.c.data, size_of(args.c.type)},
+                              {"seg_indptr", args.seg_indptr.data(), sizeof(std::int64_t)},
+                              {"weight_indices", args.weight_indices.data(), sizeof(std::int64_t)},
+                              {"scale_a", args.scale_a.data(), sizeof(float)},
+                              {"scale_b", args.scale_b.data(), sizeof(float)},
+                              {"workspace", args.workspace.data(), 1}};
+  for (const Pointer& pointer : pointers) {
+    if (pointer.at == nullptr) continue;
+    if (address(pointer.at) % pointer.alignment != 0) {
+      return fail(ErrorCode::invalid_argument, fmt::format("{} at {} is not aligned to its elements' {} bytes",
+                                                           pointer.name, pointer.at, pointer.alignment));
     }
+    if (is_on_device(pointer.at)) continue;
+    return fail(ErrorCode::invalid_argument, fmt::format("{} at {} is not in the memory of {}; give a device pointer",
+                                                         pointer.name, pointer.at, info_.name));
   }
   if (args.stream == nullptr) return {};
   const CurrentContext current(driver_, device_->context());
@@ -351,7 +363,7 @@ Result<Buffer> CudaBackend::allocate(std::size_t bytes) const {
                                                     info_.name, static_cast<double>(bytes) / (1 << 20)));
   }
   if (auto status = driver_.check(code, "allocating GPU memory"); !status) return fail(status.error());
-  return Buffer(reinterpret_cast<void*>(pointer), bytes, [device = device_](void* data) {
+  return Buffer(std::bit_cast<void*>(pointer), bytes, [device = device_](void* data) {
     const CurrentContext inner(device->driver(), device->context());
     device->driver().release(address(data));
   });

@@ -54,6 +54,7 @@ void KernelShelf::use(const std::filesystem::path& directory) {
 Status KernelShelf::keep(const std::vector<KernelSpec>& specs, std::optional<Storage> quantised,
                          const std::filesystem::path& directory) {
   std::vector<jit::CompileRequest> requests;
+  requests.reserve(specs.size() + 1);
   for (const KernelSpec& spec : specs) requests.push_back(request(jit::kernel_source(spec)));
   if (quantised) requests.push_back(request(jit::quantise_source(*quantised)));
   const auto cubins = compile(requests);
