@@ -79,7 +79,8 @@ bool take(const WorkerMessage& message, const TuneOptions& options, std::optiona
       watched.in_hand.reset();
       watched.decided.push_back(message.result.batch);
       if (options.decided) watched.broken = options.decided(message.result);
-      return watched.broken.has_value();
+      // A signal may have reached this process alone: what was in hand is done, so the other one is ended here.
+      return watched.broken.has_value() && (options.stop == nullptr || !options.stop->load());
     case Kind::failed:
       break;
   }

@@ -156,6 +156,24 @@ TEST_F(TuneInWorkers, ADefaultThatCrashesAgainEndsTheRun) {
   EXPECT_THAT(status.error().message, HasSubstr("the built-in configuration BLOCK_SIZE_M=8"));
 }
 
+TEST_F(TuneInWorkers, WhoIsToldToStopStopsAfterTheBatchSizeInHand) {
+  const auto script = (directory_.path() / "worker.sh").string();
+  std::ofstream(script) << echo(decision()) << "; sleep 100\n";
+  std::atomic<bool> stop{false};
+  TuneOptions options;
+  options.stop = &stop;
+  options.decided = [&](const BatchResult& result) -> Status {
+    decided_.push_back(result.batch);
+    stop = true;
+    return {};
+  };
+  std::optional<Ceiling> ceiling;
+  const auto status =
+      tune_in_workers({.program = {"/bin/sh", script}, .problem = 0, .batches = {4, 8}}, options, ceiling);
+  EXPECT_TRUE(status) << status.error().message;
+  EXPECT_EQ(decided_, std::vector<std::int64_t>{4});
+}
+
 TEST_F(TuneInWorkers, BabbleEndsTheRun) {
   const auto status = run("echo nonsense", "true");
   ASSERT_FALSE(status);
