@@ -57,10 +57,17 @@ const char* file_name(const Where& where) {
 // Output bytes that were written, over all blocks of a launch.
 using Written = std::vector<std::vector<bool>>;
 
+// One pool for all blocks of a launch.
+using Stacks = context::pooled_fixedsize_stack;
+
 class Block {
  public:
-  Block(const Launch& launch, Written& written, int index)
-      : launch_(launch), written_(written), index_(index), shared_(static_cast<std::size_t>(launch.shared_bytes)) {
+  Block(const Launch& launch, Written& written, Stacks& stacks, int index)
+      : launch_(launch),
+        written_(written),
+        stacks_(stacks),
+        index_(index),
+        shared_(static_cast<std::size_t>(launch.shared_bytes)) {
     threads_.resize(static_cast<std::size_t>(launch.threads));
     warps_.resize(threads_.size() / kWarp);
   }
@@ -101,6 +108,7 @@ class Block {
 
   const Launch& launch_;
   Written& written_;
+  Stacks& stacks_;
   int index_;
   SharedMemory shared_;
   std::vector<Thread> threads_;
@@ -117,21 +125,20 @@ thread_local Block* running = nullptr;
 Block& block() { return *running; }
 
 void Block::start(std::size_t thread, const std::function<void()>& kernel) {
-  threads_[thread].fiber = context::fiber(
-      std::allocator_arg, context::pooled_fixedsize_stack(kStackBytes), [this, thread, &kernel](context::fiber&& from) {
-        Thread& mine = threads_[thread];
-        mine.machine = std::move(from);
-        try {
-          kernel();
-          if (!mine.groups.empty() || !mine.open.empty()) {
-            throw Fault{fmt::format("block {} thread {}: ended with copies under way", index_, thread)};
-          }
-        } catch (const Fault& fault) {
-          if (!fault_) fault_ = fault.text;
-        }
-        mine.waiting = Waiting::ended;
-        return std::move(mine.machine);
-      });
+  threads_[thread].fiber = context::fiber(std::allocator_arg, stacks_, [this, thread, &kernel](context::fiber&& from) {
+    Thread& mine = threads_[thread];
+    mine.machine = std::move(from);
+    try {
+      kernel();
+      if (!mine.groups.empty() || !mine.open.empty()) {
+        throw Fault{fmt::format("block {} thread {}: ended with copies under way", index_, thread)};
+      }
+    } catch (const Fault& fault) {
+      if (!fault_) fault_ = fault.text;
+    }
+    mine.waiting = Waiting::ended;
+    return std::move(mine.machine);
+  });
 }
 
 std::optional<std::string> Block::run(const std::function<void()>& kernel) {
@@ -274,8 +281,9 @@ void Block::wait_for_copies(std::size_t pending) {
 Status run(const Launch& launch, const std::function<void()>& kernel) {
   Written written;
   for (const Region& region : launch.memory) written.emplace_back(region.is_output ? region.bytes : 0);
+  Stacks stacks(kStackBytes);
   for (int i = 0; i < launch.blocks; ++i) {
-    Block one(launch, written, i);
+    Block one(launch, written, stacks, i);
     if (auto fault = one.run(kernel)) return fail(ErrorCode::internal, *fault);
   }
   return {};
