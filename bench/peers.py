@@ -142,14 +142,12 @@ def compile_one(job):
     dtype, options = job
     torch.cuda.init()
     a_type, b_type, c_type, switches = scheme(dtype)
-    names = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32", torch.float8_e4m3fn: "fp8e4nv",
-             torch.int8: "i8"}
     try:
         grouped_gemm.warmup(a_type, b_type, c_type, torch.float32, torch.float32, torch.int32, torch.int32, torch.int32,
                             16, 4096, 4096, **switches, **options, grid=(1,))
         return None
     except Exception as error:  # a configuration that Triton cannot compile is no peer
-        return f"{dtype} {options} {names[b_type]}: {str(error).splitlines()[0] if str(error) else type(error)}"
+        return f"{dtype} {options}: {str(error).splitlines()[0] if str(error) else type(error)}"
 
 
 # ---- a problem's tensors --------------------------------------------------------------------------------------------

@@ -37,8 +37,6 @@ inline constexpr int kRowSteps = 84;  // up to 2^42 rows
 [[nodiscard]] std::string_view name(KernelFamily family) noexcept;
 // Every tile that built_in_tile may give for this problem; one on a CPU, which prepares none.
 [[nodiscard]] std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device);
-// CPU: bytes of scratch a thread needs for a tile: packed panels of A and B and the accumulators.
-[[nodiscard]] std::int64_t scratch_bytes(const TileConfig& tile);
 // "BLOCK_SIZE_M=32, BLOCK_SIZE_N=64, BLOCK_SIZE_K=512, GROUP_SIZE_M=1", and the GPU's fields for a GPU's tile
 [[nodiscard]] std::string describe(const TileConfig& tile);
 

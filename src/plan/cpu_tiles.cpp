@@ -5,19 +5,25 @@
 #include <algorithm>
 #include <utility>
 
-namespace expertile {
-namespace cpu {
+namespace expertile::cpu {
 namespace {
 
 constexpr int kLargestTile = 4096;    // BLOCK_SIZE_M, BLOCK_SIZE_N
 constexpr int kLargestPanel = 65536;  // BLOCK_SIZE_K: int32 sums of int8 products stay exact
 constexpr int kLargestGroup = 65536;  // GROUP_SIZE_M
 constexpr std::int64_t kMostScratch = std::int64_t{64} << 20;
-constexpr std::size_t kMostCandidates = 10;
 
 Status check_field(const char* field, int value, int largest) {
   if (value >= 1 && value <= largest) return {};
   return fail(ErrorCode::invalid_argument, fmt::format("{}={} must be from 1 to {}", field, value, largest));
+}
+
+// Bytes of scratch a thread needs for a tile: packed panels of A and B and the accumulators.
+std::int64_t scratch_bytes(const TileConfig& tile) {
+  const std::int64_t m = tile.block_size_m;
+  const std::int64_t n = tile.block_size_n;
+  const std::int64_t panel = ceil_div(tile.block_size_k, 32) * 32;
+  return 4 * panel * (m + n) + 8 * m * n + 4 * n;  // float panels of A and B, double accumulators, one row out
 }
 
 // Panel lengths worth trying: powers of two, and the whole of K, which needs no second pass over the accumulators.
@@ -115,13 +121,4 @@ TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const Device
   return tile;
 }
 
-}  // namespace cpu
-
-std::int64_t scratch_bytes(const TileConfig& tile) {
-  const std::int64_t m = tile.block_size_m;
-  const std::int64_t n = tile.block_size_n;
-  const std::int64_t panel = ceil_div(tile.block_size_k, 32) * 32;
-  return 4 * panel * (m + n) + 8 * m * n + 4 * n;  // float panels of A and B, double accumulators, one row out
-}
-
-}  // namespace expertile
+}  // namespace expertile::cpu

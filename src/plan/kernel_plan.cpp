@@ -40,6 +40,13 @@ Scaling scaling_of(Scales scales) {
   return Scaling::block;
 }
 
+// The most row tiles that `rows` rows in `groups` groups can make: a bound that needs no look at the routing.
+std::int64_t most_row_tiles(std::int64_t rows, std::int64_t groups, int block_size_m) {
+  // Every group that has rows wastes less than a tile; a group without rows makes none.
+  const std::int64_t active = std::min(rows, groups);
+  return active + (rows - active) / block_size_m;
+}
+
 }  // namespace
 
 Storage storage_of(ElementType type) noexcept {
@@ -145,12 +152,6 @@ GroupedGemmArgs quantised_call(const Problem& problem, const GroupedGemmArgs& ar
   call.a = {made.out, args.a.rows, problem.k, problem.k, ElementType::float8_e4m3};
   call.scale_a = {made.scales, static_cast<std::size_t>(made.rows * ceil_div(made.k, made.block_k))};
   return call;
-}
-
-std::int64_t most_row_tiles(std::int64_t rows, std::int64_t groups, int block_size_m) noexcept {
-  // Every group that has rows wastes less than a tile; a group without rows makes none.
-  const std::int64_t active = std::min(rows, groups);
-  return active + (rows - active) / block_size_m;
 }
 
 }  // namespace expertile

@@ -21,9 +21,6 @@ namespace expertile {
 // Whether rows that lie back to back, and blocks of scales, begin at multiples of 16 bytes.
 [[nodiscard]] bool allows_wide_loads(const Problem& problem, ElementType a) noexcept;
 
-// The most row tiles that `rows` rows in `groups` groups can make: a bound that needs no look at the routing.
-[[nodiscard]] std::int64_t most_row_tiles(std::int64_t rows, std::int64_t groups, int block_size_m) noexcept;
-
 // Rows of a matrix begin at multiples of 16 bytes.
 [[nodiscard]] bool has_wide_rows(const ConstMatrixView& matrix) noexcept;
 

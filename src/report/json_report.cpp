@@ -1,5 +1,6 @@
 #include "report/json_report.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <nlohmann/json.hpp>
@@ -15,8 +16,12 @@ using Json = nlohmann::ordered_json;
 // Paths and names come from users: bytes that are no UTF-8 are replaced, never thrown at.
 std::string to_text(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n'; }
 
-// A thousandth of a unit is finer than anything that is measured here.
-double rounded(double value) { return std::round(value * 1000) / 1000; }
+// A thousandth of a unit is finer than anything that is measured here; small rates keep four digits.
+double rounded(double value) {
+  const double digits = value == 0 ? 3 : std::max(3.0, 3 - std::floor(std::log10(std::abs(value))));
+  const double scale = std::pow(10.0, digits);
+  return std::round(value * scale) / scale;
+}
 
 Json path_json(const std::filesystem::path& path) { return path.empty() ? Json(nullptr) : Json(path.string()); }
 

@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <array>
 #include <nlohmann/json.hpp>
 
 #include "files/json_text.hpp"
+#include "store/config_file.hpp"
 
 namespace expertile {
 namespace {
@@ -15,13 +15,9 @@ using Json = nlohmann::json;
 constexpr std::size_t kMaxDepth = 8;
 constexpr std::int64_t kMaxBytes = std::int64_t{64} << 20;
 
-constexpr std::array<int TileConfig::*, 8> kNumbers = {
-    &TileConfig::block_size_m, &TileConfig::block_size_n, &TileConfig::block_size_k, &TileConfig::group_size_m,
-    &TileConfig::num_warps,    &TileConfig::num_stages,   &TileConfig::split_k,      &TileConfig::swap_ab};
-
 Json tile_json(const TileConfig& tile) {
   Json json = Json::array();
-  for (const auto number : kNumbers) json.push_back(tile.*number);
+  for (const auto member : tile_members()) json.push_back(tile.*member);
   json.push_back(static_cast<int>(tile.kernel));
   return json;
 }
@@ -29,8 +25,9 @@ Json tile_json(const TileConfig& tile) {
 // The readers below throw nlohmann's exceptions on anything unexpected; parsed() turns these into an error.
 TileConfig tile_of(const Json& json) {
   TileConfig tile;
-  for (std::size_t i = 0; i < kNumbers.size(); ++i) tile.*kNumbers[i] = json.at(i).get<int>();
-  tile.kernel = json.at(kNumbers.size()).get<int>() == 0 ? KernelFamily::cpu : KernelFamily::sm80;
+  std::size_t place = 0;
+  for (const auto member : tile_members()) tile.*member = json.at(place++).get<int>();
+  tile.kernel = json.at(place).get<int>() == 0 ? KernelFamily::cpu : KernelFamily::sm80;
   return tile;
 }
 

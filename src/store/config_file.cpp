@@ -224,6 +224,12 @@ void drop_replaced(Json& unknown, const std::map<std::int64_t, TileConfig>& tile
 
 }  // namespace
 
+std::vector<int TileConfig::*> tile_members() {
+  std::vector<int TileConfig::*> members;
+  for (const TileField& field : kTileFields) members.push_back(field.member);
+  return members;
+}
+
 std::vector<std::pair<std::string, int>> tile_numbers(const TileConfig& tile) {
   std::vector<std::pair<std::string, int>> numbers;
   const TileConfig usual;

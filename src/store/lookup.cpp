@@ -112,11 +112,12 @@ const TileConfig& choose_tile(const LookUp& found, const Problem& problem, std::
 }
 
 Selection choose(const LookUp& found, const Problem& problem, std::int64_t rows) {
-  const TileConfig& tile = choose_tile(found, problem, rows);
-  if (found.tiles.empty()) return {.tile = tile, .match = Match::built_in, .batch = 0, .file = {}};
+  if (found.tiles.empty()) {
+    return {.tile = choose_tile(found, problem, rows), .match = Match::built_in, .batch = 0, .file = {}};
+  }
   const Nearest nearest = nearest_tile(found, problem, rows);
   const bool other_batch = found.shape_match == Match::exact && !nearest.hit;
-  return {.tile = tile,
+  return {.tile = nearest.entry->second,
           .match = other_batch ? Match::nearest_batch : found.shape_match,
           .batch = nearest.entry->first,
           .file = found.file};

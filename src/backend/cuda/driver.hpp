@@ -26,7 +26,6 @@ inline constexpr int kOutOfMemory = 2;
 
 // CUdevice_attribute
 enum class Attribute : int {
-  clock_khz = 13,
   multiprocessors = 16,
   l2_bytes = 38,
   capability_major = 75,
