@@ -58,6 +58,19 @@ struct KernelArgs {
   int wide_stores = 0;                   // rows of C begin at multiples of 16 bytes
 };
 
+// Where a bulk tensor copy finds a matrix and how large its boxes are: as the driver encodes it.
+struct alignas(64) TensorMap {
+  unsigned char bytes[128];
+};
+
+// Arguments of a kernel of the sm90 family: A and B as tensor maps too. A box has 128 bytes of the rows of one tile
+// (256 rows at most); the matrices are A [M, K] and all experts' weights [E * N, K].
+struct TiledArgs {
+  KernelArgs args;
+  TensorMap a;
+  TensorMap b;
+};
+
 // Arguments of the kernel that quantises A on the fly.
 struct QuantiseArgs {
   const void* a = nullptr;       // [rows, K]
@@ -78,7 +91,14 @@ constexpr int ceil_divide(int a, int b) { return (a + b - 1) / b; }
 constexpr int tile_x(const TileConfig& tile) { return tile.swap_ab ? tile.block_size_n : tile.block_size_m; }
 constexpr int tile_y(const TileConfig& tile) { return tile.swap_ab ? tile.block_size_m : tile.block_size_n; }
 
-constexpr int threads_of(const TileConfig& tile) { return 32 * tile.num_warps; }
+// sm90: a warp more, which starts the copies.
+constexpr int threads_of(const TileConfig& tile) {
+  return 32 * (tile.num_warps + (tile.kernel == KernelFamily::sm90 ? 1 : 0));
+}
+
+// sm90: warpgroups that multiply, and how many of them share a tile.
+constexpr int warpgroups(const TileConfig& tile) { return tile.num_warps / 4; }
+constexpr int sharers(const TileConfig& tile) { return tile.pingpong ? 1 : warpgroups(tile); }
 
 struct WarpGrid {
   int x = 0;  // warps along X; 0 where no arrangement fits
@@ -154,6 +174,28 @@ constexpr int stage_bytes_b(const KernelSpec& spec) {
   return spec.tile.block_size_n * spec.tile.block_size_k * size_of(spec.b);
 }
 
+// ---- figures of an sm90 kernel ----------------------------------------------------------------------------------
+
+// What one bulk copy takes of a row, and the period of its swizzle.
+inline constexpr int kBoxBytes = 128;
+constexpr int box_rows_a(const KernelSpec& spec) { return spec.tile.block_size_m; }
+constexpr int box_rows_b(const KernelSpec& spec) { return spec.tile.block_size_n; }
+// Boxes of each operand that make a stage.
+constexpr int stage_boxes(const KernelSpec& spec) { return spec.tile.block_size_k * size_of(spec.a) / kBoxBytes; }
+
+// Whether sums leave the tensor core's registers after every box, into float32 beside them: for scales of blocks, and
+// for e4m3, of whose sums the tensor core keeps 14 bits only.
+constexpr bool promotes(const KernelSpec& spec) {
+  return spec.scaling == Scaling::block || spec.product == Product::e4m3;
+}
+
+// The ring, two barriers a stage, and two of the warpgroups that take turns.
+constexpr int tiled_smem_bytes(const KernelSpec& spec) {
+  return spec.tile.num_stages * (stage_bytes_a(spec) + stage_bytes_b(spec) + 16) + 16;
+}
+
+// ---- figures of the sm80 epilogue -------------------------------------------------------------------------------
+
 // A row of C in shared memory, in float32: padded by 16 bytes, so that rows begin at different banks.
 constexpr int staged_row_bytes(const KernelSpec& spec) { return spec.tile.block_size_n * 4 + 16; }
 
@@ -170,6 +212,7 @@ constexpr int epilogue_bytes(const KernelSpec& spec) {
 
 // Dynamic shared memory of a block.
 constexpr int smem_bytes(const KernelSpec& spec) {
+  if (spec.tile.kernel == KernelFamily::sm90) return tiled_smem_bytes(spec);
   const int ring = spec.tile.num_stages * (stage_bytes_a(spec) + stage_bytes_b(spec));
   const int epilogue = epilogue_bytes(spec);
   return ring > epilogue ? ring : epilogue;
@@ -177,6 +220,10 @@ constexpr int smem_bytes(const KernelSpec& spec) {
 
 // Registers of a thread that hold sums.
 constexpr int accumulators(const KernelSpec& spec) {
+  if (spec.tile.kernel == KernelFamily::sm90) {
+    const int sums = spec.tile.block_size_m * spec.tile.block_size_n / (128 * sharers(spec.tile));
+    return sums * (promotes(spec) ? 2 : 1);
+  }
   const int elements = spec.tile.block_size_m * spec.tile.block_size_n * spec.tile.split_k / threads_of(spec.tile);
   return elements * (spec.scaling == Scaling::block ? 2 : 1);
 }

@@ -18,7 +18,7 @@ EXPERTILE_DEVICE void barrier() { __syncthreads(); }
 
 // The address that shared memory instructions take for an offset.
 EXPERTILE_DEVICE unsigned shared_address(unsigned offset) {
-  extern __shared__ __align__(128) unsigned char shared_memory[];
+  extern __shared__ __align__(1024) unsigned char shared_memory[];
   return static_cast<unsigned>(__cvta_generic_to_shared(shared_memory)) + offset;
 }
 
@@ -46,12 +46,12 @@ EXPERTILE_DEVICE void store_global(T* to, T value) {
 // As above, by offset; aligned to sizeof(T).
 template <class T>
 EXPERTILE_DEVICE T load_shared(unsigned offset) {
-  extern __shared__ __align__(128) unsigned char shared_memory[];
+  extern __shared__ __align__(1024) unsigned char shared_memory[];
   return *reinterpret_cast<const T*>(shared_memory + offset);
 }
 template <class T>
 EXPERTILE_DEVICE void store_shared(unsigned offset, T value) {
-  extern __shared__ __align__(128) unsigned char shared_memory[];
+  extern __shared__ __align__(1024) unsigned char shared_memory[];
   *reinterpret_cast<T*>(shared_memory + offset) = value;
 }
 

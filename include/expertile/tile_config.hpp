@@ -4,18 +4,19 @@
 
 namespace expertile {
 
-enum class KernelFamily : int { cpu, sm80 };
+enum class KernelFamily : int { cpu, sm80, sm90 };
 
 struct TileConfig {
   int block_size_m = 32;   // rows of C in a tile
   int block_size_n = 64;   // columns of C in a tile
   int block_size_k = 512;  // length of K that is packed (CPU) or staged (GPU) and multiplied at a time
   int group_size_m = 1;    // row tiles that share a column tile before the next column tile starts
-  int num_warps = 1;       // of a block; 1 on the CPU
+  int num_warps = 1;       // of a block that multiply; 1 on the CPU
   int num_stages = 1;      // slices of K in flight in shared memory; 1 on the CPU
   int split_k = 1;         // sm80: parts of each slice of K that different warps multiply
-  int swap_ab = 0;         // sm80: 1 when the weights take the tensor core's 16 rows and the tokens its 8 columns
+  int swap_ab = 0;         // GPU: 1 when the weights take the tensor core's rows and the tokens its columns
   KernelFamily kernel = KernelFamily::cpu;
+  int pingpong = 0;  // sm90: 1 when two warpgroups take turns at whole tiles, instead of sharing each
 
   friend constexpr bool operator==(const TileConfig&, const TileConfig&) = default;
 };

@@ -39,28 +39,6 @@ EXPERTILE_DEVICE void add_parts(unsigned shared, const WarpPlace& place, Total& 
   }
 }
 
-template <Scaling SCALING>
-EXPERTILE_DEVICE float row_scale(const KernelArgs& args, const OutputTile& tile, int row) {
-  if constexpr (SCALING == Scaling::per_tensor) {
-    return ptx::load_global(args.scale_a + tile.expert);
-  } else if constexpr (SCALING == Scaling::per_token_channel) {
-    return row < tile.rows ? ptx::load_global(args.scale_a + tile.row + row) : 0.0F;
-  } else {
-    return 1.0F;
-  }
-}
-template <Scaling SCALING>
-EXPERTILE_DEVICE float column_scale(const KernelArgs& args, const OutputTile& tile, int column) {
-  if constexpr (SCALING == Scaling::per_tensor) {
-    return ptx::load_global(args.scale_b + tile.expert);
-  } else if constexpr (SCALING == Scaling::per_token_channel || SCALING == Scaling::per_channel) {
-    const int n = tile.column + column;
-    return n < args.n ? ptx::load_global(args.scale_b + tile.expert * args.n + n) : 0.0F;
-  } else {
-    return 1.0F;
-  }
-}
-
 // Rows [first, first + staged_rows) of the scaled tile of C, of every warp's own rows, in shared memory in float32. A
 // warp along X owns kX * 16 rows; slab m is the m-th 16 of each. Swapped, slab 0 is the whole tile.
 template <KernelSpec SPEC, class Total>
@@ -87,14 +65,6 @@ EXPERTILE_DEVICE void stage_slab(const KernelArgs& args, const OutputTile& tile,
       }
     }
   }
-}
-
-// Two 16-bit elements of C in the order of memory.
-template <Storage C>
-EXPERTILE_DEVICE unsigned rounded_pair(float first, float second) {
-  const unsigned low = C == Storage::float16 ? ptx::float16_bits(first) : ptx::bfloat16_bits(first);
-  const unsigned high = C == Storage::float16 ? ptx::float16_bits(second) : ptx::bfloat16_bits(second);
-  return low | high << 16;
 }
 
 // 16 bytes of C from the staged floats that begin at `from`.

@@ -15,7 +15,8 @@ EXPERTILE_DEVICE void grouped_gemm(const KernelArgs& args) {
   static_assert(S::kSteps > 0, "BLOCK_SIZE_K is shorter than the steps of SPLIT_K parts");
   static_assert(S::kTile.num_stages >= 2, "a ring has at least two stages");
   const WarpPlace place = warp_place<SPEC>();
-  const OutputTile tile = find_tile<SPEC.tile>(args, ptx::block_index());
+  GroupCursor groups;
+  const OutputTile tile = find_tile<SPEC.tile>(args, groups, ptx::block_index());
   if (tile.rows == 0) return;
   typename S::Total total[S::kX][S::kY][4] = {};
   multiply_tile<SPEC>(args, tile, place, 0, total);

@@ -2,8 +2,9 @@
 // The product of one tile: a ring of stages in shared memory is filled by asynchronous copies while the tensor cores
 // multiply the stage that arrived.
 
+#include "scaling.hpp"
+#include "scheduler.hpp"
 #include "sm80/fragments.hpp"
-#include "sm80/scheduler.hpp"
 
 namespace expertile::sm80 {
 
@@ -236,19 +237,6 @@ struct BlockScales {
   float token[kTokens];
   float weight[kWeights];
 };
-template <KernelSpec SPEC>
-EXPERTILE_DEVICE float token_scale(const KernelArgs& args, const OutputTile& tile, int row, int block, int k_blocks) {
-  if (!SPEC.scales_a) return 1.0F;
-  return row < tile.rows ? ptx::load_global(args.scale_a + (tile.row + row) * k_blocks + block) : 0.0F;
-}
-template <KernelSpec SPEC>
-EXPERTILE_DEVICE float weight_scale(const KernelArgs& args, const OutputTile& tile, int column, int block,
-                                    int k_blocks) {
-  const int n = tile.column + column;
-  const long long n_blocks = ceil_divide(args.n, SPEC.block_n);
-  if (n >= args.n) return 0.0F;
-  return ptx::load_global(args.scale_b + (tile.expert * n_blocks + n / SPEC.block_n) * k_blocks + block);
-}
 // Row of the X (Y) side that scale j of a lane belongs to: the rows of x_of, the columns of y_of.
 EXPERTILE_DEVICE int scale_x_of(const WarpPlace& place, int j) { return x_of(place, j / 2, 2 * (j % 2)); }
 EXPERTILE_DEVICE int scale_y_of(const WarpPlace& place, int j) { return y_of(place, j / 2, j % 2); }

@@ -108,14 +108,16 @@ ReferenceResult reference_grouped_gemm(const Problem& problem, const GroupedGemm
 //  - A float32 sum of K products in any order errs by at most (K + 1) u S (Higham, Accuracy and Stability, 3.1, with
 //    one rounding a product); int8 without block scales is exact and stays within it.
 //  - tf32, where the problem allows it, rounds each operand to 11 bits: 2 * 2^-11 S, and a little.
+//  - Sums that are less exact than float32's are the kernel's property: sum_error S.
 //  - Scaling in the epilogue and rounding to float32: 3 u S at most.
 //  - Rounding to C's type: half a step of |C|, or half the subnormal step.
 //  - bfloat16 products may flush subnormals to zero: at most K * 2^-126 * the largest operand each; `tiny` covers
 //  operands
 //    up to 2^20.
-double worst_error_over_bound(const Problem& problem, const GroupedGemmArgs& args, const ReferenceResult& reference) {
+double worst_error_over_bound(const Problem& problem, const GroupedGemmArgs& args, const ReferenceResult& reference,
+                              double sum_error) {
   const OutputFormat format = format_of(args.c.type);
-  const double gamma = (static_cast<double>(problem.k) + 8) * 0x1p-24 + (problem.tf32 ? 0x1.01p-10 : 0.0);
+  const double gamma = (static_cast<double>(problem.k) + 8) * 0x1p-24 + (problem.tf32 ? 0x1.01p-10 : 0.0) + sum_error;
   const double tiny = static_cast<double>(problem.k) * 0x1p-106;
   double worst = 0;
   for (std::size_t g = 0; g < args.weight_indices.size(); ++g) {

@@ -18,8 +18,9 @@ struct ReferenceResult {
 [[nodiscard]] ReferenceResult reference_grouped_gemm(const Problem& problem, const GroupedGemmArgs& args);
 
 // Largest |C - value| / bound over the rows of groups, where bound is the derived error bound (see the .cpp); > 1 is
-// wrong. A NaN where the reference has none, and the other way round, gives infinity.
+// wrong. A NaN where the reference has none, and the other way round, gives infinity. sum_error: what a kernel's sums
+// may err more than float32's, as a part of the magnitude.
 [[nodiscard]] double worst_error_over_bound(const Problem& problem, const GroupedGemmArgs& args,
-                                            const ReferenceResult& reference);
+                                            const ReferenceResult& reference, double sum_error = 0);
 
 }  // namespace expertile

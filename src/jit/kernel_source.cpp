@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "jit/device_text.hpp"
+#include "jit/wgmma_text.hpp"
 
 namespace expertile::jit {
 namespace {
@@ -12,16 +13,27 @@ namespace {
 std::string spelled(const TileConfig& tile) {
   return fmt::format(
       "{{.block_size_m = {}, .block_size_n = {}, .block_size_k = {}, .group_size_m = {}, .num_warps = {}, "
-      ".num_stages = {}, .split_k = {}, .swap_ab = {}, .kernel = KernelFamily::sm80}}",
+      ".num_stages = {}, .split_k = {}, .swap_ab = {}, .kernel = static_cast<KernelFamily>({}), .pingpong = {}}}",
       tile.block_size_m, tile.block_size_n, tile.block_size_k, tile.group_size_m, tile.num_warps, tile.num_stages,
-      tile.split_k, tile.swap_ab);
+      tile.split_k, tile.swap_ab, static_cast<int>(tile.kernel), tile.pingpong);
+}
+
+// Where a family's kernel is, and what it takes.
+struct Family {
+  const char* name;
+  const char* arguments;
+};
+Family family_of(KernelFamily kernel) {
+  if (kernel == KernelFamily::sm90) return {"sm90", "TiledArgs"};
+  return {"sm80", "KernelArgs"};
 }
 
 }  // namespace
 
 Source kernel_source(const KernelSpec& spec) {
+  const Family family = family_of(spec.tile.kernel);
   const std::string text = fmt::format(
-      R"(#include "sm80/grouped_gemm.hpp"
+      R"(#include "{}/grouped_gemm.hpp"
 namespace expertile {{
 constexpr KernelSpec kSpec = {{
     .tile = {},
@@ -35,14 +47,16 @@ constexpr KernelSpec kSpec = {{
     .wide_loads = {}}};
 }}
 // At least one block a multiprocessor: without it the compiler would rather spill than use more registers.
-extern "C" __global__ void __launch_bounds__({}, 1) {}(const __grid_constant__ expertile::KernelArgs args) {{
-  expertile::sm80::grouped_gemm<expertile::kSpec>(args);
+extern "C" __global__ void __launch_bounds__({}, 1) {}(const __grid_constant__ expertile::{} args) {{
+  expertile::{}::grouped_gemm<expertile::kSpec>(args);
 }}
 )",
-      spelled(spec.tile), static_cast<int>(spec.a), static_cast<int>(spec.b), static_cast<int>(spec.scaling),
-      static_cast<int>(spec.product), spec.block_n, spec.block_k, spec.scales_a, spec.wide_loads, threads_of(spec.tile),
-      kKernelName);
-  return {"grouped_gemm.cu", text, device_headers()};
+      family.name, spelled(spec.tile), static_cast<int>(spec.a), static_cast<int>(spec.b),
+      static_cast<int>(spec.scaling), static_cast<int>(spec.product), spec.block_n, spec.block_k, spec.scales_a,
+      spec.wide_loads, threads_of(spec.tile), kKernelName, family.arguments, family.name);
+  Source source{"grouped_gemm.cu", text, device_headers()};
+  if (spec.tile.kernel == KernelFamily::sm90) source.headers.emplace_back("wgmma.hpp", wgmma_text(spec));
+  return source;
 }
 
 Source quantise_source(Storage a) {

@@ -9,12 +9,14 @@
 #include "plan/cost_model.hpp"
 #include "plan/cpu_tiles.hpp"
 #include "plan/sm80_tiles.hpp"
+#include "plan/sm90_tiles.hpp"
 
 namespace expertile {
 namespace {
 
 constexpr std::size_t kMostCandidates = 10;
 constexpr std::size_t kMostCandidatesOnGpu = 36;
+constexpr std::ptrdiff_t kMostOfAFamily = 24;  // the models of two families are not exact enough to leave one out
 constexpr std::ptrdiff_t kMostOfAShape = 3;
 constexpr double kKnownDifference = 1.03;
 
@@ -26,15 +28,53 @@ bool resembles(const TileConfig& a, const TileConfig& b) {
 
 // The cost model knows shapes better than it knows their stages and warps: of a shape a few are measured.
 bool has_shape(const TileConfig& a, const TileConfig& b) {
-  return a.block_size_m == b.block_size_m && a.block_size_n == b.block_size_n && a.swap_ab == b.swap_ab;
+  return a.block_size_m == b.block_size_m && a.block_size_n == b.block_size_n && a.swap_ab == b.swap_ab &&
+         a.kernel == b.kernel && a.pingpong == b.pingpong;
 }
 
 bool is_represented(const std::vector<TileConfig>& chosen, const TileConfig& tile, bool is_gpu) {
   if (is_gpu) {
-    return std::count_if(chosen.begin(), chosen.end(), [&](const auto& other) { return has_shape(tile, other); }) >=
-           kMostOfAShape;
+    const auto count = [&](const auto& alike) { return std::count_if(chosen.begin(), chosen.end(), alike); };
+    return count([&](const auto& other) { return has_shape(tile, other); }) >= kMostOfAShape ||
+           count([&](const auto& other) { return other.kernel == tile.kernel; }) >= kMostOfAFamily;
   }
   return std::any_of(chosen.begin(), chosen.end(), [&](const auto& other) { return resembles(tile, other); });
+}
+
+// What the families of a device offer.
+std::vector<TileConfig> grid_of(const Problem& problem, const DeviceInfo& device) {
+  if (device.kind != "cuda") return cpu::grid(problem);
+  std::vector<TileConfig> tiles = sm80::grid(problem);
+  if (sm90::supports(problem, device)) {
+    const auto more = sm90::grid(problem);
+    tiles.insert(tiles.end(), more.begin(), more.end());
+  }
+  return tiles;
+}
+
+Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_group, const DeviceInfo& device) {
+  switch (tile.kernel) {
+    case KernelFamily::cpu:
+      return cpu::refuse(problem, tile, rows_a_group, device);
+    case KernelFamily::sm80:
+      return sm80::refuse(problem, tile, rows_a_group, device);
+    case KernelFamily::sm90:
+      break;
+  }
+  return sm90::refuse(problem, tile, rows_a_group, device);
+}
+
+double seconds_of(const Problem& problem, const TileConfig& tile, std::int64_t rows, double active_groups,
+                  const DeviceInfo& device) {
+  switch (tile.kernel) {
+    case KernelFamily::cpu:
+      return estimate_seconds(problem, tile, rows, active_groups, device);
+    case KernelFamily::sm80:
+      return sm80::estimate_seconds(problem, tile, rows, active_groups, device);
+    case KernelFamily::sm90:
+      break;
+  }
+  return sm90::estimate_seconds(problem, tile, rows, active_groups, device);
 }
 
 }  // namespace
@@ -43,17 +83,26 @@ std::string describe(const TileConfig& tile) {
   std::string blocks = fmt::format("BLOCK_SIZE_M={}, BLOCK_SIZE_N={}, BLOCK_SIZE_K={}, GROUP_SIZE_M={}",
                                    tile.block_size_m, tile.block_size_n, tile.block_size_k, tile.group_size_m);
   if (tile.kernel == KernelFamily::cpu) return blocks;
-  return fmt::format("{}, num_warps={}, num_stages={}, SPLIT_K={}, SWAP_AB={}", blocks, tile.num_warps, tile.num_stages,
-                     tile.split_k, tile.swap_ab);
+  const std::string own = tile.kernel == KernelFamily::sm90 ? fmt::format("PINGPONG={}", tile.pingpong)
+                                                            : fmt::format("SPLIT_K={}", tile.split_k);
+  return fmt::format("{}, num_warps={}, num_stages={}, SWAP_AB={}, {}, kernel={}", blocks, tile.num_warps,
+                     tile.num_stages, tile.swap_ab, own, name(tile.kernel));
 }
 
 Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceInfo& device) {
-  const bool is_gpu = device.kind == "cuda";
-  if (is_gpu != (tile.kernel == KernelFamily::sm80)) {
+  if ((device.kind == "cuda") != (tile.kernel != KernelFamily::cpu)) {
     return fail(ErrorCode::unsupported,
                 fmt::format("kernel={} does not run on device {}", name(tile.kernel), device.name));
   }
-  return is_gpu ? sm80::check_tile(problem, tile, device) : cpu::check_tile(problem, tile);
+  switch (tile.kernel) {
+    case KernelFamily::cpu:
+      return cpu::check_tile(problem, tile);
+    case KernelFamily::sm80:
+      return sm80::check_tile(problem, tile, device);
+    case KernelFamily::sm90:
+      break;
+  }
+  return sm90::check_tile(problem, tile, device);
 }
 
 CandidateSet make_candidates(const Problem& problem, std::int64_t rows, double active_groups,
@@ -63,13 +112,10 @@ CandidateSet make_candidates(const Problem& problem, std::int64_t rows, double a
   std::vector<std::pair<double, TileConfig>> ranked;
   const bool is_gpu = device.kind == "cuda";
   const std::size_t most = is_gpu ? kMostCandidatesOnGpu : kMostCandidates;
-  for (const TileConfig& tile : is_gpu ? sm80::grid(problem) : cpu::grid(problem)) {
-    Refusal refusal =
-        is_gpu ? sm80::refuse(problem, tile, rows_a_group, device) : cpu::refuse(problem, tile, rows_a_group, device);
+  for (const TileConfig& tile : grid_of(problem, device)) {
+    Refusal refusal = refuse(problem, tile, rows_a_group, device);
     if (refusal.rule.empty()) {
-      ranked.emplace_back(is_gpu ? sm80::estimate_seconds(problem, tile, rows, active_groups, device)
-                                 : estimate_seconds(problem, tile, rows, active_groups, device),
-                          tile);
+      ranked.emplace_back(seconds_of(problem, tile, rows, active_groups, device), tile);
     } else {
       set.refused.push_back(std::move(refusal));
     }
@@ -100,14 +146,19 @@ std::int64_t rows_of_step(int step) noexcept { return std::llround(std::exp2(0.5
 
 TileConfig built_in_tile(const Problem& problem, std::int64_t any_rows, const DeviceInfo& device) {
   const std::int64_t rows = rows_of_step(row_step(any_rows));
-  return device.kind == "cuda" ? sm80::built_in_tile(problem, rows, device) : cpu::built_in_tile(problem, rows, device);
+  if (device.kind != "cuda") return cpu::built_in_tile(problem, rows, device);
+  if (sm90::supports(problem, device)) return sm90::built_in_tile(problem, rows, device);
+  return sm80::built_in_tile(problem, rows, device);
 }
 
 std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {
+  if (sm90::supports(problem, device)) return sm90::built_in_tiles(problem, device);
   if (device.kind == "cuda") return sm80::built_in_tiles(problem, device);
   return {cpu::built_in_tile(problem, problem.experts, device)};
 }
 
-std::string_view name(KernelFamily family) noexcept { return family == KernelFamily::sm80 ? "sm80" : "cpu"; }
+std::string_view name(KernelFamily family) noexcept {
+  return family == KernelFamily::sm90 ? "sm90" : family == KernelFamily::sm80 ? "sm80" : "cpu";
+}
 
 }  // namespace expertile

@@ -33,7 +33,7 @@ inline constexpr int kRowSteps = 84;  // up to 2^42 rows
 [[nodiscard]] std::int64_t rows_of_step(int step) noexcept;
 // The default without a file: never fails, always passes check_tile. The same for all rows of a row_step.
 [[nodiscard]] TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device);
-// "cpu", "sm80"
+// "cpu", "sm80", "sm90"
 [[nodiscard]] std::string_view name(KernelFamily family) noexcept;
 // Every tile that built_in_tile may give for this problem; one on a CPU, which prepares none.
 [[nodiscard]] std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device);

@@ -18,6 +18,10 @@ namespace expertile {
 [[nodiscard]] KernelSpec make_spec(const Problem& problem, const TileConfig& tile, ElementType a,
                                    bool wide_loads) noexcept;
 
+// What the sums of a tile's kernel may err more than float32's, as a part of the sum of |a * b|: 0 but for e4m3 on
+// Hopper's tensor cores.
+[[nodiscard]] double sum_error(const Problem& problem, const TileConfig& tile) noexcept;
+
 // Whether rows that lie back to back, and blocks of scales, begin at multiples of 16 bytes.
 [[nodiscard]] bool allows_wide_loads(const Problem& problem, ElementType a) noexcept;
 

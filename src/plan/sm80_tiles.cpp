@@ -5,24 +5,15 @@
 #include <algorithm>
 #include <cmath>
 
+#include "plan/gpu_model.hpp"
 #include "plan/kernel_plan.hpp"
 #include "problem/sizes.hpp"
 
 namespace expertile::sm80 {
 namespace {
 
-constexpr int kMostHeld = 200;        // registers a thread for sums and operands; 255 is all there are
-constexpr int kRegistersBeside = 72;  // addresses, fragments
-constexpr int kRegistersOfAMultiprocessor = 65536;
-constexpr int kThreadsOfAMultiprocessor = 2048;
-constexpr std::int64_t kReservedShared = 1024;  // a block
-
-// Figures of a Hopper multiprocessor and its share of memory; the ranking depends on their ratios.
-constexpr double kMemoryBytesPerSecond = 4.3e12;
-constexpr double kL2BytesPerSecond = 5.5e12;
-constexpr double kBytesInFlight = 48 << 10;  // on their way to a multiprocessor, for its full share of memory
-constexpr double kClock = 1.7e9;
-constexpr double kSharedBytesPerClock = 128;
+constexpr int kMostHeld = 200;            // registers a thread for sums and operands; 255 is all there are
+constexpr int kRegistersBeside = 72;      // addresses, fragments
 constexpr double kTileSeconds = 2.0e-6;   // finding a tile, filling the ring, writing out
 constexpr double kSliceSeconds = 1.0e-7;  // waiting for a slice and for the other warps
 
@@ -95,28 +86,6 @@ int held_registers(const KernelSpec& spec) {
   const int tokens = swapped ? 2 * y : 2 * x;
   const int scales = spec.scaling == Scaling::block ? tokens + (one_weight_scale ? 1 : 2 * (x + y) - tokens) : 0;
   return accumulators(spec) + 2 * words + converted + scales;
-}
-
-// Blocks that fit a multiprocessor at once.
-int resident_blocks(const KernelSpec& spec, const DeviceInfo& device) {
-  const std::int64_t shared = (device.l1_bytes + kReservedShared) / (smem_bytes(spec) + kReservedShared);
-  const int registers = std::min(255, accumulators(spec) + kRegistersBeside);
-  const std::int64_t by_registers = kRegistersOfAMultiprocessor / (registers * threads_of(spec.tile));
-  const std::int64_t by_threads = kThreadsOfAMultiprocessor / threads_of(spec.tile);
-  return static_cast<int>(std::max<std::int64_t>(1, std::min({shared, by_registers, by_threads})));
-}
-
-// Row tiles of a group that has `rows` rows on average, as random routing deals them: the sum over j of the chance that
-// there are more than j tiles' rows, by the normal distribution.
-double expected_row_tiles(double rows, int block_size_m) {
-  const double deviation = std::sqrt(2.0 * rows);
-  double tiles = 1;
-  for (int j = 1; j < 1 << 20; ++j) {
-    const double chance = 0.5 * std::erfc((j * static_cast<double>(block_size_m) + 0.5 - rows) / deviation);
-    if (chance < 1e-3) break;
-    tiles += chance;
-  }
-  return tiles;
 }
 
 // Operations a second and multiprocessor of the tensor cores, at the tile sizes that this family reaches.
@@ -245,41 +214,26 @@ Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_gro
 double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int64_t rows, double active_groups,
                         const DeviceInfo& device) {
   const KernelSpec spec = spec_of(problem, tile);
-  const double groups = std::max(active_groups, 1.0);
-  const double rows_a_group = std::max(1.0, static_cast<double>(rows) / groups);
-  const double row_tiles = expected_row_tiles(rows_a_group, tile.block_size_m);  // of a group
-  const double column_tiles = std::ceil(static_cast<double>(problem.n) / tile.block_size_n);
-  const double tiles = groups * row_tiles * column_tiles;
+  const gpu_model::TileCounts counts = gpu_model::count_tiles(problem, tile, rows, active_groups);
   const double multiprocessors = device.threads;
-  const double resident =
-      std::min<double>(resident_blocks(spec, device), std::max(1.0, std::ceil(tiles / multiprocessors)));
-
-  // Memory: at full speed only with enough bytes under way, in rows that fill the bursts.
-  const int row_bytes = tile.block_size_k * size_of(spec.b);
+  const int fitting = gpu_model::resident_blocks(spec, accumulators(spec) + kRegistersBeside, device);
+  const double resident = std::min<double>(fitting, std::max(1.0, std::ceil(counts.tiles() / multiprocessors)));
   const double in_flight = resident * (tile.num_stages - 1) * (stage_bytes_a(spec) + stage_bytes_b(spec));
-  const double busy = std::min(1.0, tiles / multiprocessors);
-  const double share = busy * std::min(1.0, in_flight / kBytesInFlight) * (row_bytes < 128 ? 0.94 : 1.0);
-  const double memory = bytes_moved(problem, static_cast<double>(rows), groups) / (kMemoryBytesPerSecond * share);
-
-  // Every row tile reads its group's weights, every column tile all of A: from the L2, where it is not memory.
-  const double k = static_cast<double>(problem.k);
-  const double l2 = k *
-                    (groups * row_tiles * static_cast<double>(problem.n) * size_of(spec.b) +
-                     static_cast<double>(rows) * column_tiles * size_of(spec.a)) /
-                    kL2BytesPerSecond;
+  const double transfer = gpu_model::transfer_seconds(problem, spec, rows, counts, in_flight, device);
 
   // A multiprocessor's share of the tensor cores' and of shared memory's work, the last wave's idle ones included, and
   // what its resident blocks cannot hide from each other.
-  const double tiles_each = std::ceil(tiles / multiprocessors);
+  const double k = static_cast<double>(problem.k);
+  const double tiles_each = std::ceil(counts.tiles() / multiprocessors);
   const double operations = 2.0 * tile.block_size_m * tile.block_size_n * k;
   const WarpGrid warps = warp_grid(tile);
   const double shared =
       k * (tile_x(tile) * size_of(spec.b) * (warps.y + 1) + tile_y(tile) * size_of(spec.b) * (warps.x + 1));
   const double latency = 0.4 + 0.6 * std::min(1.0, tile.num_warps * resident / 8.0);  // warps hide it
-  const double multiply =
-      std::max(operations / (product_rate(spec.product) * latency), shared / (kSharedBytesPerClock * kClock));
+  const double multiply = std::max(operations / (product_rate(spec.product) * latency),
+                                   shared / (gpu_model::kSharedBytesPerClock * gpu_model::kClock));
   const double waiting = (kTileSeconds + k / tile.block_size_k * kSliceSeconds) / resident;
-  return std::max({memory, l2, tiles_each * (multiply + waiting)}) + kTileSeconds;
+  return std::max(transfer, tiles_each * (multiply + waiting)) + kTileSeconds;
 }
 
 TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device) {

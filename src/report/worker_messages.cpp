@@ -27,7 +27,8 @@ TileConfig tile_of(const Json& json) {
   TileConfig tile;
   std::size_t place = 0;
   for (const auto member : tile_members()) tile.*member = json.at(place++).get<int>();
-  tile.kernel = json.at(place).get<int>() == 0 ? KernelFamily::cpu : KernelFamily::sm80;
+  const int family = json.at(place).get<int>();
+  tile.kernel = family == 0 ? KernelFamily::cpu : family == 1 ? KernelFamily::sm80 : KernelFamily::sm90;
   return tile;
 }
 

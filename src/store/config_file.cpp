@@ -30,25 +30,26 @@ constexpr std::size_t kMaxNamedKeys = 16;  // warnings a file may cause by unkno
 constexpr std::string_view kMetadata = "metadata";
 constexpr std::string_view kSchema = "schema";
 constexpr std::string_view kKernel = "kernel";
-constexpr std::array<KernelFamily, 2> kFamilies = {KernelFamily::cpu, KernelFamily::sm80};
+constexpr std::array<KernelFamily, 3> kFamilies = {KernelFamily::cpu, KernelFamily::sm80, KernelFamily::sm90};
 
 struct TileField {
   std::string_view key;
   int TileConfig::*member;
   bool required;
   int least = 1;
-  bool on_gpu_only = false;
+  KernelFamily since = KernelFamily::cpu;  // the first family whose tiles always have it in the file
 };
 
 // The one list of the file's numbers: read, written and recognised by it.
-constexpr std::array<TileField, 8> kTileFields = {{{"BLOCK_SIZE_M", &TileConfig::block_size_m, true},
+constexpr std::array<TileField, 9> kTileFields = {{{"BLOCK_SIZE_M", &TileConfig::block_size_m, true},
                                                    {"BLOCK_SIZE_N", &TileConfig::block_size_n, true},
                                                    {"BLOCK_SIZE_K", &TileConfig::block_size_k, true},
                                                    {"GROUP_SIZE_M", &TileConfig::group_size_m, false},
                                                    {"num_warps", &TileConfig::num_warps, false},
                                                    {"num_stages", &TileConfig::num_stages, false},
-                                                   {"SPLIT_K", &TileConfig::split_k, false, 1, true},
-                                                   {"SWAP_AB", &TileConfig::swap_ab, false, 0, true}}};
+                                                   {"SPLIT_K", &TileConfig::split_k, false, 1, KernelFamily::sm80},
+                                                   {"SWAP_AB", &TileConfig::swap_ab, false, 0, KernelFamily::sm80},
+                                                   {"PINGPONG", &TileConfig::pingpong, false, 0, KernelFamily::sm90}}};
 
 std::string dump(const Json& value, int indent = -1) {
   return value.dump(indent, ' ', false, Json::error_handler_t::replace);
@@ -158,9 +159,9 @@ class Reader {
         const auto family = std::find_if(kFamilies.begin(), kFamilies.end(),
                                          [&value = member](KernelFamily one) { return value == name(one); });
         if (family == kFamilies.end()) {
-          return refuse(
-              fmt::format("\"{}\".kernel is {}, this version knows \"cpu\" and \"sm80\"", batch, shown(member)),
-              member.is_string() ? ErrorCode::unsupported : ErrorCode::invalid_argument);
+          return refuse(fmt::format("\"{}\".kernel is {}, this version knows \"cpu\", \"sm80\" and \"sm90\"", batch,
+                                    shown(member)),
+                        member.is_string() ? ErrorCode::unsupported : ErrorCode::invalid_argument);
         }
         tile.kernel = *family;
         continue;
@@ -234,8 +235,7 @@ std::vector<std::pair<std::string, int>> tile_numbers(const TileConfig& tile) {
   std::vector<std::pair<std::string, int>> numbers;
   const TileConfig usual;
   for (const TileField& field : kTileFields) {
-    const bool is_wanted =
-        !field.on_gpu_only || tile.kernel != KernelFamily::cpu || tile.*field.member != usual.*field.member;
+    const bool is_wanted = tile.kernel >= field.since || tile.*field.member != usual.*field.member;
     if (is_wanted) numbers.emplace_back(field.key, tile.*field.member);
   }
   return numbers;

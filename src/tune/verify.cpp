@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "backend/reference.hpp"
+#include "plan/kernel_plan.hpp"
 #include "tune/tensors.hpp"
 
 namespace expertile {
@@ -19,7 +20,8 @@ Problem cut(const Problem& problem, const TileConfig& tile) {
   };
   small.experts = std::min<std::int64_t>(problem.experts, 3);
   small.n = std::min<std::int64_t>({problem.n, tile.block_size_n + 5, 201});
-  small.k = aligned(problem.k, std::min<std::int64_t>(tile.block_size_k + 37, 1100));
+  // Past the last stage, so that the ring's first one is filled again.
+  small.k = aligned(problem.k, std::min<std::int64_t>(std::int64_t{tile.block_size_k} * tile.num_stages + 37, 1100));
   return small;
 }
 
@@ -88,7 +90,8 @@ Result<double> error_of(const Backend& backend, const Problem& problem, const Ti
   for (std::int64_t row = sample.rows(); row < rows; ++row) {
     if (!is_poison(host->args, row)) return std::numeric_limits<double>::infinity();
   }
-  return worst_error_over_bound(problem, host->args, reference_grouped_gemm(problem, host->args));
+  return worst_error_over_bound(problem, host->args, reference_grouped_gemm(problem, host->args),
+                                sum_error(problem, tile));
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 #pragma once
-// Kernels of the portable GPU family that the host's compiler made from kernels/: a few tiles for every combination of
-// dtype and scales. Several files make them, so that they are compiled side by side.
+// Kernels of the GPU families that the host's compiler made from kernels/: a few tiles for every combination of dtype
+// and scales. Several files make them, so that they are compiled side by side.
 
 #include <vector>
 
@@ -10,7 +10,7 @@ namespace expertile::testing {
 
 struct EmulatedKernel {
   KernelSpec spec;
-  void (*run)(const KernelArgs&) = nullptr;
+  void (*run)(const TiledArgs&) = nullptr;  // a kernel of the portable family looks at args alone
 };
 
 [[nodiscard]] std::vector<EmulatedKernel> float16_kernels();
@@ -19,10 +19,13 @@ struct EmulatedKernel {
 [[nodiscard]] std::vector<EmulatedKernel> fp8_kernels();
 [[nodiscard]] std::vector<EmulatedKernel> int8_kernels();
 [[nodiscard]] std::vector<EmulatedKernel> int8_w8a16_kernels();
+[[nodiscard]] std::vector<EmulatedKernel> hopper_float_kernels();
+[[nodiscard]] std::vector<EmulatedKernel> hopper_fp8_kernels();
+[[nodiscard]] std::vector<EmulatedKernel> hopper_int8_kernels();
 [[nodiscard]] inline std::vector<EmulatedKernel> all_emulated_kernels() {
   std::vector<EmulatedKernel> all;
   for (const auto& some : {float16_kernels(), bfloat16_kernels(), float32_kernels(), fp8_kernels(), int8_kernels(),
-                           int8_w8a16_kernels()}) {
+                           int8_w8a16_kernels(), hopper_float_kernels(), hopper_fp8_kernels(), hopper_int8_kernels()}) {
     all.insert(all.end(), some.begin(), some.end());
   }
   return all;

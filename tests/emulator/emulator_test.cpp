@@ -1,4 +1,4 @@
-// The device text of the portable GPU family, run on the host: right on every dtype and scale granularity, and the
+// The device text of the GPU families, run on the host: right on every dtype and scale granularity, and the
 // emulator itself stops every fault that is planted.
 
 #include "emulator/emulator.hpp"
@@ -14,6 +14,7 @@
 #include "backend/backend.hpp"
 #include "backend/reference.hpp"
 #include "emulator/emulated_kernels.hpp"
+#include "emulator/tensor_map.hpp"
 #include "plan/candidates.hpp"
 #include "plan/kernel_plan.hpp"
 #include "problem/sizes.hpp"
@@ -26,6 +27,7 @@ namespace expertile::testing {
 namespace {
 
 constexpr int kProblemsAKernel = 11;  // five kernels a combination
+constexpr int kMultiprocessors = 3;   // few, so that blocks that stay take many tiles
 
 emulator::Region region(const char* name, const ConstMatrixView& m, bool is_output = false) {
   return {name, m.data, static_cast<std::size_t>(m.rows * m.pitch) * size_of(m.type), is_output};
@@ -55,11 +57,22 @@ Status quantise(const Problem& problem, const GroupedGemmArgs& args) {
 }
 
 Status multiply(const EmulatedKernel& kernel, const Problem& problem, const GroupedGemmArgs& args) {
-  const KernelArgs in = make_kernel_args(problem, args);
+  const TileConfig& tile = kernel.spec.tile;
+  TiledArgs in{make_kernel_args(problem, args), {}, {}};
   const auto groups = static_cast<std::int64_t>(args.weight_indices.size());
+  auto blocks = static_cast<int>(block_count(problem, tile, args.a.rows, groups));
+  if (tile.kernel == KernelFamily::sm90) {
+    const auto map = [](const ConstMatrixView& m, int box_rows) {
+      const int bytes = static_cast<int>(size_of(m.type));
+      return emulator::make_tensor_map(m.data, m.rows, m.cols, m.pitch * bytes, bytes, box_rows);
+    };
+    in.a = map(args.a, box_rows_a(kernel.spec));
+    in.b = map(args.b, box_rows_b(kernel.spec));
+    blocks = std::min(blocks, kMultiprocessors);
+  }
   const emulator::Launch launch{
-      .blocks = static_cast<int>(block_count(problem, kernel.spec.tile, args.a.rows, groups)),
-      .threads = threads_of(kernel.spec.tile),
+      .blocks = blocks,
+      .threads = threads_of(tile),
       .shared_bytes = smem_bytes(kernel.spec),
       .memory = {region("A", args.a), region("B", args.b), region("C", args.c, true),
                  region("seg_indptr", args.seg_indptr), region("weight_indices", args.weight_indices),
@@ -90,10 +103,11 @@ Combination combination_named(const std::string& name) {
   return *found;
 }
 
-// The kernels whose specification is what the planner asks for.
-std::vector<EmulatedKernel> kernels_for(const Combination& combination) {
+// A family's kernels whose specification is what the planner asks for.
+std::vector<EmulatedKernel> kernels_for(const Combination& combination, KernelFamily family = KernelFamily::sm80) {
   std::vector<EmulatedKernel> found;
   for (const EmulatedKernel& kernel : all_emulated_kernels()) {
+    if (kernel.spec.tile.kernel != family) continue;
     Problem problem{.dtype = combination.dtype, .scales = combination.scales, .tf32 = combination.tf32};
     if (kernel.spec.block_n > 0) problem.block_shape = BlockShape{kernel.spec.block_n, kernel.spec.block_k};
     if (problem.block_shape.has_value() != (combination.scales == Scales::block)) continue;
@@ -104,21 +118,20 @@ std::vector<EmulatedKernel> kernels_for(const Combination& combination) {
   return found;
 }
 
-RandomProblem random_problem(const Combination& combination, const KernelSpec& spec, std::uint64_t seed) {
-  Wishes wishes{.is_aligned = spec.wide_loads};
+RandomProblem random_problem(const Combination& combination, const KernelSpec& spec, std::uint64_t seed,
+                             bool is_large = false) {
+  Wishes wishes{.is_aligned = spec.wide_loads, .is_large = is_large};
   if (spec.block_n > 0) wishes.block_shape = BlockShape{spec.block_n, spec.block_k};
   return RandomProblem(combination, seed, wishes);
 }
 
-class EveryCombinationEmulated : public ::testing::TestWithParam<Combination> {};
-
-TEST_P(EveryCombinationEmulated, AgreesWithTheReferenceOnRaggedProblems) {
-  const auto kernels = kernels_for(GetParam());
-  ASSERT_EQ(kernels.size(), 5U);
+// Fresh problems for every kernel, the last of them large if wished.
+void expect_agreement(const Combination& combination, const std::vector<EmulatedKernel>& kernels, int large) {
   int problems = 0;
   for (const EmulatedKernel& kernel : kernels) {
     for (int i = 0; i < kProblemsAKernel; ++i, ++problems) {
-      RandomProblem random = random_problem(GetParam(), kernel.spec, static_cast<std::uint64_t>(problems));
+      RandomProblem random =
+          random_problem(combination, kernel.spec, static_cast<std::uint64_t>(problems), i >= kProblemsAKernel - large);
       const GroupedGemmArgs args = random.args();
       const auto status = run_emulated(kernel, random.problem(), args);
       const std::string what = random.describe() + " on " + describe(kernel.spec.tile);
@@ -131,7 +144,30 @@ TEST_P(EveryCombinationEmulated, AgreesWithTheReferenceOnRaggedProblems) {
   EXPECT_GE(problems, 50);
 }
 
+class EveryCombinationEmulated : public ::testing::TestWithParam<Combination> {};
+
+TEST_P(EveryCombinationEmulated, AgreesWithTheReferenceOnRaggedProblems) {
+  const auto kernels = kernels_for(GetParam());
+  ASSERT_EQ(kernels.size(), 5U);
+  expect_agreement(GetParam(), kernels, 0);
+}
+
 INSTANTIATE_TEST_SUITE_P(, EveryCombinationEmulated, ::testing::ValuesIn(all_combinations()),
+                         [](const auto& entry) { return entry.param.name; });
+
+std::vector<Combination> hopper_combinations() {
+  auto all = all_combinations();
+  std::erase_if(all, [](const Combination& one) { return kernels_for(one, KernelFamily::sm90).empty(); });
+  return all;
+}
+
+class EveryHopperCombinationEmulated : public ::testing::TestWithParam<Combination> {};
+
+TEST_P(EveryHopperCombinationEmulated, AgreesWithTheReferenceOnRaggedProblems) {
+  expect_agreement(GetParam(), kernels_for(GetParam(), KernelFamily::sm90), 3);
+}
+
+INSTANTIATE_TEST_SUITE_P(, EveryHopperCombinationEmulated, ::testing::ValuesIn(hopper_combinations()),
                          [](const auto& entry) { return entry.param.name; });
 
 TEST(Conversion, OfE4m3ByBitsIsExactForEveryValue) {

@@ -8,7 +8,7 @@ namespace expertile::testing {
 
 template <KernelSpec SPEC>
 EmulatedKernel emulated() {
-  return {SPEC, [](const KernelArgs& args) { sm80::grouped_gemm<SPEC>(args); }};
+  return {SPEC, [](const TiledArgs& in) { sm80::grouped_gemm<SPEC>(in.args); }};
 }
 
 // Straight and swapped, with and without a split K, wide and narrow loads, scale blocks shorter and longer than a

@@ -2,11 +2,23 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace expertile::emulator {
+namespace {
 
-SharedMemory::SharedMemory(std::size_t bytes) : bytes_(bytes, std::byte{0xcd}), words_(bytes / 4) {}
+// Behind the words that an access touches, one of 1 or 2 bytes its whole word.
+std::size_t end_word(unsigned offset, std::size_t bytes) { return (offset + bytes + 3) / 4; }
+
+}  // namespace
+
+SharedMemory::SharedMemory(std::size_t bytes, int warps)
+    : warps_(static_cast<std::size_t>(warps)),
+      bytes_(bytes, std::byte{0xcd}),
+      words_((bytes + 3) / 4),
+      products_((bytes + 15) / 16),
+      chunk_reads_(products_.size() * warps_) {}
 
 std::optional<std::string> SharedMemory::check_place(unsigned offset, std::size_t bytes) const {
   if (offset + bytes > bytes_.size()) {
@@ -16,65 +28,182 @@ std::optional<std::string> SharedMemory::check_place(unsigned offset, std::size_
   return std::nullopt;
 }
 
-std::optional<std::string> SharedMemory::read(int thread, int epoch, unsigned offset, std::size_t bytes, void* to) {
+// A thread sees its own accesses without any barrier.
+bool SharedMemory::knows(const Observer& by, int who, int time) const {
+  if (who == by.thread) return true;
+  const int agent = who >= kBulkCopy ? static_cast<int>(warps_) + who - kBulkCopy : who / kWarp;
+  return by.known[agent] >= time;
+}
+
+// Why a word is not to be touched at all.
+std::string SharedMemory::ownership(std::size_t word) const {
+  const int copier = words_[word].copier;
+  if (copier < kBulkCopy) return fmt::format("a copy of thread {} is under way", copier);
+  return fmt::format("a bulk copy for the mbarrier at {} is under way",
+                     mbarrier_offsets_[static_cast<std::size_t>(copier - kBulkCopy)]);
+}
+
+// Whether what lies in a word may be read.
+std::optional<std::string> SharedMemory::check_word(const Observer& by, std::size_t i) const {
+  const Word& word = words_[i];
+  if (word.copier != kNobody) {
+    if (word.copier == kMbarrier) return fmt::format("shared memory {} is read, and it is an mbarrier", 4 * i);
+    if (word.copier >= kBulkCopy) return fmt::format("shared memory {} is read while {}", 4 * i, ownership(i));
+    return fmt::format("shared memory {} is read before thread {} has waited for its copy", 4 * i, word.copier);
+  }
+  if (word.writer == kNobody) return fmt::format("shared memory {} is read, and nothing has filled it", 4 * i);
+  if (knows(by, word.writer, word.written)) return std::nullopt;
+  if (word.writer >= kBulkCopy) {
+    return fmt::format(
+        "shared memory {} is read without a wait for phase {} of the mbarrier at {}, which its copy ends", 4 * i,
+        word.written - 1, mbarrier_offsets_[static_cast<std::size_t>(word.writer - kBulkCopy)]);
+  }
+  return fmt::format("shared memory {} is read without a barrier after thread {} filled it", 4 * i, word.writer);
+}
+
+void SharedMemory::note_reader(const Observer& by, std::size_t i) {
+  Word& word = words_[i];
+  if (word.reader == kSeveral) {
+    chunk_read(i, by.thread / kWarp) = by.time;
+  } else if (word.reader == kNobody || knows(by, word.reader, word.read)) {
+    word.reader = static_cast<std::int16_t>(by.thread);  // whoever knows of this reader knows of the one before
+    word.read = by.time;
+  } else {
+    int& other = chunk_read(i, word.reader / kWarp);
+    other = std::max(other, word.read);
+    chunk_read(i, by.thread / kWarp) = by.time;
+    word.reader = kSeveral;
+  }
+}
+
+std::optional<std::string> SharedMemory::read(const Observer& by, unsigned offset, std::size_t bytes, void* to) {
   if (auto fault = check_place(offset, bytes)) return fault;
-  for (std::size_t i = offset / 4; i < (offset + bytes) / 4; ++i) {
-    Word& word = words_[i];
-    if (word.copier != kNobody) {
-      return fmt::format("shared memory {} is read before thread {} has waited for its copy", 4 * i, word.copier);
-    }
-    if (word.writer == kNobody) return fmt::format("shared memory {} is read, and nothing has filled it", 4 * i);
-    if (word.writer != thread && word.written == epoch) {
-      return fmt::format("shared memory {} is read without a barrier after thread {} filled it", 4 * i, word.writer);
-    }
-    const bool first = word.reader == kNobody || word.read != epoch;
-    word.reader = first || word.reader == thread ? thread : kSeveral;
-    word.read = epoch;
+  for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
+    if (auto fault = check_word(by, i)) return fault;
+    note_reader(by, i);
   }
   std::memcpy(to, bytes_.data() + offset, bytes);
   return std::nullopt;
 }
 
-std::optional<std::string> SharedMemory::check_write(int thread, int epoch, unsigned offset, std::size_t bytes) const {
-  if (auto fault = check_place(offset, bytes)) return fault;
-  for (std::size_t i = offset / 4; i < (offset + bytes) / 4; ++i) {
+std::optional<std::string> SharedMemory::check_readers(const Observer& by, std::size_t i) const {
+  const Word& word = words_[i];
+  if (word.reader == kNobody) return std::nullopt;
+  if (word.reader != kSeveral) {
+    if (knows(by, word.reader, word.read)) return std::nullopt;
+    return fmt::format("shared memory {} is written without a barrier after thread {} read it", 4 * i, word.reader);
+  }
+  for (std::size_t warp = 0; warp < warps_; ++warp) {
+    if (chunk_reads_[i / 4 * warps_ + warp] <= by.known[warp]) continue;
+    return fmt::format("shared memory {} is written without a barrier after several threads read it (of warp {}, too)",
+                       4 * i, warp);
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> SharedMemory::check_write(const Observer& by, unsigned offset, std::size_t bytes) const {
+  for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
     const Word& word = words_[i];
-    if (word.copier != kNobody) {
-      return fmt::format("shared memory {} is written while a copy of thread {} is under way", 4 * i, word.copier);
+    if (word.copier == kMbarrier) return fmt::format("shared memory {} is written, and it is an mbarrier", 4 * i);
+    if (word.copier != kNobody) return fmt::format("shared memory {} is written while {}", 4 * i, ownership(i));
+    if (products_[i / 4] > 0) {
+      return fmt::format("shared memory {} is written while a product that reads it is under way", 4 * i);
     }
-    if (word.reader != kNobody && word.read == epoch && word.reader != thread) {
-      return fmt::format("shared memory {} is written without a barrier after {} read it", 4 * i,
-                         word.reader == kSeveral ? "several threads" : fmt::format("thread {}", word.reader));
+    // One look at the readers of a chunk is enough where all its words have several.
+    const bool seen = i % 4 != 0 && i > offset / 4 && word.reader == kSeveral && words_[i - 1].reader == kSeveral;
+    if (!seen) {
+      if (auto fault = check_readers(by, i)) return fault;
     }
-    if (word.writer != kNobody && word.written == epoch && word.writer != thread) {
-      return fmt::format("shared memory {} is written without a barrier after thread {} wrote it", 4 * i, word.writer);
+    if (word.writer == kNobody || knows(by, word.writer, word.written)) continue;
+    if (word.writer >= kBulkCopy) {
+      return fmt::format(
+          "shared memory {} is written without a wait for phase {} of the mbarrier at {}, whose copy "
+          "filled it",
+          4 * i, word.written - 1, mbarrier_offsets_[static_cast<std::size_t>(word.writer - kBulkCopy)]);
     }
+    return fmt::format("shared memory {} is written without a barrier after thread {} wrote it", 4 * i, word.writer);
   }
   return std::nullopt;
 }
 
-std::optional<std::string> SharedMemory::write(int thread, int epoch, unsigned offset, std::size_t bytes,
+std::optional<std::string> SharedMemory::write(const Observer& by, unsigned offset, std::size_t bytes,
                                                const void* from) {
-  if (auto fault = check_write(thread, epoch, offset, bytes)) return fault;
-  for (std::size_t i = offset / 4; i < (offset + bytes) / 4; ++i) {
-    words_[i].writer = thread;
-    words_[i].written = epoch;
-  }
-  std::memcpy(bytes_.data() + offset, from, bytes);
+  if (auto fault = check_place(offset, bytes)) return fault;
+  if (auto fault = check_write(by, offset, bytes)) return fault;
+  finish_copy(by, offset, bytes, from);
   return std::nullopt;
 }
 
-std::optional<std::string> SharedMemory::start_copy(int thread, int epoch, unsigned offset, std::size_t bytes) {
-  if (auto fault = check_write(thread, epoch, offset, bytes)) return fault;
-  for (std::size_t i = offset / 4; i < (offset + bytes) / 4; ++i) words_[i].copier = thread;
+std::optional<std::string> SharedMemory::start_copy(const Observer& by, unsigned offset, std::size_t bytes) {
+  if (auto fault = check_place(offset, bytes)) return fault;
+  if (auto fault = check_write(by, offset, bytes)) return fault;
+  for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
+    words_[i].copier = static_cast<std::int16_t>(by.thread);
+  }
   return std::nullopt;
 }
 
-void SharedMemory::finish_copy(int thread, int epoch, unsigned offset, std::size_t bytes, const void* from) {
-  for (std::size_t i = offset / 4; i < (offset + bytes) / 4; ++i) {
-    words_[i] = {.writer = thread, .written = epoch, .reader = words_[i].reader, .read = words_[i].read};
+void SharedMemory::finish_copy(const Observer& by, unsigned offset, std::size_t bytes, const void* from) {
+  for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
+    words_[i] = {.writer = static_cast<std::int16_t>(by.thread), .written = by.time};
   }
   std::memcpy(bytes_.data() + offset, from, bytes);
+}
+
+std::optional<std::string> SharedMemory::make_mbarrier(const Observer& by, unsigned offset) {
+  if (auto fault = check_place(offset, 8)) return fault;
+  if (auto fault = check_write(by, offset, 8)) return fault;
+  words_[offset / 4].copier = words_[offset / 4 + 1].copier = kMbarrier;
+  mbarrier_offsets_.push_back(offset);
+  return std::nullopt;
+}
+
+std::optional<std::string> SharedMemory::start_bulk_copy(const Observer& by, unsigned offset, std::size_t bytes,
+                                                         int mbarrier) {
+  if (offset + bytes > bytes_.size()) return check_place(offset, bytes);
+  if (offset % 1024 != 0) return fmt::format("shared memory {} is not aligned to 1024 bytes", offset);
+  if (auto fault = check_write(by, offset, bytes)) return fault;
+  for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
+    words_[i].copier = static_cast<std::int16_t>(kBulkCopy + mbarrier);
+  }
+  return std::nullopt;
+}
+
+void SharedMemory::finish_bulk_copy(int mbarrier, int phase, unsigned offset, std::size_t bytes, const void* from) {
+  for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
+    words_[i] = {.writer = static_cast<std::int16_t>(kBulkCopy + mbarrier), .written = phase};
+  }
+  std::memcpy(bytes_.data() + offset, from, bytes);
+}
+
+std::optional<std::string> SharedMemory::check_operand(const Observer& by, unsigned offset) const {
+  if (auto fault = check_place(offset, 16)) return fault;
+  for (std::size_t i = offset / 4; i < offset / 4 + 4; ++i) {
+    if (auto fault = check_word(by, i)) return fault;
+    // Ordinary stores reach the memory by another path than products read it; no function of ptx90.hpp joins the two.
+    if (words_[i].writer < kBulkCopy) {
+      return fmt::format("shared memory {} was filled by thread {}, not by a bulk copy: products do not see it", 4 * i,
+                         words_[i].writer);
+    }
+  }
+  return std::nullopt;
+}
+
+void SharedMemory::start_product(unsigned offset, int warps) {
+  products_[offset / 16] = static_cast<std::uint16_t>(products_[offset / 16] + warps);
+}
+
+void SharedMemory::finish_product(const Observer& by, unsigned offset) {
+  --products_[offset / 16];
+  chunk_read(offset / 4, by.thread / kWarp) = by.time;
+  for (std::size_t i = offset / 4; i < offset / 4 + 4; ++i) {
+    Word& word = words_[i];
+    if (word.reader >= 0) {
+      int& other = chunk_read(i, word.reader / kWarp);
+      other = std::max(other, word.read);
+    }
+    word.reader = kSeveral;
+  }
 }
 
 }  // namespace expertile::emulator

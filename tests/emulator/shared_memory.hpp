@@ -7,36 +7,71 @@
 #include <string>
 #include <vector>
 
+#include "emulator/clocks.hpp"
+
 namespace expertile::emulator {
 
 class SharedMemory {
  public:
-  explicit SharedMemory(std::size_t bytes);
+  SharedMemory(std::size_t bytes, int warps);
 
-  // epoch: how many barriers the block has passed. Each returns what is wrong, if anything. Offsets and sizes are
-  // multiples of 4.
-  [[nodiscard]] std::optional<std::string> read(int thread, int epoch, unsigned offset, std::size_t bytes, void* to);
-  [[nodiscard]] std::optional<std::string> write(int thread, int epoch, unsigned offset, std::size_t bytes,
+  [[nodiscard]] std::size_t size() const { return bytes_.size(); }
+
+  // Each returns what is wrong, if anything. What is kept of 4 bytes is kept of all of them: threads that touch
+  // different bytes of the same word race.
+  [[nodiscard]] std::optional<std::string> read(const Observer& by, unsigned offset, std::size_t bytes, void* to);
+  [[nodiscard]] std::optional<std::string> write(const Observer& by, unsigned offset, std::size_t bytes,
                                                  const void* from);
   // A copy that has been started and not been waited for owns its bytes.
-  [[nodiscard]] std::optional<std::string> start_copy(int thread, int epoch, unsigned offset, std::size_t bytes);
-  void finish_copy(int thread, int epoch, unsigned offset, std::size_t bytes, const void* from);
+  [[nodiscard]] std::optional<std::string> start_copy(const Observer& by, unsigned offset, std::size_t bytes);
+  void finish_copy(const Observer& by, unsigned offset, std::size_t bytes, const void* from);
+
+  // From now on an mbarrier, which takes the next number.
+  [[nodiscard]] std::optional<std::string> make_mbarrier(const Observer& by, unsigned offset);
+
+  // A bulk copy owns its bytes until it lands; from then on they are seen by whoever knows of `phase` of its mbarrier,
+  // counted from 1. Multiples of 16 bytes.
+  [[nodiscard]] std::optional<std::string> start_bulk_copy(const Observer& by, unsigned offset, std::size_t bytes,
+                                                           int mbarrier);
+  void finish_bulk_copy(int mbarrier, int phase, unsigned offset, std::size_t bytes, const void* from);
+
+  // 16 bytes that a product reads: `by` must see them. They are not to be written until as many warps have finished the
+  // product as started it.
+  [[nodiscard]] std::optional<std::string> check_operand(const Observer& by, unsigned offset) const;
+  void start_product(unsigned offset, int warps);
+  void finish_product(const Observer& by, unsigned offset);
+  [[nodiscard]] const std::byte* data(unsigned offset) const { return bytes_.data() + offset; }
 
  private:
-  static constexpr int kNobody = -1;
-  static constexpr int kSeveral = -2;
+  // Who wrote or copies: a thread, or one of these.
+  static constexpr std::int16_t kNobody = -1;
+  static constexpr std::int16_t kSeveral = -2;     // readers: chunk_reads_ has them
+  static constexpr std::int16_t kMbarrier = -3;    // in place of a copier: no data
+  static constexpr std::int16_t kBulkCopy = 1024;  // and more: of mbarrier 0, 1, ...
   struct Word {
-    int writer = kNobody;
-    int written = 0;  // epoch
-    int reader = kNobody;
-    int read = 0;  // epoch
-    int copier = kNobody;
+    std::int16_t writer = kNobody;
+    std::int16_t reader = kNobody;
+    std::int16_t copier = kNobody;
+    int written = 0;  // time
+    int read = 0;     // time
   };
   [[nodiscard]] std::optional<std::string> check_place(unsigned offset, std::size_t bytes) const;
-  [[nodiscard]] std::optional<std::string> check_write(int thread, int epoch, unsigned offset, std::size_t bytes) const;
+  [[nodiscard]] std::optional<std::string> check_word(const Observer& by, std::size_t word) const;
+  [[nodiscard]] std::optional<std::string> check_readers(const Observer& by, std::size_t word) const;
+  [[nodiscard]] std::optional<std::string> check_write(const Observer& by, unsigned offset, std::size_t bytes) const;
+  [[nodiscard]] bool knows(const Observer& by, int who, int time) const;
+  [[nodiscard]] std::string ownership(std::size_t word) const;
+  int& chunk_read(std::size_t word, int warp) {
+    return chunk_reads_[word / 4 * warps_ + static_cast<std::size_t>(warp)];
+  }
+  void note_reader(const Observer& by, std::size_t word);
 
+  std::size_t warps_;
   std::vector<std::byte> bytes_;
-  std::vector<Word> words_;  // of 4 bytes
+  std::vector<Word> words_;              // of 4 bytes
+  std::vector<std::uint16_t> products_;  // [16-byte chunks] warps and products that are yet to read them
+  std::vector<int> chunk_reads_;         // [16-byte chunks, warps] times of words that have several readers
+  std::vector<unsigned> mbarrier_offsets_;
 };
 
 }  // namespace expertile::emulator

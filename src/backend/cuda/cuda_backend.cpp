@@ -12,8 +12,10 @@
 
 #include "backend/cuda/driver.hpp"
 #include "backend/cuda/kernels.hpp"
+#include "backend/cuda/tensor_map.hpp"
 #include "plan/candidates.hpp"
 #include "plan/kernel_plan.hpp"
+#include "plan/sm80_tiles.hpp"
 #include "problem/sizes.hpp"
 
 namespace expertile::cuda {
@@ -153,10 +155,13 @@ class CudaBackend final : public Backend {
 
  private:
   [[nodiscard]] TileConfig narrow_tile(const Problem& problem) const {
-    return built_in_tile(problem, 16 * problem.experts, info_);
+    return sm80::built_in_tile(problem, 16 * problem.experts, info_);
   }
   [[nodiscard]] Status enqueue(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args,
                                StreamHandle stream) const;
+  // args: KernelArgs or TiledArgs, as the kernel's family takes.
+  [[nodiscard]] Status launch(const LoadedKernel& kernel, const void* args, std::int64_t blocks,
+                              StreamHandle stream) const;
   [[nodiscard]] Status quantise(const Problem& problem, const GroupedGemmArgs& args, StreamHandle stream) const;
   [[nodiscard]] bool is_on_device(const void* pointer) const;
   // Milliseconds that the work takes on the stream, once it has been done before.
@@ -213,12 +218,24 @@ Status CudaBackend::enqueue(const Problem& problem, const TileConfig& tile, cons
     return fail(ErrorCode::unsupported, fmt::format("{} rows make {} tiles, at most {} can be numbered", args.a.rows,
                                                     blocks, std::numeric_limits<int>::max()));
   }
-  KernelArgs in = make_kernel_args(problem, args);
-  void* parameters[] = {&in};
-  return driver_.check(
-      driver_.launch(kernel->function, static_cast<unsigned>(blocks), 1, 1, static_cast<unsigned>(threads_of(used)), 1,
-                     1, static_cast<unsigned>(smem_bytes(kernel->spec)), stream, parameters, nullptr),
-      "launching the grouped GEMM");
+  const KernelArgs in = make_kernel_args(problem, args);
+  if (used.kernel == KernelFamily::sm80) return launch(*kernel, &in, blocks, stream);
+  const auto map_a = make_tensor_map(driver_, args.a, box_rows_a(kernel->spec));
+  const auto map_b = make_tensor_map(driver_, args.b, box_rows_b(kernel->spec));
+  if (!map_a || !map_b) return fail(map_a ? map_b.error() : map_a.error());
+  const TiledArgs tiled{in, *map_a, *map_b};
+  // These blocks stay: as many as run at once.
+  return launch(*kernel, &tiled, std::min<std::int64_t>(blocks, std::int64_t{info_.threads} * kernel->resident_blocks),
+                stream);
+}
+
+Status CudaBackend::launch(const LoadedKernel& kernel, const void* args, std::int64_t blocks,
+                           StreamHandle stream) const {
+  void* parameters[] = {const_cast<void*>(args)};
+  return driver_.check(driver_.launch(kernel.function, static_cast<unsigned>(blocks), 1, 1,
+                                      static_cast<unsigned>(threads_of(kernel.spec.tile)), 1, 1,
+                                      static_cast<unsigned>(smem_bytes(kernel.spec)), stream, parameters, nullptr),
+                       "launching the grouped GEMM");
 }
 
 // Asking the driver about a pointer costs a fraction of a microsecond; what it said of a page of 2 MiB, its unit of

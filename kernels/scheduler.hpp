@@ -1,12 +1,12 @@
 #pragma once
-// Which tile of C a block works on. seg_indptr is read here, on the device: groups may be empty, and no kernel has to
-// run before this one.
+// Which tile of C a block works on, for both families. seg_indptr is read here, on the device: groups may be empty, and
+// no kernel has to run before this one.
 
 #include <ptx.hpp>
 
 #include "kernel_spec.hpp"
 
-namespace expertile::sm80 {
+namespace expertile {
 
 struct OutputTile {
   long long expert = 0;
@@ -51,31 +51,41 @@ EXPERTILE_DEVICE OutputTile tile_of_group(const KernelArgs& args, const Group& g
   return tile;
 }
 
-// The tile with number `wanted` in the sequence of all groups' tiles. Every warp finds it for itself, 32 groups at a
-// time, so that nobody waits for a barrier.
+// The 32 groups that a warp has in hand, one a lane. Tiles are asked for in rising order, so no group is looked at
+// twice, however many tiles a block takes.
+struct GroupCursor {
+  int next = 0;    // the first group behind those in hand
+  int before = 0;  // tiles of the groups before them
+  int total = 0;   // tiles of theirs
+  int until = 0;   // tiles of theirs up to and with this lane's
+  Group mine;
+};
+
+// The tile with number `wanted` in the sequence of all groups' tiles. Every warp finds it for itself, so that nobody
+// waits for a barrier.
 template <TileConfig TILE>
-EXPERTILE_DEVICE OutputTile find_tile(const KernelArgs& args, int wanted) {
+EXPERTILE_DEVICE OutputTile find_tile(const KernelArgs& args, GroupCursor& cursor, int wanted) {
   const int lane = ptx::thread_index() % 32;
-  for (int first = 0; first < args.groups; first += 32) {
-    const Group mine = load_group<TILE>(args, first + lane);
-    int until = mine.tiles;  // of these groups, up to this one
+  while (wanted >= cursor.before + cursor.total) {
+    if (cursor.next >= args.groups) return {};
+    cursor.before += cursor.total;
+    cursor.mine = load_group<TILE>(args, cursor.next + lane);
+    cursor.next += 32;
+    cursor.until = cursor.mine.tiles;
     for (int distance = 1; distance < 32; distance *= 2) {
-      const int below = ptx::shuffle_up(until, distance);
-      if (lane >= distance) until += below;
+      const int below = ptx::shuffle_up(cursor.until, distance);
+      if (lane >= distance) cursor.until += below;
     }
-    const int total = ptx::shuffle(until, 31);
-    if (wanted < total) {
-      const int found = ptx::count_lanes(until <= wanted);  // groups that end before the wanted tile
-      Group group;
-      group.begin = ptx::shuffle(mine.begin, found);
-      group.end = ptx::shuffle(mine.end, found);
-      group.expert = ptx::shuffle(mine.expert, found);
-      group.tiles = ptx::shuffle(mine.tiles, found);
-      return tile_of_group<TILE>(args, group, wanted - (ptx::shuffle(until, found) - group.tiles));
-    }
-    wanted -= total;
+    cursor.total = ptx::shuffle(cursor.until, 31);
   }
-  return {};
+  const int local = wanted - cursor.before;
+  const int found = ptx::count_lanes(cursor.until <= local);  // groups that end before the wanted tile
+  Group group;
+  group.begin = ptx::shuffle(cursor.mine.begin, found);
+  group.end = ptx::shuffle(cursor.mine.end, found);
+  group.expert = ptx::shuffle(cursor.mine.expert, found);
+  group.tiles = ptx::shuffle(cursor.mine.tiles, found);
+  return tile_of_group<TILE>(args, group, local - (ptx::shuffle(cursor.until, found) - group.tiles));
 }
 
-}  // namespace expertile::sm80
+}  // namespace expertile

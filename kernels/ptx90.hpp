@@ -1,0 +1,113 @@
+#pragma once
+// What Hopper adds to ptx.hpp: barriers in shared memory, bulk tensor copies, and products of a whole warpgroup. As
+// there, tests/emulator/ptx90.hpp supplies the same functions on the host. The product itself, whose operands are as
+// many registers as the tile is wide, is in wgmma.hpp, which the library writes for each kernel (src/jit/wgmma_text).
+//
+// A warpgroup is 128 threads whose first index is a multiple of 128; "collective of the warpgroup" means that all of
+// them call it together.
+
+#include <ptx.hpp>
+
+#include "kernel_spec.hpp"
+
+namespace expertile::ptx {
+
+// ---- barriers in shared memory ----------------------------------------------------------------------------------
+// 8 bytes at an offset aligned to 8. A phase ends when all its arrivals have been counted and all bytes that were
+// expected in it have been copied; the next phase begins at once. Phases have parities 0, 1, 0, 1, ...
+
+EXPERTILE_DEVICE void mbarrier_init(unsigned offset, int arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(offset)), "r"(arrivals) : "memory");
+}
+// After the inits, by the thread that made them, and before a barrier of the block: copies see them too.
+EXPERTILE_DEVICE void mbarrier_fence_inits() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+// One arrival. What this thread did before is seen by whoever waits for the phase.
+EXPERTILE_DEVICE void mbarrier_arrive(unsigned offset) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(offset)) : "memory");
+}
+// One arrival, and the phase waits for so many bytes more.
+EXPERTILE_DEVICE void mbarrier_arrive_expecting(unsigned offset, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(offset)), "r"(bytes)
+               : "memory");
+}
+// Until the phase of this parity has ended: at once where the phase under way has the other parity. So parity 1 of a
+// new barrier is no wait.
+EXPERTILE_DEVICE void mbarrier_wait(unsigned offset, int parity) {
+  asm volatile(
+      "{\n"
+      ".reg .pred done;\n"
+      "again:\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+      "@!done bra again;\n"
+      "}" ::"r"(shared_address(offset)),
+      "r"(parity)
+      : "memory");
+}
+
+// Threads of some warps: what each did to shared memory before is seen by all after. id 1 to 15 (0 is the block's own
+// barrier); threads: a multiple of 32, all of which call it with the same id.
+EXPERTILE_DEVICE void named_barrier(int id, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+// ---- bulk tensor copies -----------------------------------------------------------------------------------------
+
+// Starts copying a box of a matrix to shared memory (aligned to 1024): rows `row` and on, 128 bytes of each from
+// element `column` on; what lies outside the matrix becomes zero. Box and element size are the map's. Row r of the box
+// lies at offset + 128 * r, its 16-byte chunk c at place c ^ (r % 8). The copied bytes (the whole box's) are counted by
+// the barrier; whoever has waited for its phase sees them. Called by one thread.
+EXPERTILE_DEVICE void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(
+          shared_address(offset)),
+      "l"(&map), "r"(column), "r"(row), "r"(shared_address(barrier))
+      : "memory");
+}
+// The map itself is on its way before the first copy needs it.
+EXPERTILE_DEVICE void prefetch_map(const TensorMap& map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+}
+
+// ---- products of a warpgroup ------------------------------------------------------------------------------------
+// wgmma<PRODUCT, COLUMNS>(d, x, y, accumulates): d [64, COLUMNS] (+)= x [64, 32 bytes] x y [COLUMNS, 32 bytes]^T,
+// without waiting. Warp w of the warpgroup holds rows 16 * w and on; its lane l holds in d[j][0], d[j][1] row l / 4,
+// columns 8 * j + 2 * (l % 4) and the next, and in d[j][2], d[j][3] the same of row l / 4 + 8: as mma's. x and y are
+// matrix_operand's; x of wgmma_from_registers is mma's a of the warp's 16 rows.
+// All of these are collectives of the warpgroup.
+
+// A matrix in shared memory whose rows are 128 bytes, permuted as copy_box does; from the 32 bytes on that begin at
+// `offset`: the first row's address, a multiple of 1024, and 0, 32, 64 or 96 for the place within the row.
+EXPERTILE_DEVICE unsigned long long matrix_operand(unsigned offset) {
+  constexpr unsigned long long kSwizzle128 = 1ULL << 62;
+  constexpr unsigned long long kEightRows = static_cast<unsigned long long>(1024 / 16)
+                                            << 32;  // from 8 rows to the next
+  constexpr unsigned long long kUnused = 1ULL << 16;
+  return kSwizzle128 | kEightRows | kUnused | ((shared_address(offset) & 0x3ffffU) >> 4);
+}
+// Before the first product after the registers of d were written. Operands in shared memory come from bulk copies
+// alone.
+EXPERTILE_DEVICE void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+// Closes the group of products started since the last commit.
+EXPERTILE_DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+// Waits until at most PENDING of the latest groups are under way: the others' d is there, and their operands are free
+// to be overwritten as far as this warp has read them.
+template <int PENDING>
+EXPERTILE_DEVICE void wgmma_wait() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory");
+}
+// Keeps the compiler from moving what is done with a sum across a product or a wait.
+EXPERTILE_DEVICE void hold(float& sum) { asm volatile("" : "+f"(sum)::"memory"); }
+EXPERTILE_DEVICE void hold(int& sum) { asm volatile("" : "+r"(sum)::"memory"); }
+
+// ---- between lanes ----------------------------------------------------------------------------------------------
+
+// Collective of the warp. 8 x 8 elements of 16 bits, lane l holding those of row l / 4, columns 2 * (l % 4) and the
+// next, become their transpose.
+EXPERTILE_DEVICE unsigned transpose8x8(unsigned pair) {
+  unsigned transposed;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(transposed) : "r"(pair));
+  return transposed;
+}
+EXPERTILE_DEVICE unsigned shuffle_xor(unsigned value, int mask) { return __shfl_xor_sync(0xffffffffU, value, mask); }
+
+}  // namespace expertile::ptx

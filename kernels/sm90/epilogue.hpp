@@ -1,0 +1,151 @@
+#pragma once
+// Sums -> C, straight from the registers: applies the scales that are constant along K, rounds, and writes rows of the
+// group and columns below N only. No shared memory and no barrier, so that a warp writes while others multiply.
+
+#include "sm90/mainloop.hpp"
+
+namespace expertile::sm90 {
+
+// Where a warp writes.
+template <Storage C>
+EXPERTILE_DEVICE unsigned char* address_of(const KernelArgs& args, const OutputTile& tile, int row, int column) {
+  return static_cast<unsigned char*>(args.c) + ((tile.row + row) * args.c_pitch + tile.column + column) * size_of(C);
+}
+
+// ELEMENTS elements of C, 4 bytes a word, from `column` of the tile on.
+template <Storage C, int WORDS>
+EXPERTILE_DEVICE void write_words(const KernelArgs& args, const OutputTile& tile, int row, int column,
+                                  const unsigned (&word)[WORDS]) {
+  constexpr int kElements = 4 * WORDS / size_of(C);
+  if (row >= tile.rows) return;
+  unsigned char* to = address_of<C>(args, tile, row, column);
+  const int left = args.n - tile.column - column;
+  if (args.wide_stores != 0 && left >= kElements) {
+    if constexpr (WORDS == 4) {
+      ptx::store_global(reinterpret_cast<ptx::Bytes16*>(to), ptx::Bytes16{{word[0], word[1], word[2], word[3]}});
+    } else if constexpr (WORDS == 2) {
+      ptx::store_global(reinterpret_cast<ptx::Bytes8*>(to), ptx::Bytes8{{word[0], word[1]}});
+    } else {
+      ptx::store_global(reinterpret_cast<unsigned*>(to), word[0]);
+    }
+    return;
+  }
+#pragma unroll
+  for (int e = 0; e < kElements; ++e) {  // a fixed count keeps the words in registers
+    if (e >= left) continue;
+    if constexpr (size_of(C) == 2) {
+      ptx::store_global(reinterpret_cast<unsigned short*>(to) + e,
+                        static_cast<unsigned short>(word[e / 2] >> (e % 2 * 16)));
+    } else {
+      ptx::store_global(reinterpret_cast<unsigned*>(to) + e, word[e]);
+    }
+  }
+}
+
+// Four lanes with four words each change rows for columns: word i of lane q becomes word q of lane i.
+EXPERTILE_DEVICE void transpose_quad(unsigned (&word)[4], int lane) {
+#pragma unroll
+  for (int distance = 1; distance <= 2; distance *= 2) {
+    const bool upper = (lane & distance) != 0;
+#pragma unroll
+    for (int pair = 0; pair < 2; ++pair) {
+      const int low = distance == 1 ? 2 * pair : pair;
+      const int high = low + distance;
+      const unsigned other = ptx::shuffle_xor(upper ? word[low] : word[high], distance);
+      word[low] = upper ? other : word[low];
+      word[high] = upper ? word[high] : other;
+    }
+  }
+}
+
+// Tokens on the 64-row side. A lane has two neighbouring columns of every 8; after the quad's exchange it has 8 of 32.
+template <KernelSpec SPEC, Storage C, class Total>
+EXPERTILE_DEVICE void write_straight(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
+                                     const Total& total) {
+  using S = Shape<SPEC>;
+  static_assert(S::kY % 4 == 0, "BLOCK_SIZE_N is a multiple of 32");
+  const int in_quad = warp.lane % 4;
+#pragma unroll
+  for (int n = 0; n < S::kY; n += 4) {
+    float scale[8];
+#pragma unroll
+    for (int j = 0; j < 8; ++j) {
+      scale[j] = column_scale<SPEC.scaling>(args, tile, 8 * (n + j / 2) + 2 * in_quad + j % 2);
+    }
+#pragma unroll
+    for (int r = 0; r < 2 * S::kX; ++r) {
+      const int row = warp.x + 64 * (r / 2) + 8 * (r % 2) + warp.lane / 4;
+      const float row_factor = row_scale<SPEC.scaling>(args, tile, row);
+      const auto value = [&](int j) {
+        return static_cast<float>(total[r / 2][n + j / 2][2 * (r % 2) + j % 2]) * (row_factor * scale[j]);
+      };
+      if constexpr (C == Storage::float32) {
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          const unsigned words[2] = {ptx::bits_of(value(2 * j)), ptx::bits_of(value(2 * j + 1))};
+          write_words<C>(args, tile, row, 8 * (n + j) + 2 * in_quad, words);
+        }
+      } else {
+        unsigned words[4];
+#pragma unroll
+        for (int j = 0; j < 4; ++j) words[j] = rounded_pair<C>(value(2 * j), value(2 * j + 1));
+        transpose_quad(words, warp.lane);
+        write_words<C>(args, tile, row, 8 * (n + in_quad), words);
+      }
+    }
+  }
+}
+
+// Weights on the 64-row side: a lane has two neighbouring tokens of one column, and 16-bit elements are transposed, 8 x
+// 8 at a time, to two columns of one token.
+template <KernelSpec SPEC, Storage C, class Total>
+EXPERTILE_DEVICE void write_swapped(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
+                                    const Total& total) {
+  using S = Shape<SPEC>;
+#pragma unroll
+  for (int r = 0; r < 2 * S::kX; ++r) {
+    const int first = warp.x + 64 * (r / 2) + 8 * (r % 2);
+    const float column_factor = column_scale<SPEC.scaling>(args, tile, first + warp.lane / 4);
+#pragma unroll
+    for (int n = 0; n < S::kY; ++n) {
+      const int token = 8 * n + 2 * (warp.lane % 4);
+      const auto value = [&](int j) {
+        return static_cast<float>(total[r / 2][n][2 * (r % 2) + j]) *
+               (row_scale<SPEC.scaling>(args, tile, token + j) * column_factor);
+      };
+      if constexpr (C == Storage::float32) {
+        for (int j = 0; j < 2; ++j) {
+          const unsigned word[1] = {ptx::bits_of(value(j))};
+          write_words<C>(args, tile, token + j, first + warp.lane / 4, word);
+        }
+      } else {
+        const unsigned word[1] = {ptx::transpose8x8(rounded_pair<C>(value(0), value(1)))};
+        write_words<C>(args, tile, 8 * n + warp.lane / 4, first + 2 * (warp.lane % 4), word);
+      }
+    }
+  }
+}
+
+template <KernelSpec SPEC, Storage C, class Total>
+EXPERTILE_DEVICE void write_as(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
+                               const Total& total) {
+  if constexpr (SPEC.tile.swap_ab != 0) {
+    write_swapped<SPEC, C>(args, tile, warp, total);
+  } else {
+    write_straight<SPEC, C>(args, tile, warp, total);
+  }
+}
+
+template <KernelSpec SPEC, class Total>
+EXPERTILE_DEVICE void write_tile(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
+                                 const Total& total) {
+  if (args.c_storage == Storage::float16) {
+    write_as<SPEC, Storage::float16>(args, tile, warp, total);
+  } else if (args.c_storage == Storage::bfloat16) {
+    write_as<SPEC, Storage::bfloat16>(args, tile, warp, total);
+  } else {
+    write_as<SPEC, Storage::float32>(args, tile, warp, total);
+  }
+}
+
+}  // namespace expertile::sm90

@@ -1,0 +1,69 @@
+#pragma once
+// C[r] = A[r] x B[weight_indices[g]]^T for the rows r of every group g, on Hopper.
+//
+// A block stays and takes every grid-th tile of C. One warp copies: it runs ahead of the others by as many slices as
+// the ring has stages, into the next tile too, so that memory never waits for a tile's end. The other warps, in
+// warpgroups, multiply and write. Either all warpgroups share a tile, each with its part of X, or (pingpong) they take
+// turns: one writes its tile while the other multiplies the next.
+
+#include "sm90/epilogue.hpp"
+
+namespace expertile::sm90 {
+
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void copy_tiles(const TiledArgs& in) {
+  const int slices = slice_count<SPEC>(in.args.k);
+  const int lane = ptx::thread_index() % 32;
+  GroupCursor groups;
+  for (int turn = 0;; ++turn) {
+    const OutputTile tile = find_tile<SPEC.tile>(in.args, groups, ptx::block_index() + turn * ptx::grid_size());
+    if (tile.rows == 0) return;
+    if (lane == 0) copy_tile<SPEC>(in, tile, turn * slices);
+  }
+}
+
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void multiply_tiles(const KernelArgs& args, int warp) {
+  using S = Shape<SPEC>;
+  constexpr bool kPingpong = S::kTile.pingpong != 0;
+  const int warpgroup = warp / 4;
+  const int slices = slice_count<SPEC>(args.k);
+  WarpPlace place;
+  place.lane = ptx::thread_index() % 32;
+  place.group = kPingpong ? 0 : warpgroup * S::kX * 64;
+  place.x = place.group + warp % 4 * 16;
+  GroupCursor groups;
+  for (int turn = kPingpong ? warpgroup : 0;; turn += kPingpong ? warpgroups(S::kTile) : 1) {
+    const OutputTile tile = find_tile<SPEC.tile>(args, groups, ptx::block_index() + turn * ptx::grid_size());
+    if (tile.rows == 0) return;
+    typename S::Total total[S::kX][S::kY][4] = {};
+    const Turns turns = turns_of<SPEC>(warpgroup, turn);
+    if constexpr (promotes(SPEC)) {
+      multiply_promoting<SPEC>(args, tile, place, turns, turn * slices, total);
+    } else {
+      multiply_plain<SPEC>(args, place, turns, turn * slices, total);
+    }
+    write_tile<SPEC>(args, tile, place, total);
+  }
+}
+
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void grouped_gemm(const TiledArgs& in) {
+  using S = Shape<SPEC>;
+  static_assert(S::kX > 0 && tile_x(S::kTile) == 64 * S::kX * sharers(S::kTile), "64 rows of X a warpgroup");
+  static_assert(S::kBoxes > 0, "BLOCK_SIZE_K has at least the 128 bytes of a box");
+  const int warp = ptx::shuffle(ptx::thread_index() / 32, 0);  // the same for all lanes, as the compiler can see
+  if (ptx::thread_index() == 0) init_ring<SPEC>();
+  ptx::barrier();  // the ring's barriers can be used
+  if (warp == S::kTile.num_warps) {
+    if (ptx::thread_index() % 32 == 0) {
+      ptx::prefetch_map(in.a);
+      ptx::prefetch_map(in.b);
+    }
+    copy_tiles<SPEC>(in);
+  } else {
+    multiply_tiles<SPEC>(in.args, warp);
+  }
+}
+
+}  // namespace expertile::sm90

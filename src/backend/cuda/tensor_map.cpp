@@ -1,0 +1,58 @@
+#include "backend/cuda/tensor_map.hpp"
+
+#include <fmt/format.h>
+
+#include <limits>
+
+namespace expertile::cuda {
+namespace {
+
+// CUtensorMapDataType. Bytes that the tensor core reads as e4m3 are copied as any others.
+int data_type(ElementType type) {
+  switch (type) {
+    case ElementType::float16:
+      return 6;
+    case ElementType::float32:
+      return 7;
+    case ElementType::bfloat16:
+      return 9;
+    default:
+      return 0;  // UINT8
+  }
+}
+
+}  // namespace
+
+Result<TensorMap> make_tensor_map(const Driver& driver, const ConstMatrixView& matrix, int box_rows) {
+  constexpr int kRank = 2;
+  constexpr int kNotInterleaved = 0;
+  constexpr int kSwizzle128 = 3;
+  constexpr int kPromoteTo128 = 2;  // what comes through the L2: no measured difference to 256
+  constexpr int kZeroOutside = 0;
+  constexpr auto kMostRows = std::int64_t{std::numeric_limits<int>::max()};
+  if (matrix.rows > kMostRows) {
+    return fail(ErrorCode::unsupported,
+                fmt::format("a matrix of {} rows, a bulk copy numbers {}", matrix.rows, kMostRows));
+  }
+  const auto element = static_cast<std::int64_t>(size_of(matrix.type));
+  // Innermost first.
+  const std::uint64_t sizes[kRank] = {static_cast<std::uint64_t>(matrix.cols), static_cast<std::uint64_t>(matrix.rows)};
+  const std::uint64_t pitches[kRank - 1] = {static_cast<std::uint64_t>(matrix.pitch * element)};
+  const std::uint32_t box[kRank] = {static_cast<std::uint32_t>(kBoxBytes / element),
+                                    static_cast<std::uint32_t>(box_rows)};
+  const std::uint32_t steps[kRank] = {1, 1};
+  TensorMap map{};
+  const int code = driver.encode_tiled(&map, data_type(matrix.type), kRank, const_cast<void*>(matrix.data), sizes,
+                                       pitches, box, steps, kNotInterleaved, kSwizzle128, kPromoteTo128, kZeroOutside);
+  if (code != kSuccess) {
+    return fail(
+        ErrorCode::unsupported,
+        fmt::format("a matrix of {} x {} elements of {} bytes, {} from row to row, at {} cannot be copied in boxes of "
+                    "{} rows: {}",
+                    matrix.rows, matrix.cols, element, matrix.pitch, matrix.data, box_rows,
+                    driver.check(code, "encoding its tensor map").error().message));
+  }
+  return map;
+}
+
+}  // namespace expertile::cuda

@@ -1,0 +1,82 @@
+#include "jit/wgmma_text.hpp"
+
+#include <fmt/format.h>
+
+#include <string_view>
+
+namespace expertile::jit {
+namespace {
+
+struct Instruction {
+  std::string_view shape;         // behind m64n<columns>
+  bool is_integer = false;        // sums are int, and operands take no factors
+  bool has_orientations = false;  // of operands in shared memory: 16-bit ones could be transposed
+};
+
+Instruction instruction(Product product) {
+  switch (product) {
+    case Product::float16:
+    case Product::int8_float16:
+      return {"k16.f32.f16.f16", false, true};
+    case Product::bfloat16:
+    case Product::int8_bfloat16:
+      return {"k16.f32.bf16.bf16", false, true};
+    case Product::tf32:
+    case Product::tf32x3:
+      return {"k8.f32.tf32.tf32"};
+    case Product::e4m3:
+      return {"k32.f32.e4m3.e4m3"};
+    case Product::int8:
+      break;
+  }
+  return {"k32.s32.s8.s8", true};
+}
+
+// "%first, %first+1, ..."
+std::string operands(int first, int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) text += fmt::format("{}%{}", i == 0 ? "" : ", ", first + i);
+  return text;
+}
+
+std::string function(const KernelSpec& spec, bool x_in_registers) {
+  const Instruction wgmma = instruction(spec.product);
+  const int columns = tile_y(spec.tile);
+  const int sums = columns / 2;
+  const int x_words = x_in_registers ? 4 : 1;
+  const int y = sums + x_words;
+  std::string outputs;
+  for (int i = 0; i < sums; ++i) {
+    outputs += fmt::format("{}\"+{}\"(d[{}][{}])", i == 0 ? "" : ", ", wgmma.is_integer ? 'r' : 'f', i / 4, i % 4);
+  }
+  const std::string x_operand = x_in_registers ? fmt::format("{{{}}}", operands(sums, 4)) : fmt::format("%{}", sums);
+  const std::string x_input = x_in_registers ? R"("r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]))" : R"("l"(x))";
+  const std::string_view orientations = !wgmma.has_orientations ? "" : x_in_registers ? ", 0" : ", 0, 0";
+  return fmt::format(
+      R"(template <Product PRODUCT, int COLUMNS>
+EXPERTILE_DEVICE void {name}({sum} (&d)[COLUMNS / 8][4], {x}, unsigned long long y, int accumulates) {{
+  static_assert(PRODUCT == static_cast<Product>({product}) && COLUMNS == {columns}, "written for another tile");
+  asm volatile(
+      "{{ .reg .pred accumulates; setp.ne.b32 accumulates, %{flag}, 0;"
+      " wgmma.mma_async.sync.aligned.m64n{columns}{shape} {{{sums}}}, {x_operand}, %{y}, accumulates{factors}{orientations}; }}"
+      : {outputs}
+      : {x_input}, "l"(y), "r"(accumulates));
+}}
+)",
+      fmt::arg("name", x_in_registers ? "wgmma_from_registers" : "wgmma"),
+      fmt::arg("sum", wgmma.is_integer ? "int" : "float"),
+      fmt::arg("x", x_in_registers ? "const unsigned (&x)[4]" : "unsigned long long x"),
+      fmt::arg("product", static_cast<int>(spec.product)), fmt::arg("columns", columns), fmt::arg("flag", y + 1),
+      fmt::arg("shape", wgmma.shape), fmt::arg("sums", operands(0, sums)), fmt::arg("x_operand", x_operand),
+      fmt::arg("y", y), fmt::arg("factors", wgmma.is_integer ? "" : ", 1, 1"), fmt::arg("orientations", orientations),
+      fmt::arg("outputs", outputs), fmt::arg("x_input", x_input));
+}
+
+}  // namespace
+
+std::string wgmma_text(const KernelSpec& spec) {
+  return fmt::format("#pragma once\n#include <ptx90.hpp>\nnamespace expertile::ptx {{\n{}{}}}\n", function(spec, false),
+                     function(spec, true));
+}
+
+}  // namespace expertile::jit

@@ -1,0 +1,64 @@
+#include "plan/gpu_model.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "problem/sizes.hpp"
+
+namespace expertile::gpu_model {
+namespace {
+
+constexpr double kMemoryBytesPerSecond = 4.3e12;
+constexpr double kL2BytesPerSecond = 5.5e12;
+constexpr double kBytesInFlight = 48 << 10;     // on their way to a multiprocessor, for its full share of memory
+constexpr std::int64_t kReservedShared = 1024;  // a block
+
+// Row tiles of a group that has `rows` rows on average, as random routing deals them: the sum over j of the chance that
+// there are more than j tiles' rows, by the normal distribution.
+double expected_row_tiles(double rows, int block_size_m) {
+  const double deviation = std::sqrt(2.0 * rows);
+  double tiles = 1;
+  for (int j = 1; j < 1 << 20; ++j) {
+    const double chance = 0.5 * std::erfc((j * static_cast<double>(block_size_m) + 0.5 - rows) / deviation);
+    if (chance < 1e-3) break;
+    tiles += chance;
+  }
+  return tiles;
+}
+
+}  // namespace
+
+TileCounts count_tiles(const Problem& problem, const TileConfig& tile, std::int64_t rows, double active_groups) {
+  TileCounts counts;
+  counts.groups = std::max(active_groups, 1.0);
+  counts.row_tiles = expected_row_tiles(std::max(1.0, static_cast<double>(rows) / counts.groups), tile.block_size_m);
+  counts.column_tiles = std::ceil(static_cast<double>(problem.n) / tile.block_size_n);
+  return counts;
+}
+
+int resident_blocks(const KernelSpec& spec, int registers, const DeviceInfo& device) {
+  const std::int64_t shared = (device.l1_bytes + kReservedShared) / (smem_bytes(spec) + kReservedShared);
+  const std::int64_t by_registers =
+      kRegistersOfAMultiprocessor / (std::min(255, registers) * static_cast<std::int64_t>(threads_of(spec.tile)));
+  const std::int64_t by_threads = kThreadsOfAMultiprocessor / threads_of(spec.tile);
+  return static_cast<int>(std::max<std::int64_t>(1, std::min({shared, by_registers, by_threads})));
+}
+
+double transfer_seconds(const Problem& problem, const KernelSpec& spec, std::int64_t rows, const TileCounts& counts,
+                        double bytes_in_flight, const DeviceInfo& device) {
+  // Memory: at full speed only with enough bytes under way, in rows that fill the bursts.
+  const int row_bytes = spec.tile.block_size_k * size_of(spec.b);
+  const double busy = std::min(1.0, counts.tiles() / device.threads);
+  const double share = busy * std::min(1.0, bytes_in_flight / kBytesInFlight) * (row_bytes < 128 ? 0.94 : 1.0);
+  const double memory =
+      bytes_moved(problem, static_cast<double>(rows), counts.groups) / (kMemoryBytesPerSecond * share);
+
+  // Every row tile reads its group's weights, every column tile all of A: from the L2, where it is not memory.
+  const double l2 = static_cast<double>(problem.k) *
+                    (counts.groups * counts.row_tiles * static_cast<double>(problem.n) * size_of(spec.b) +
+                     static_cast<double>(rows) * counts.column_tiles * size_of(spec.a)) /
+                    kL2BytesPerSecond;
+  return std::max(memory, l2);
+}
+
+}  // namespace expertile::gpu_model

@@ -1,0 +1,33 @@
+#pragma once
+// What the cost models of both GPU families share: how many tiles there are, and how long memory takes to feed them.
+
+#include "backend/backend.hpp"
+#include "expertile/problem.hpp"
+#include "kernel_spec.hpp"
+
+namespace expertile::gpu_model {
+
+// Figures of a Hopper multiprocessor; the ranking depends on their ratios.
+inline constexpr double kClock = 1.7e9;
+inline constexpr double kSharedBytesPerClock = 128;
+inline constexpr int kRegistersOfAMultiprocessor = 65536;
+inline constexpr int kThreadsOfAMultiprocessor = 2048;
+
+// Tiles of a call whose `rows` rows random routing deals to `active_groups` groups.
+struct TileCounts {
+  double groups = 1;
+  double row_tiles = 1;  // of a group
+  double column_tiles = 1;
+  [[nodiscard]] double tiles() const { return groups * row_tiles * column_tiles; }
+};
+[[nodiscard]] TileCounts count_tiles(const Problem& problem, const TileConfig& tile, std::int64_t rows,
+                                     double active_groups);
+
+// Blocks that fit a multiprocessor at once, by shared memory, threads and registers (a thread's).
+[[nodiscard]] int resident_blocks(const KernelSpec& spec, int registers, const DeviceInfo& device);
+
+// Seconds for which memory or the L2 is busy at least. bytes_in_flight: on their way to a multiprocessor at a time.
+[[nodiscard]] double transfer_seconds(const Problem& problem, const KernelSpec& spec, std::int64_t rows,
+                                      const TileCounts& counts, double bytes_in_flight, const DeviceInfo& device);
+
+}  // namespace expertile::gpu_model

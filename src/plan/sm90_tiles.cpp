@@ -1,0 +1,256 @@
+#include "plan/sm90_tiles.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "plan/gpu_model.hpp"
+#include "plan/kernel_plan.hpp"
+#include "problem/sizes.hpp"
+
+namespace expertile::sm90 {
+namespace {
+
+constexpr int kMostHeld = 144;        // registers a thread for sums and scales; with more, ptxas spills
+constexpr int kRegistersBeside = 48;  // addresses, descriptors, the group in hand
+constexpr std::int64_t kSharedBytes = std::int64_t{227} << 10;  // of a Hopper block
+constexpr double kTileSeconds = 1.2e-6;                         // finding a tile and writing it out
+constexpr double kStartSeconds = 2.5e-6;                        // the ring's first filling, and the end
+constexpr double kSliceClocks = 60;                             // waiting for a slice, starting its products
+constexpr double kDrainClocks = 130;                            // waiting for the products' end where sums are promoted
+
+Status refused(const TileConfig& tile, const std::string& why) {
+  return fail(ErrorCode::unsupported, fmt::format("{}: {}", describe(tile), why));
+}
+
+KernelSpec spec_of(const Problem& problem, const TileConfig& tile) {
+  return make_spec(problem, tile, activation_type(problem.dtype), true);
+}
+
+bool multiplies(Product product) {
+  return product == Product::float16 || product == Product::bfloat16 || product == Product::e4m3 ||
+         product == Product::int8;
+}
+
+// Elements of K in one box.
+int box_elements(const KernelSpec& spec) { return kBoxBytes / size_of(spec.a); }
+
+// Registers a thread that hold sums, and the scales of a block. Where sums are promoted and the tokens are the columns,
+// the tokens' scales are held at the end too.
+int held_registers(const KernelSpec& spec) {
+  const bool swapped = spec.tile.swap_ab != 0;
+  const int tokens = swapped ? tile_y(spec.tile) / 4 : 2 * tile_x(spec.tile) / 64 / sharers(spec.tile);
+  const bool holds_scales = spec.scaling == Scaling::block || (swapped && promotes(spec));
+  return accumulators(spec) + (holds_scales ? tokens + 2 : 0);
+}
+
+Status check_numbers(const TileConfig& tile) {
+  const auto out_of = [&](const char* field, int value, const char* right) {
+    return refused(tile, fmt::format("{}={} must be {}", field, value, right));
+  };
+  if (tile.num_warps != 4 && tile.num_warps != 8) return out_of("num_warps", tile.num_warps, "4 or 8");
+  if (tile.num_stages < 2 || tile.num_stages > 32) return out_of("num_stages", tile.num_stages, "2 to 32");
+  if (tile.group_size_m < 1 || tile.group_size_m > 65536) {
+    return out_of("GROUP_SIZE_M", tile.group_size_m, "1 to 65536");
+  }
+  if (tile.split_k != 1) return out_of("SPLIT_K", tile.split_k, "1");
+  if (tile.swap_ab < 0 || tile.swap_ab > 1) return out_of("SWAP_AB", tile.swap_ab, "0 or 1");
+  if (tile.pingpong < 0 || tile.pingpong > 1) return out_of("PINGPONG", tile.pingpong, "0 or 1");
+  if (tile.pingpong != 0 && tile.num_warps != 8) return refused(tile, "PINGPONG=1 takes 8 warps, two warpgroups");
+  return {};
+}
+
+Status check_shape(const KernelSpec& spec) {
+  const TileConfig& tile = spec.tile;
+  const int x = tile_x(tile);
+  const int y = tile_y(tile);
+  if (x < 64 || x > 256 || x % (64 * sharers(tile)) != 0) {
+    return refused(tile, fmt::format("{} must be a multiple of {} up to 256",
+                                     tile.swap_ab != 0 ? "BLOCK_SIZE_N" : "BLOCK_SIZE_M", 64 * sharers(tile)));
+  }
+  const int unit = tile.swap_ab == 0 ? 32 : spec.product == Product::int8 && y > 32 ? 16 : 8;
+  if (y < unit || y > 256 || y % unit != 0) {
+    return refused(tile, fmt::format("{} must be a multiple of {} up to 256",
+                                     tile.swap_ab != 0 ? "BLOCK_SIZE_M" : "BLOCK_SIZE_N", unit));
+  }
+  const int bytes = tile.block_size_k * size_of(spec.a);
+  if (bytes < kBoxBytes || bytes > 4 * kBoxBytes || bytes % kBoxBytes != 0) {
+    return refused(tile, fmt::format("BLOCK_SIZE_K must be a multiple of {} elements up to {}", box_elements(spec),
+                                     4 * box_elements(spec)));
+  }
+  if (spec.scaling == Scaling::block && tile.swap_ab == 0 && spec.block_n % tile.block_size_n != 0 &&
+      tile.block_size_n % spec.block_n != 0) {
+    return refused(tile, fmt::format("BLOCK_SIZE_N must divide the scale blocks' {} columns, or be divided by them",
+                                     spec.block_n));
+  }
+  return {};
+}
+
+TileConfig make_tile(int m, int n, int k, int warps, int stages, int swap_ab, int pingpong, int group) {
+  TileConfig tile;
+  tile.block_size_m = m;
+  tile.block_size_n = n;
+  tile.block_size_k = k;
+  tile.group_size_m = group;
+  tile.num_warps = warps;
+  tile.num_stages = stages;
+  tile.swap_ab = swap_ab;
+  tile.pingpong = pingpong;
+  tile.kernel = KernelFamily::sm90;
+  return tile;
+}
+
+// The ring that lets so many blocks share a multiprocessor.
+int stages_for(const Problem& problem, TileConfig tile, int blocks) {
+  tile.num_stages = 1;
+  const std::int64_t stage = smem_bytes(spec_of(problem, tile));
+  return static_cast<int>(std::min<std::int64_t>(16, (kSharedBytes / blocks - 1024) / stage));
+}
+
+// A tile's numbers but the ring, in the order in which they are usually best.
+std::vector<TileConfig> shapes(const Problem& problem) {
+  std::vector<TileConfig> tiles;
+  const int box = box_elements(spec_of(problem, {}));
+  for (const int boxes : {1, 2}) {
+    for (const int m : {8, 16, 24, 32, 48, 64, 96, 128}) {
+      for (const int n : {128, 64, 256}) {
+        for (const int warps : {4, 8}) tiles.push_back(make_tile(m, n, boxes * box, warps, 0, 1, 0, 1));
+      }
+    }
+    for (const int m : {128, 64, 256, 192}) {
+      for (const int n : {128, 256, 192, 160, 96, 64}) {
+        for (const int pingpong : {0, 1}) {
+          for (const int group : {1, 8}) {
+            for (const int warps : {8, 4}) {
+              if (warps == 8 || pingpong == 0)
+                tiles.push_back(make_tile(m, n, boxes * box, warps, 0, 0, pingpong, group));
+            }
+          }
+        }
+      }
+    }
+  }
+  return tiles;
+}
+
+}  // namespace
+
+bool supports(const Problem& problem, const DeviceInfo& device) {
+  if (device.kind != "cuda" || device.isa != "sm_90a") return false;
+  const KernelSpec spec = spec_of(problem, {});
+  if (!multiplies(spec.product) || !allows_wide_loads(problem, activation_type(problem.dtype))) return false;
+  // A box lies in one block of scales, and so do 64 rows of weights.
+  return spec.scaling != Scaling::block || (spec.block_k % box_elements(spec) == 0 && spec.block_n % 64 == 0);
+}
+
+Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceInfo& device) {
+  if (!supports(problem, device)) {
+    return refused(tile, fmt::format("kernel=sm90 does not run {} with these scales and K={} on {}",
+                                     name(problem.dtype), problem.k, device.name));
+  }
+  if (auto status = check_numbers(tile); !status) return status;
+  const KernelSpec spec = spec_of(problem, tile);
+  if (auto status = check_shape(spec); !status) return status;
+  if (smem_bytes(spec) > device.l1_bytes) {
+    return refused(tile, fmt::format("needs {} KiB of shared memory, {} has {} KiB", (smem_bytes(spec) + 1023) >> 10,
+                                     device.name, device.l1_bytes >> 10));
+  }
+  if (held_registers(spec) > kMostHeld) {
+    return refused(tile, fmt::format("needs {} registers a thread for sums and scales, {} are allowed",
+                                     held_registers(spec), kMostHeld));
+  }
+  return {};
+}
+
+std::vector<TileConfig> grid(const Problem& problem) {
+  std::vector<TileConfig> tiles;
+  for (TileConfig tile : shapes(problem)) {
+    std::vector<int> known;
+    for (const int blocks : {1, 2, 3, 4}) {
+      tile.num_stages = stages_for(problem, tile, blocks);
+      if (tile.num_stages < 3 || std::find(known.begin(), known.end(), tile.num_stages) != known.end()) continue;
+      known.push_back(tile.num_stages);
+      tiles.push_back(tile);
+    }
+  }
+  return tiles;
+}
+
+Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_group, const DeviceInfo& device) {
+  if (auto status = sm90::check_tile(problem, tile, device); !status) {
+    return {tile, "does not fit the kernel or the device", status.error().message};
+  }
+  if (tile.block_size_m > 64 && tile.block_size_m > 4 * rows_a_group) {
+    return {tile, "more rows than a group has",
+            fmt::format("BLOCK_SIZE_M={} is more than four times the {:.1f} rows of a group", tile.block_size_m,
+                        rows_a_group)};
+  }
+  if (tile.block_size_n > 64 && tile.block_size_n >= 2 * problem.n) {
+    return {tile, "more columns than N",
+            fmt::format("BLOCK_SIZE_N={} is twice or more N={}", tile.block_size_n, problem.n)};
+  }
+  if (tile.group_size_m > 1 && tile.block_size_m >= 2 * rows_a_group) {
+    return {tile, "one row tile a group",
+            fmt::format("GROUP_SIZE_M={} with BLOCK_SIZE_M={} for {:.1f} rows of a group", tile.group_size_m,
+                        tile.block_size_m, rows_a_group)};
+  }
+  return {};
+}
+
+double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int64_t rows, double active_groups,
+                        const DeviceInfo& device) {
+  const KernelSpec spec = spec_of(problem, tile);
+  const gpu_model::TileCounts counts = gpu_model::count_tiles(problem, tile, rows, active_groups);
+  const double multiprocessors = device.threads;
+  const int fitting = gpu_model::resident_blocks(spec, accumulators(spec) + kRegistersBeside, device);
+  const double resident = std::min<double>(fitting, std::max(1.0, std::ceil(counts.tiles() / multiprocessors)));
+  const double in_flight = resident * tile.num_stages * (stage_bytes_a(spec) + stage_bytes_b(spec));
+  const double transfer = gpu_model::transfer_seconds(problem, spec, rows, counts, in_flight, device);
+
+  // The tensor core takes half a clock a column for 64 rows and 32 bytes of K, shared memory 128 bytes a clock: each
+  // block of 64 rows reads itself and all of Y.
+  const double slices = std::ceil(static_cast<double>(problem.k) / tile.block_size_k);
+  const double steps = slices * stage_boxes(spec) * kBoxBytes / 32;
+  const double y = tile_y(tile);
+  const double blocks_x = tile_x(tile) / 64.0;
+  const double step_clocks = std::max(y / 2, 32 * (64 + y) / gpu_model::kSharedBytesPerClock);
+  // What one warpgroup waits for, others of the multiprocessor fill: its slices' arrival, and where sums are promoted
+  // the products' end and 64 * y float32 operations by 128 threads.
+  const double overlapping = resident * warpgroups(tile);
+  const double promotion =
+      promotes(spec) ? slices * stage_boxes(spec) * (kDrainClocks + 0.75 * blocks_x / sharers(tile) * y) : 0;
+  const double alone = steps * blocks_x * step_clocks / sharers(tile) + slices * kSliceClocks + promotion +
+                       kTileSeconds * gpu_model::kClock;
+  const double tiles_each = std::ceil(counts.tiles() / multiprocessors);
+  const double groups_each = tile.pingpong != 0 || resident > 1 ? overlapping / sharers(tile) : 1;
+  const double clocks =
+      tiles_each * std::max(steps * blocks_x * step_clocks, alone / std::min(groups_each, tiles_each));
+  return std::max(transfer, clocks / gpu_model::kClock) + kStartSeconds;
+}
+
+TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device) {
+  const double active = static_cast<double>(std::clamp<std::int64_t>(rows, 1, problem.experts));
+  const std::vector<TileConfig> all = sm90::built_in_tiles(problem, device);
+  const auto seconds = [&](const TileConfig& tile) {
+    return estimate_seconds(problem, tile, std::max<std::int64_t>(rows, 1), active, device);
+  };
+  return *std::min_element(all.begin(), all.end(),
+                           [&](const auto& a, const auto& b) { return seconds(a) < 0.98 * seconds(b); });
+}
+
+std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {
+  const int box = box_elements(spec_of(problem, {}));
+  std::vector<TileConfig> tiles;
+  for (TileConfig tile : {make_tile(8, 64, 2 * box, 4, 0, 1, 0, 1), make_tile(16, 64, 2 * box, 4, 0, 1, 0, 1),
+                          make_tile(32, 64, 2 * box, 4, 0, 1, 0, 1), make_tile(64, 128, box, 4, 0, 1, 0, 1),
+                          make_tile(64, 128, box, 4, 0, 0, 0, 1), make_tile(128, 128, box, 8, 0, 0, 0, 8),
+                          make_tile(128, 256, box, 8, 0, 0, 0, 8)}) {
+    const int blocks = tile.block_size_m * tile.block_size_n <= 64 * 128 ? 2 : 1;
+    tile.num_stages = stages_for(problem, tile, blocks);
+    if (sm90::check_tile(problem, tile, device)) tiles.push_back(tile);
+  }
+  return tiles;
+}
+
+}  // namespace expertile::sm90

@@ -1,0 +1,27 @@
+#pragma once
+// The Hopper family: which of its tiles can run a problem, which are worth timing, and how long they should take.
+
+#include <vector>
+
+#include "backend/backend.hpp"
+#include "expertile/problem.hpp"
+#include "expertile/tile_config.hpp"
+#include "plan/candidates.hpp"
+
+namespace expertile::sm90 {
+
+// Whether the family runs this problem on this device at all; else the portable one does.
+[[nodiscard]] bool supports(const Problem& problem, const DeviceInfo& device);
+[[nodiscard]] Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceInfo& device);
+[[nodiscard]] std::vector<TileConfig> grid(const Problem& problem);
+// Why a tile that could run is not worth timing; an empty rule means that it is.
+[[nodiscard]] Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_group,
+                             const DeviceInfo& device);
+[[nodiscard]] double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int64_t rows,
+                                      double active_groups, const DeviceInfo& device);
+// These two: only where the family is supported.
+[[nodiscard]] TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device);
+// Every tile that built_in_tile may give for this problem.
+[[nodiscard]] std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device);
+
+}  // namespace expertile::sm90

@@ -1,0 +1,292 @@
+#include "emulator/block.hpp"
+
+#include <fmt/format.h>
+
+#include <cstring>
+#include <numeric>
+#include <utility>
+
+namespace expertile::emulator {
+namespace {
+
+thread_local Block* running = nullptr;
+
+}  // namespace
+
+Block& block() { return *running; }
+
+Block::Block(const Launch& launch, GlobalMemory& global_memory, Stacks& stacks, int index)
+    : global(global_memory),
+      shared(static_cast<std::size_t>(launch.shared_bytes), launch.threads / kWarp),
+      clocks(launch.threads),
+      mbarriers(shared, clocks),
+      products(launch.threads / kWarp, shared, clocks),
+      launch_(launch),
+      stacks_(stacks),
+      index_(index),
+      threads_(static_cast<std::size_t>(launch.threads)),
+      everyone_(threads_.size()),
+      warps_(threads_.size() / kWarp),
+      warpgroups_(threads_.size() / kWarpgroup) {
+  std::iota(everyone_.begin(), everyone_.end(), 0);
+  for (Gathering& one : warps_) one.arguments.resize(kWarp);
+  for (Gathering& one : warpgroups_) one.arguments.resize(kWarpgroup);
+}
+
+std::string Block::describe(int thread, const Where& where, const std::string& what) const {
+  return fmt::format("block {} thread {}, {}:{}: {}", index_, thread, file_name(where), where.line(), what);
+}
+
+// ---- threads ----------------------------------------------------------------------------------------------------
+
+void Block::end_of_thread() const {
+  const Thread& mine = threads_[static_cast<std::size_t>(current_)];
+  const char* what = !mine.groups.empty() || !mine.open.empty() ? "copies"
+                     : !products.is_idle(warp())                ? "products"
+                                                                : nullptr;
+  if (what != nullptr) throw Fault{fmt::format("block {} thread {}: ended with {} under way", index_, current_, what)};
+}
+
+void Block::start(std::size_t thread, const std::function<void()>& kernel) {
+  const auto body = [this, thread, &kernel](boost::context::fiber&& from) {
+    Thread& mine = threads_[thread];
+    mine.machine = std::move(from);
+    try {
+      kernel();
+      end_of_thread();
+    } catch (const Fault& fault) {
+      if (!fault_) fault_ = fault.text;
+    }
+    mine.waiting = Waiting::ended;
+    return std::move(mine.machine);
+  };
+  threads_[thread].fiber = boost::context::fiber(std::allocator_arg, stacks_, body);
+}
+
+std::optional<std::string> Block::run(const std::function<void()>& kernel) {
+  for (std::size_t i = 0; i < threads_.size(); ++i) start(i, kernel);
+  running = this;
+  std::size_t ended = 0;
+  while (ended < threads_.size() && !fault_) {
+    bool advanced = false;
+    ended = 0;
+    for (std::size_t i = 0; i < threads_.size() && !fault_; ++i) {
+      if (threads_[i].waiting == Waiting::ended) ++ended;
+      if (threads_[i].waiting != Waiting::nothing) continue;
+      current_ = static_cast<int>(i);
+      threads_[i].fiber = std::move(threads_[i].fiber).resume();
+      advanced = true;
+    }
+    if (advanced || ended == threads_.size() || fault_) continue;
+    if (!land_copy()) fault_ = deadlock();
+  }
+  running = nullptr;
+  if (!fault_) fault_ = check_end();
+  return fault_;
+}
+
+std::optional<std::string> Block::check_end() const {
+  if (const BoxCopy* copy = bulk_copies_.oldest()) {
+    return describe(copy->thread, copy->where, "the block ended while this bulk copy was under way");
+  }
+  if (auto fault = mbarriers.check_end()) return fmt::format("block {}: {}", index_, *fault);
+  return std::nullopt;
+}
+
+void Block::give_up(Waiting waiting, const char* operation, const Where& where) {
+  Thread& mine = self();
+  mine.waiting = waiting;
+  mine.operation = operation;
+  mine.where = where;
+  mine.machine = std::move(mine.machine).resume();
+}
+
+std::string Block::deadlock() const {
+  std::string text = fmt::format("block {}: deadlock:", index_);
+  for (std::size_t i = 0; i < threads_.size(); ++i) {
+    const Thread& one = threads_[i];
+    if (i > 0) {
+      const Thread& last = threads_[i - 1];
+      const bool like_last = last.waiting == one.waiting && last.where.line() == one.where.line() &&
+                             last.mbarrier == one.mbarrier && last.parity == one.parity;
+      if (like_last) continue;
+    }
+    if (one.waiting == Waiting::ended) {
+      text += fmt::format(" thread {} has ended;", i);
+      continue;
+    }
+    text += fmt::format(" thread {} waits in {} at {}:{}", i, one.operation, file_name(one.where), one.where.line());
+    if (one.waiting == Waiting::for_phase) {
+      text += fmt::format(" for parity {}, and {}", one.parity, mbarriers.describe(one.mbarrier));
+    }
+    text += ";";
+  }
+  return text;
+}
+
+// ---- barriers ---------------------------------------------------------------------------------------------------
+
+void Block::barrier(const Where& where) {
+  if (at_barrier_ == 0) barrier_where_ = where;
+  if (barrier_where_.line() != where.line()) {
+    stop(where, fmt::format("reaches this barrier while others wait in the one at {}:{}", file_name(barrier_where_),
+                            barrier_where_.line()));
+  }
+  if (++at_barrier_ < threads_.size()) {
+    give_up(Waiting::at_barrier, "barrier", where);
+    return;
+  }
+  at_barrier_ = 0;
+  clocks.meet(everyone_);
+  for (Thread& other : threads_) {
+    if (other.waiting == Waiting::at_barrier) other.waiting = Waiting::nothing;
+  }
+}
+
+void Block::named_barrier(int id, int threads, const Where& where) {
+  if (id < 1 || id > 15) stop(where, fmt::format("named barrier {}: 1 to 15 are right", id));
+  if (threads < kWarp || threads % kWarp != 0 || threads > launch_.threads) {
+    stop(where, fmt::format("named barrier {} of {} threads: a multiple of 32, at most {}, is right", id, threads,
+                            launch_.threads));
+  }
+  NamedBarrier& one = named_barriers_[id];
+  if (one.arrived.empty()) {
+    one.expected = threads;
+    one.where = where;
+  }
+  if (one.expected != threads) {
+    stop(where, fmt::format("comes to named barrier {} of {} threads while others wait in one of {} at {}:{}", id,
+                            threads, one.expected, file_name(one.where), one.where.line()));
+  }
+  one.arrived.push_back(current_);
+  if (one.arrived.size() < static_cast<std::size_t>(one.expected)) {
+    give_up(Waiting::at_named_barrier, "named_barrier", where);
+    return;
+  }
+  std::vector<int> came(warps_.size());
+  for (const int thread : one.arrived) ++came[static_cast<std::size_t>(thread / kWarp)];
+  for (std::size_t i = 0; i < came.size(); ++i) {
+    if (came[i] == 0 || came[i] == kWarp) continue;
+    stop(where, fmt::format("named barrier {}: {} threads of warp {} came, not all", id, came[i], i));
+  }
+  clocks.meet(one.arrived);
+  for (const int thread : one.arrived) resume(thread);
+  one.arrived.clear();
+}
+
+void Block::together(int size, const char* name, void* argument, const std::function<void(const Lanes&)>& operate,
+                     const Where& where) {
+  const int first = current_ / size * size;
+  if (first + size > launch_.threads) {
+    stop(where,
+         fmt::format("calls {}, and the block's {} threads end before its warpgroup does", name, launch_.threads));
+  }
+  Gathering& one = (size == kWarp ? warps_ : warpgroups_)[static_cast<std::size_t>(first / size)];
+  if (one.arrived == 0) {
+    one.operation = name;
+    one.where = where;
+  }
+  if (one.where.line() != where.line() || std::strcmp(one.operation, name) != 0) {
+    stop(where,
+         fmt::format("calls {} while others of its {} wait in {} at {}:{}", name, size == kWarp ? "warp" : "warpgroup",
+                     one.operation, file_name(one.where), one.where.line()));
+  }
+  one.arguments[static_cast<std::size_t>(current_ - first)] = argument;
+  if (++one.arrived < one.arguments.size()) {
+    give_up(Waiting::for_lanes, name, where);
+    return;
+  }
+  one.arrived = 0;
+  operate(one.arguments);
+  for (int thread = first; thread < first + size; ++thread) resume(thread);
+}
+
+// ---- shared memory ----------------------------------------------------------------------------------------------
+
+void Block::read_shared(int thread, unsigned offset, std::size_t bytes, void* to, const Where& where) {
+  if (auto fault = shared.read(clocks.observer(thread), offset, bytes, to)) stop(thread, where, *fault);
+}
+
+void Block::write_shared(unsigned offset, std::size_t bytes, const void* from, const Where& where) {
+  stop_if(shared.write(clocks.observer(current_), offset, bytes, from), where);
+}
+
+void Block::copy_async(const Copy& copy, const Where& where) {
+  if (copy.bytes < 0 || copy.bytes > 16) stop(where, fmt::format("copies {} bytes, 0 to 16 are right", copy.bytes));
+  if (copy.bytes > 0) stop_if(global.check_read(copy.from, static_cast<std::size_t>(copy.bytes), 16), where);
+  stop_if(shared.start_copy(clocks.observer(current_), copy.offset, 16), where);
+  self().open.push_back(copy);
+}
+
+void Block::commit_copies() {
+  self().groups.push_back(std::move(self().open));
+  self().open.clear();
+}
+
+void Block::wait_for_copies(std::size_t pending) {
+  auto& groups = self().groups;
+  while (groups.size() > pending) {
+    for (const Copy& copy : groups.front()) {
+      std::byte chunk[16] = {};
+      if (copy.bytes > 0) std::memcpy(chunk, copy.from, static_cast<std::size_t>(copy.bytes));
+      shared.finish_copy(clocks.observer(current_), copy.offset, 16, chunk);
+    }
+    groups.pop_front();
+  }
+}
+
+// ---- mbarriers and bulk copies ----------------------------------------------------------------------------------
+
+void Block::mbarrier_init(unsigned offset, int arrivals, const Where& where) {
+  stop_if(mbarriers.init(current_, offset, arrivals), where);
+}
+
+void Block::mbarrier_arrive(unsigned offset, int bytes, const Where& where) {
+  stop_if(mbarriers.check_use(current_, offset), where);
+  stop_if(mbarriers.arrive(current_, offset, bytes), where);
+  resume_waiting_for_phases();
+}
+
+void Block::mbarrier_wait(unsigned offset, int parity, const Where& where) {
+  stop_if(mbarriers.check_use(current_, offset), where);
+  if (parity != 0 && parity != 1) stop(where, fmt::format("waits for parity {}: 0 or 1 is right", parity));
+  const int number = mbarriers.number(offset);
+  if (mbarriers.passes(current_, number, parity)) return;
+  self().mbarrier = number;
+  self().parity = parity;
+  give_up(Waiting::for_phase, "mbarrier_wait", where);
+}
+
+void Block::resume_waiting_for_phases() {
+  if (!mbarriers.take_ended()) return;
+  for (std::size_t i = 0; i < threads_.size(); ++i) {
+    Thread& one = threads_[i];
+    if (one.waiting != Waiting::for_phase) continue;
+    if (mbarriers.passes(static_cast<int>(i), one.mbarrier, one.parity)) one.waiting = Waiting::nothing;
+  }
+}
+
+void Block::copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier,
+                     const Where& where) {
+  stop_if(check_map(map), where);
+  stop_if(mbarriers.check_use(current_, mbarrier), where);
+  const BoxCopy copy{matrix_of(map), row, column, offset, mbarriers.number(mbarrier), current_, where};
+  stop_if(BulkCopies::check_source(copy, global), where);
+  const Observer by = clocks.observer(current_);
+  stop_if(shared.start_bulk_copy(by, offset, static_cast<std::size_t>(copy.bytes()), copy.mbarrier), where);
+  stop_if(mbarriers.start_copy(current_, mbarrier), where);
+  bulk_copies_.add(copy);
+}
+
+bool Block::land_copy() {
+  if (bulk_copies_.oldest() == nullptr) return false;
+  const BoxCopy copy = *bulk_copies_.oldest();
+  bulk_copies_.land(mbarriers.phase(copy.mbarrier) + 1, shared);
+  if (auto fault = mbarriers.finish_copy(copy.mbarrier, copy.bytes())) {
+    fault_ = describe(copy.thread, copy.where, *fault);
+  }
+  resume_waiting_for_phases();
+  return true;
+}
+
+}  // namespace expertile::emulator

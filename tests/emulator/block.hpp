@@ -1,0 +1,139 @@
+#pragma once
+// A block while it runs: its threads as fibers, the barriers between them, and its memory.
+
+#include <boost/context/fiber.hpp>
+#include <boost/context/pooled_fixedsize_stack.hpp>
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "emulator/bulk_copies.hpp"
+#include "emulator/clocks.hpp"
+#include "emulator/emulator.hpp"
+#include "emulator/fault.hpp"
+#include "emulator/global_memory.hpp"
+#include "emulator/mbarriers.hpp"
+#include "emulator/products.hpp"
+#include "emulator/shared_memory.hpp"
+
+namespace expertile::emulator {
+
+// One pool for all blocks of a launch.
+using Stacks = boost::context::pooled_fixedsize_stack;
+
+// 16 bytes of cp.async.
+struct Copy {
+  unsigned offset = 0;
+  const void* from = nullptr;
+  int bytes = 0;
+};
+
+enum class Waiting { nothing, at_barrier, at_named_barrier, for_phase, for_lanes, ended };
+
+struct Thread {
+  boost::context::fiber fiber;    // to continue it
+  boost::context::fiber machine;  // to give up, while it runs
+  Waiting waiting = Waiting::nothing;
+  const char* operation = "";  // waited in
+  Where where;
+  int mbarrier = 0;  // waited for, and its phase's parity
+  int parity = 0;
+  std::deque<std::vector<Copy>> groups;  // committed, oldest first
+  std::vector<Copy> open;                // started since
+};
+
+// An operation of consecutive threads, while they come.
+struct Gathering {
+  Lanes arguments;
+  std::size_t arrived = 0;
+  const char* operation = "";  // what the first of the arrived calls
+  Where where;
+};
+
+struct NamedBarrier {
+  std::vector<int> arrived;  // threads
+  int expected = 0;
+  Where where;  // of the first
+};
+
+class Block {
+ public:
+  Block(const Launch& launch, GlobalMemory& global, Stacks& stacks, int index);
+
+  std::optional<std::string> run(const std::function<void()>& kernel);
+
+  [[nodiscard]] int current() const { return current_; }  // thread
+  [[nodiscard]] int warp() const { return current_ / kWarp; }
+  [[nodiscard]] const Launch& launch() const { return launch_; }
+  [[nodiscard]] int index() const { return index_; }
+
+  [[noreturn]] void stop(const Where& where, const std::string& what) const { stop(current_, where, what); }
+  [[noreturn]] void stop(int thread, const Where& where, const std::string& what) const {
+    throw Fault{describe(thread, where, what)};
+  }
+  void stop_if(const std::optional<std::string>& fault, const Where& where) const {
+    if (fault) stop(where, *fault);
+  }
+  void stop_if(const std::optional<Wrong>& fault, const Where& where) const {
+    if (fault) stop(fault->thread, where, fault->what);
+  }
+
+  void barrier(const Where& where);
+  void named_barrier(int id, int threads, const Where& where);
+  // size: consecutive threads that come together, kWarp or kWarpgroup.
+  void together(int size, const char* name, void* argument, const std::function<void(const Lanes&)>& operate,
+                const Where& where);
+
+  void read_shared(int thread, unsigned offset, std::size_t bytes, void* to, const Where& where);
+  void write_shared(unsigned offset, std::size_t bytes, const void* from, const Where& where);
+  void copy_async(const Copy& copy, const Where& where);
+  void commit_copies();
+  void wait_for_copies(std::size_t pending);
+
+  void mbarrier_init(unsigned offset, int arrivals, const Where& where);
+  void mbarrier_arrive(unsigned offset, int bytes, const Where& where);
+  void mbarrier_wait(unsigned offset, int parity, const Where& where);
+  void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier, const Where& where);
+
+  // What the operations that need no fiber work on.
+  GlobalMemory& global;
+  SharedMemory shared;
+  Clocks clocks;
+  Mbarriers mbarriers;
+  Products products;
+
+ private:
+  void start(std::size_t thread, const std::function<void()>& kernel);
+  void end_of_thread() const;
+  void give_up(Waiting waiting, const char* operation, const Where& where);
+  void resume(int thread) { threads_[static_cast<std::size_t>(thread)].waiting = Waiting::nothing; }
+  void resume_waiting_for_phases();
+  // What happens once no thread can advance: a copy lands; false where none is under way.
+  bool land_copy();
+  [[nodiscard]] std::string describe(int thread, const Where& where, const std::string& what) const;
+  [[nodiscard]] std::string deadlock() const;
+  [[nodiscard]] std::optional<std::string> check_end() const;
+  Thread& self() { return threads_[static_cast<std::size_t>(current_)]; }
+
+  const Launch& launch_;
+  Stacks& stacks_;
+  int index_;
+  int current_ = 0;  // thread
+  std::vector<Thread> threads_;
+  std::vector<int> everyone_;  // 0, 1, ...: the block's barrier's threads
+  std::vector<Gathering> warps_;
+  std::vector<Gathering> warpgroups_;
+  std::size_t at_barrier_ = 0;
+  Where barrier_where_;
+  std::map<int, NamedBarrier> named_barriers_;
+  BulkCopies bulk_copies_;
+  std::optional<std::string> fault_;
+};
+
+// The block whose kernel runs on this thread of the host: as implicit as threadIdx is on the device.
+[[nodiscard]] Block& block();
+
+}  // namespace expertile::emulator

@@ -1,0 +1,46 @@
+#include "emulator/hopper.hpp"
+
+#include "emulator/block.hpp"
+
+namespace expertile::emulator {
+
+void mbarrier_init(unsigned offset, int arrivals, const Where& where) {
+  block().mbarrier_init(offset, arrivals, where);
+}
+void mbarrier_fence_inits() { block().mbarriers.fence_inits(block().current()); }
+void mbarrier_arrive(unsigned offset, int expected_bytes, const Where& where) {
+  block().mbarrier_arrive(offset, expected_bytes, where);
+}
+void mbarrier_wait(unsigned offset, int parity, const Where& where) { block().mbarrier_wait(offset, parity, where); }
+void named_barrier(int id, int threads, const Where& where) { block().named_barrier(id, threads, where); }
+
+void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier, const Where& where) {
+  block().copy_box(offset, map, column, row, mbarrier, where);
+}
+void prefetch_map(const TensorMap& map, const Where& where) { block().stop_if(check_map(map), where); }
+
+void start_product(ProductCall call, const Where& where) {
+  const auto start = [&where](const Lanes& lanes) {
+    Block& one = block();
+    one.stop_if(one.products.start(one.current() / kWarpgroup * kWarpgroup, lanes), where);
+  };
+  block().together(kWarpgroup, "wgmma", &call, start, where);
+}
+void fence_products(const Where& where) {
+  const auto fence = [](const Lanes&) { block().products.fence(block().warp()); };
+  block().together(kWarp, "wgmma_fence", nullptr, fence, where);
+}
+void commit_products(const Where& where) {
+  const auto commit = [](const Lanes&) { block().products.commit(block().warp()); };
+  block().together(kWarp, "wgmma_commit", nullptr, commit, where);
+}
+void wait_for_products(int pending_groups, const Where& where) {
+  if (pending_groups < 0) block().stop(where, "waits for a negative number of groups");
+  const auto wait = [&](const Lanes&) {
+    Block& one = block();
+    one.stop_if(one.products.wait(one.warp(), static_cast<std::size_t>(pending_groups)), where);
+  };
+  block().together(kWarp, "wgmma_wait", nullptr, wait, where);
+}
+
+}  // namespace expertile::emulator

@@ -1,0 +1,32 @@
+#pragma once
+// What tests/emulator/ptx90.hpp and wgmma.hpp are made of: mbarriers, named barriers, bulk copies and the products of
+// a warpgroup. As emulator.hpp, stricter than a GPU:
+//
+// A copy lands only when no thread of the block can advance, the oldest first; a product reads its operands and writes
+// its sums at the wait that retires it. Stopped are: bytes that are read before their copy's phase has been waited for
+// or that are overwritten before their readers are known to have finished; barriers that are used before their
+// initialisation can be seen; phases whose arrivals or bytes do not add up; products whose threads bring different
+// operands, or that no fence comes before; and what is still under way at the end.
+
+#include "emulator/emulator.hpp"
+#include "emulator/products.hpp"
+#include "emulator/tensor_map.hpp"
+
+namespace expertile::emulator {
+
+void mbarrier_init(unsigned offset, int arrivals, const Where& where);
+void mbarrier_fence_inits();
+void mbarrier_arrive(unsigned offset, int expected_bytes, const Where& where);
+void mbarrier_wait(unsigned offset, int parity, const Where& where);
+void named_barrier(int id, int threads, const Where& where);
+
+void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier, const Where& where);
+void prefetch_map(const TensorMap& map, const Where& where);
+
+// Collectives: the first of the warpgroup, the others of each warp.
+void start_product(ProductCall call, const Where& where);
+void fence_products(const Where& where);
+void commit_products(const Where& where);
+void wait_for_products(int pending_groups, const Where& where);
+
+}  // namespace expertile::emulator

@@ -1,0 +1,40 @@
+#pragma once
+// One combination -> its emulated kernels of the Hopper family.
+
+#include "emulator/emulated_kernels.hpp"
+#include "sm90/grouped_gemm.hpp"
+
+namespace expertile::testing {
+
+template <KernelSpec SPEC>
+EmulatedKernel emulated_on_hopper() {
+  return {SPEC, [](const TiledArgs& in) { sm90::grouped_gemm<SPEC>(in); }};
+}
+
+// Both operand orders, one and two warpgroups, sharing and taking turns, stages of one and of two boxes.
+template <Storage STORAGE, Scaling SCALING, Product PRODUCT>
+std::vector<EmulatedKernel> hopper_kernels_of() {
+  constexpr bool kBlocks = SCALING == Scaling::block;
+  constexpr int kBox = kBoxBytes / size_of(STORAGE);
+  constexpr auto spec = [](const TileConfig& tile, int block_n) {
+    return KernelSpec{.tile = tile,
+                      .a = STORAGE,
+                      .b = STORAGE,
+                      .scaling = SCALING,
+                      .product = PRODUCT,
+                      .block_n = kBlocks ? block_n : 0,
+                      .block_k = kBlocks ? 128 : 0,
+                      .scales_a = kBlocks,
+                      .wide_loads = true};
+  };
+  constexpr auto kHopper = KernelFamily::sm90;
+  // M, N, K, GROUP_SIZE_M, warps, stages, SPLIT_K, SWAP_AB, family, PINGPONG
+  return {emulated_on_hopper<spec({64, 64, kBox, 1, 4, 3, 1, 0, kHopper, 0}, 64)>(),
+          emulated_on_hopper<spec({128, 128, kBox, 2, 8, 2, 1, 0, kHopper, 0}, 64)>(),
+          emulated_on_hopper<spec({64, 32, kBox, 1, 8, 4, 1, 0, kHopper, 1}, 128)>(),
+          emulated_on_hopper<spec({8, 64, 2 * kBox, 1, 4, 3, 1, 1, kHopper, 0}, 128)>(),
+          emulated_on_hopper<spec({24, 128, kBox, 1, 8, 2, 1, 1, kHopper, 0}, 64)>(),
+          emulated_on_hopper<spec({16, 128, kBox, 1, 8, 3, 1, 1, kHopper, 1}, 64)>()};
+}
+
+}  // namespace expertile::testing

@@ -1,0 +1,83 @@
+#pragma once
+// The functions of kernels/ptx90.hpp on the host.
+
+#include <ptx.hpp>
+
+#include "emulator/hopper.hpp"
+#include "kernel_spec.hpp"
+
+namespace expertile::ptx {
+
+// ---- barriers in shared memory --------------------------------------------------------------------------------------
+
+EXPERTILE_DEVICE void mbarrier_init(unsigned offset, int arrivals, const Where& where = Where::current()) {
+  emulator::mbarrier_init(offset, arrivals, where);
+}
+EXPERTILE_DEVICE void mbarrier_fence_inits() { emulator::mbarrier_fence_inits(); }
+EXPERTILE_DEVICE void mbarrier_arrive(unsigned offset, const Where& where = Where::current()) {
+  emulator::mbarrier_arrive(offset, 0, where);
+}
+EXPERTILE_DEVICE void mbarrier_arrive_expecting(unsigned offset, int bytes, const Where& where = Where::current()) {
+  emulator::mbarrier_arrive(offset, bytes, where);
+}
+EXPERTILE_DEVICE void mbarrier_wait(unsigned offset, int parity, const Where& where = Where::current()) {
+  emulator::mbarrier_wait(offset, parity, where);
+}
+EXPERTILE_DEVICE void named_barrier(int id, int threads, const Where& where = Where::current()) {
+  emulator::named_barrier(id, threads, where);
+}
+
+// ---- bulk tensor copies ---------------------------------------------------------------------------------------------
+
+EXPERTILE_DEVICE void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned barrier,
+                               const Where& where = Where::current()) {
+  emulator::copy_box(offset, map, column, row, barrier, where);
+}
+EXPERTILE_DEVICE void prefetch_map(const TensorMap& map, const Where& where = Where::current()) {
+  emulator::prefetch_map(map, where);
+}
+
+// ---- products of a warpgroup ----------------------------------------------------------------------------------------
+
+// Shared memory begins at address 0 here.
+EXPERTILE_DEVICE unsigned long long matrix_operand(unsigned offset) {
+  constexpr unsigned long long kSwizzle128 = 1ULL << 62;
+  constexpr unsigned long long kEightRows = static_cast<unsigned long long>(1024 / 16) << 32;
+  constexpr unsigned long long kUnused = 1ULL << 16;
+  return kSwizzle128 | kEightRows | kUnused | ((offset & 0x3ffffU) >> 4);
+}
+EXPERTILE_DEVICE void wgmma_fence(const Where& where = Where::current()) { emulator::fence_products(where); }
+EXPERTILE_DEVICE void wgmma_commit(const Where& where = Where::current()) { emulator::commit_products(where); }
+template <int PENDING>
+EXPERTILE_DEVICE void wgmma_wait(const Where& where = Where::current()) {
+  emulator::wait_for_products(PENDING, where);
+}
+EXPERTILE_DEVICE void hold(float&) {}
+EXPERTILE_DEVICE void hold(int&) {}
+
+// ---- between lanes --------------------------------------------------------------------------------------------------
+
+EXPERTILE_DEVICE unsigned transpose8x8(unsigned pair, const Where& where = Where::current()) {
+  struct Pair {
+    unsigned from;
+    unsigned to;
+  } mine{pair, 0};
+  const auto transpose = [](const emulator::Lanes& lanes) {
+    const auto element = [&lanes](std::size_t row, std::size_t column) {
+      const unsigned two = static_cast<const Pair*>(lanes[row * 4 + column / 2])->from;
+      return column % 2 == 0 ? two & 0xffffU : two >> 16U;
+    };
+    for (std::size_t l = 0; l < lanes.size(); ++l) {
+      const std::size_t row = l / 4;
+      const std::size_t column = 2 * (l % 4);
+      static_cast<Pair*>(lanes[l])->to = element(column, row) | element(column + 1, row) << 16U;
+    }
+  };
+  emulator::together("transpose8x8", &mine, transpose, where);
+  return mine.to;
+}
+EXPERTILE_DEVICE unsigned shuffle_xor(unsigned value, int mask, const Where& where = Where::current()) {
+  return exchange("shuffle_xor", value, (thread_index() % 32) ^ mask, where);
+}
+
+}  // namespace expertile::ptx

@@ -1,0 +1,31 @@
+#pragma once
+// The products of a warpgroup on the host; on the device the library writes this header for each kernel.
+
+#include <ptx90.hpp>
+#include <type_traits>
+
+#include "emulator/hopper.hpp"
+#include "kernel_spec.hpp"
+
+namespace expertile::ptx {
+
+// Elements of one step: float16, bfloat16 and the widened int8: 16; tf32: 8; e4m3 and int8: 32.
+template <Product PRODUCT>
+using WideSum = std::conditional_t<PRODUCT == Product::int8, int, float>;
+
+template <Product PRODUCT, int COLUMNS>
+void wgmma(WideSum<PRODUCT> (&d)[COLUMNS / 8][4], unsigned long long x, unsigned long long y, int accumulates,
+           const Where& where = Where::current()) {
+  static_assert(COLUMNS % 8 == 0 && COLUMNS >= 8 && COLUMNS <= 256 && PRODUCT != Product::tf32x3);
+  emulator::start_product(
+      {.product = PRODUCT, .columns = COLUMNS, .x = x, .y = y, .d = d, .accumulates = accumulates != 0}, where);
+}
+template <Product PRODUCT, int COLUMNS>
+void wgmma_from_registers(WideSum<PRODUCT> (&d)[COLUMNS / 8][4], const unsigned (&x)[4], unsigned long long y,
+                          int accumulates, const Where& where = Where::current()) {
+  static_assert(COLUMNS % 8 == 0 && COLUMNS >= 8 && COLUMNS <= 256 && PRODUCT != Product::tf32x3);
+  emulator::start_product(
+      {.product = PRODUCT, .columns = COLUMNS, .registers = x, .y = y, .d = d, .accumulates = accumulates != 0}, where);
+}
+
+}  // namespace expertile::ptx
