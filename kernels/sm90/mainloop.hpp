@@ -255,7 +255,7 @@ EXPERTILE_DEVICE void promote(float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4
 }
 
 // Sums that are taken over into float32 after every box. The other warpgroups' products fill the tensor cores
-// meanwhile.
+// meanwhile, and the next box's scales are on their way.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void multiply_promoting(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
                                          const Turns& turns, int index,
@@ -263,17 +263,21 @@ EXPERTILE_DEVICE void multiply_promoting(const KernelArgs& args, const OutputTil
   using S = Shape<SPEC>;
   const int slices = slice_count<SPEC>(args.k);
   typename S::Accumulator sums[S::kX][S::kY][4];
-  BoxScales<SPEC> scales{};
+  BoxScales<SPEC> next{};
+  // A box wholly behind K has no scales, and adds zeros.
+  const auto load_next = [&](int k) {
+    if constexpr (SPEC.scaling == Scaling::block) {
+      if (k < args.k) load_scales<SPEC>(next, args, tile, warp, k);
+    }
+  };
+  load_next(0);
   begin_turn<SPEC>(turns);
   for (int i = 0; i < slices; ++i) {
     const Place<SPEC> place = place_of<SPEC>(index + i);
 #pragma unroll
     for (int box = 0; box < S::kBoxes; ++box) {
-      const int k = i * S::kTile.block_size_k + box * S::kBoxElements;
-      // On their way while the box is waited for and multiplied. A box wholly behind K has no scales, and adds zeros.
-      if constexpr (SPEC.scaling == Scaling::block) {
-        if (k < args.k) load_scales<SPEC>(scales, args, tile, warp, k);
-      }
+      const BoxScales<SPEC> scales = next;
+      load_next(i * S::kTile.block_size_k + (box + 1) * S::kBoxElements);
       if (box == 0) ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
       ptx::wgmma_fence();
       multiply_box<SPEC>(sums, place, warp, box, false);

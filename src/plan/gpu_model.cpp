@@ -9,7 +9,6 @@ namespace expertile::gpu_model {
 namespace {
 
 constexpr double kMemoryBytesPerSecond = 4.3e12;
-constexpr double kL2BytesPerSecond = 5.5e12;
 constexpr double kBytesInFlight = 48 << 10;     // on their way to a multiprocessor, for its full share of memory
 constexpr std::int64_t kReservedShared = 1024;  // a block
 
@@ -45,7 +44,7 @@ int resident_blocks(const KernelSpec& spec, int registers, const DeviceInfo& dev
 }
 
 double transfer_seconds(const Problem& problem, const KernelSpec& spec, std::int64_t rows, const TileCounts& counts,
-                        double bytes_in_flight, const DeviceInfo& device) {
+                        double bytes_in_flight, double l2_bytes_per_second, const DeviceInfo& device) {
   // Memory: at full speed only with enough bytes under way, in rows that fill the bursts.
   const int row_bytes = spec.tile.block_size_k * size_of(spec.b);
   const double busy = std::min(1.0, counts.tiles() / device.threads);
@@ -57,7 +56,7 @@ double transfer_seconds(const Problem& problem, const KernelSpec& spec, std::int
   const double l2 = static_cast<double>(problem.k) *
                     (counts.groups * counts.row_tiles * static_cast<double>(problem.n) * size_of(spec.b) +
                      static_cast<double>(rows) * counts.column_tiles * size_of(spec.a)) /
-                    kL2BytesPerSecond;
+                    l2_bytes_per_second;
   return std::max(memory, l2);
 }
 

@@ -26,8 +26,10 @@ struct TileCounts {
 // Blocks that fit a multiprocessor at once, by shared memory, threads and registers (a thread's).
 [[nodiscard]] int resident_blocks(const KernelSpec& spec, int registers, const DeviceInfo& device);
 
-// Seconds for which memory or the L2 is busy at least. bytes_in_flight: on their way to a multiprocessor at a time.
+// Seconds for which memory or the L2 is busy at least. bytes_in_flight: on their way to a multiprocessor at a time;
+// l2_bytes_per_second: what the family's copies reach.
 [[nodiscard]] double transfer_seconds(const Problem& problem, const KernelSpec& spec, std::int64_t rows,
-                                      const TileCounts& counts, double bytes_in_flight, const DeviceInfo& device);
+                                      const TileCounts& counts, double bytes_in_flight, double l2_bytes_per_second,
+                                      const DeviceInfo& device);
 
 }  // namespace expertile::gpu_model

@@ -12,8 +12,9 @@
 namespace expertile::sm80 {
 namespace {
 
-constexpr int kMostHeld = 200;            // registers a thread for sums and operands; 255 is all there are
-constexpr int kRegistersBeside = 72;      // addresses, fragments
+constexpr int kMostHeld = 200;        // registers a thread for sums and operands; 255 is all there are
+constexpr int kRegistersBeside = 72;  // addresses, fragments
+constexpr double kL2BytesPerSecond = 5.5e12;
 constexpr double kTileSeconds = 2.0e-6;   // finding a tile, filling the ring, writing out
 constexpr double kSliceSeconds = 1.0e-7;  // waiting for a slice and for the other warps
 
@@ -219,7 +220,8 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const int fitting = gpu_model::resident_blocks(spec, accumulators(spec) + kRegistersBeside, device);
   const double resident = std::min<double>(fitting, std::max(1.0, std::ceil(counts.tiles() / multiprocessors)));
   const double in_flight = resident * (tile.num_stages - 1) * (stage_bytes_a(spec) + stage_bytes_b(spec));
-  const double transfer = gpu_model::transfer_seconds(problem, spec, rows, counts, in_flight, device);
+  const double transfer =
+      gpu_model::transfer_seconds(problem, spec, rows, counts, in_flight, kL2BytesPerSecond, device);
 
   // A multiprocessor's share of the tensor cores' and of shared memory's work, the last wave's idle ones included, and
   // what its resident blocks cannot hide from each other.

@@ -15,10 +15,12 @@ namespace {
 constexpr int kMostHeld = 144;        // registers a thread for sums and scales; with more, ptxas spills
 constexpr int kRegistersBeside = 48;  // addresses, descriptors, the group in hand
 constexpr std::int64_t kSharedBytes = std::int64_t{227} << 10;  // of a Hopper block
-constexpr double kTileSeconds = 1.2e-6;                         // finding a tile and writing it out
-constexpr double kStartSeconds = 2.5e-6;                        // the ring's first filling, and the end
-constexpr double kSliceClocks = 60;                             // waiting for a slice, starting its products
-constexpr double kDrainClocks = 130;                            // waiting for the products' end where sums are promoted
+constexpr double kL2BytesPerSecond = 8e12;
+constexpr double kTileSeconds = 1.2e-6;   // finding a tile and writing it out
+constexpr double kStartSeconds = 2.5e-6;  // the ring's first filling, and the end
+constexpr double kTensorShare = 0.75;     // of its rate, that power and the L2 leave it
+constexpr double kSliceClocks = 60;       // waiting for a slice, starting its products
+constexpr double kDrainClocks = 130;      // waiting for the products' end where sums are promoted
 
 Status refused(const TileConfig& tile, const std::string& why) {
   return fail(ErrorCode::unsupported, fmt::format("{}: {}", describe(tile), why));
@@ -206,26 +208,24 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const int fitting = gpu_model::resident_blocks(spec, accumulators(spec) + kRegistersBeside, device);
   const double resident = std::min<double>(fitting, std::max(1.0, std::ceil(counts.tiles() / multiprocessors)));
   const double in_flight = resident * tile.num_stages * (stage_bytes_a(spec) + stage_bytes_b(spec));
-  const double transfer = gpu_model::transfer_seconds(problem, spec, rows, counts, in_flight, device);
+  const double transfer =
+      gpu_model::transfer_seconds(problem, spec, rows, counts, in_flight, kL2BytesPerSecond, device);
 
   // The tensor core takes half a clock a column for 64 rows and 32 bytes of K, shared memory 128 bytes a clock: each
   // block of 64 rows reads itself and all of Y.
-  const double slices = std::ceil(static_cast<double>(problem.k) / tile.block_size_k);
-  const double steps = slices * stage_boxes(spec) * kBoxBytes / 32;
+  const double boxes = std::ceil(static_cast<double>(problem.k) / tile.block_size_k) * stage_boxes(spec);
   const double y = tile_y(tile);
   const double blocks_x = tile_x(tile) / 64.0;
-  const double step_clocks = std::max(y / 2, 32 * (64 + y) / gpu_model::kSharedBytesPerClock);
-  // What one warpgroup waits for, others of the multiprocessor fill: its slices' arrival, and where sums are promoted
-  // the products' end and 64 * y float32 operations by 128 threads.
-  const double overlapping = resident * warpgroups(tile);
-  const double promotion =
-      promotes(spec) ? slices * stage_boxes(spec) * (kDrainClocks + 0.75 * blocks_x / sharers(tile) * y) : 0;
-  const double alone = steps * blocks_x * step_clocks / sharers(tile) + slices * kSliceClocks + promotion +
-                       kTileSeconds * gpu_model::kClock;
+  const double box_clocks = 4 * std::max(y / 2 / kTensorShare, 32 * (64 + y) / gpu_model::kSharedBytesPerClock);
+  const double busy = boxes * blocks_x * box_clocks;
+  // What one tile waits for, others of the multiprocessor fill: its slices' arrival, writing, and where sums are
+  // promoted the products' end and 64 * y float32 operations by 128 threads. Warpgroups that share a tile do so in
+  // step.
+  const double promotion = promotes(spec) ? kDrainClocks + 0.75 * blocks_x / sharers(tile) * y : 0;
+  const double alone = busy + boxes * (kSliceClocks + promotion) + kTileSeconds * gpu_model::kClock;
   const double tiles_each = std::ceil(counts.tiles() / multiprocessors);
-  const double groups_each = tile.pingpong != 0 || resident > 1 ? overlapping / sharers(tile) : 1;
-  const double clocks =
-      tiles_each * std::max(steps * blocks_x * step_clocks, alone / std::min(groups_each, tiles_each));
+  const double at_once = std::min(tiles_each, resident * warpgroups(tile) / sharers(tile));
+  const double clocks = tiles_each * std::max(busy, alone / at_once);
   return std::max(transfer, clocks / gpu_model::kClock) + kStartSeconds;
 }
 
@@ -245,7 +245,7 @@ std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo&
   for (TileConfig tile : {make_tile(8, 64, 2 * box, 4, 0, 1, 0, 1), make_tile(16, 64, 2 * box, 4, 0, 1, 0, 1),
                           make_tile(32, 64, 2 * box, 4, 0, 1, 0, 1), make_tile(64, 128, box, 4, 0, 1, 0, 1),
                           make_tile(64, 128, box, 4, 0, 0, 0, 1), make_tile(128, 128, box, 8, 0, 0, 0, 8),
-                          make_tile(128, 256, box, 8, 0, 0, 0, 8)}) {
+                          make_tile(128, 128, box, 8, 0, 0, 1, 8), make_tile(128, 256, box, 8, 0, 0, 0, 8)}) {
     const int blocks = tile.block_size_m * tile.block_size_n <= 64 * 128 ? 2 : 1;
     tile.num_stages = stages_for(problem, tile, blocks);
     if (sm90::check_tile(problem, tile, device)) tiles.push_back(tile);

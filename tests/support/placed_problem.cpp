@@ -53,12 +53,7 @@ Status PlacedProblem::fetch() {
 
 std::vector<TileConfig> gpu_tiles(const Problem& problem, const DeviceInfo& device) {
   constexpr auto kGpu = KernelFamily::sm80;
-  std::vector<TileConfig> tiles = {
-      // M, N, K, GROUP_SIZE_M, warps, stages, SPLIT_K, SWAP_AB
-      {16, 64, 64, 1, 4, 3, 1, 0, kGpu},  {32, 32, 128, 2, 4, 2, 1, 0, kGpu}, {64, 64, 64, 8, 4, 4, 1, 0, kGpu},
-      {128, 64, 32, 1, 8, 3, 1, 0, kGpu}, {16, 32, 128, 1, 4, 3, 2, 0, kGpu}, {8, 64, 64, 1, 4, 4, 1, 1, kGpu},
-      {16, 32, 128, 1, 4, 3, 4, 1, kGpu}, {32, 128, 64, 8, 8, 2, 1, 1, kGpu},
-  };
+  std::vector<TileConfig> tiles;
   constexpr auto kHopper = KernelFamily::sm90;
   for (const int box : {64, 128}) {  // 128 bytes of 16 and of 8 bits; the other does not fit and is left out below
     tiles.insert(tiles.end(), {{8, 64, box, 1, 4, 3, 1, 1, kHopper, 0},
@@ -71,6 +66,15 @@ std::vector<TileConfig> gpu_tiles(const Problem& problem, const DeviceInfo& devi
                                {24, 64, box, 1, 8, 4, 1, 1, kHopper, 1},
                                {128, 128, box, 1, 8, 3, 1, 1, kHopper, 0}});
   }
+  tiles.insert(tiles.end(), {// M, N, K, GROUP_SIZE_M, warps, stages, SPLIT_K, SWAP_AB
+                             {16, 64, 64, 1, 4, 3, 1, 0, kGpu},
+                             {32, 32, 128, 2, 4, 2, 1, 0, kGpu},
+                             {64, 64, 64, 8, 4, 4, 1, 0, kGpu},
+                             {128, 64, 32, 1, 8, 3, 1, 0, kGpu},
+                             {16, 32, 128, 1, 4, 3, 2, 0, kGpu},
+                             {8, 64, 64, 1, 4, 4, 1, 1, kGpu},
+                             {16, 32, 128, 1, 4, 3, 4, 1, kGpu},
+                             {32, 128, 64, 8, 8, 2, 1, 1, kGpu}});
   std::erase_if(tiles, [&](const TileConfig& tile) { return !check_tile(problem, tile, device); });
   return tiles;
 }
