@@ -227,6 +227,7 @@ void drop_replaced(Json& unknown, const std::map<std::int64_t, TileConfig>& tile
 
 std::vector<int TileConfig::*> tile_members() {
   std::vector<int TileConfig::*> members;
+  members.reserve(kTileFields.size());
   for (const TileField& field : kTileFields) members.push_back(field.member);
   return members;
 }

@@ -162,10 +162,10 @@ TEST(ConfigFile, RefusesATileWithoutItsBlockSizes) {
 
 TEST(ConfigFile, RefusesAnotherKernelFamily) {
   const std::string sizes = R"("BLOCK_SIZE_M": 1, "BLOCK_SIZE_N": 1, "BLOCK_SIZE_K": 1, )";
-  EXPECT_EQ(tile_refusal(sizes + R"("kernel": "sm90")"),
-            "f.json: \"16\".kernel is \"sm90\", this version knows \"cpu\" and \"sm80\"");
+  EXPECT_EQ(tile_refusal(sizes + R"("kernel": "sm100")"),
+            "f.json: \"16\".kernel is \"sm100\", this version knows \"cpu\", \"sm80\" and \"sm90\"");
   EXPECT_EQ(tile_refusal(sizes + R"("kernel": 3)"),
-            "f.json: \"16\".kernel is 3, this version knows \"cpu\" and \"sm80\"");
+            "f.json: \"16\".kernel is 3, this version knows \"cpu\", \"sm80\" and \"sm90\"");
 }
 
 TEST(ConfigFile, RefusesMalformedBatchSizes) {
