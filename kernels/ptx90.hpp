@@ -68,6 +68,41 @@ EXPERTILE_DEVICE void prefetch_map(const TensorMap& map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
 }
 
+// ---- clusters: blocks that run at the same time and reach into each other's shared memory -----------------------
+
+// The block's number within its cluster: block_index() modulo the cluster's size.
+EXPERTILE_DEVICE int cluster_rank() {
+  int rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+// All threads of all blocks of the cluster: what each did to shared memory before is seen by all after. No block may
+// reach into another before the first of these, nor after the last: the other might not have begun, or be gone.
+EXPERTILE_DEVICE void cluster_barrier() {
+  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+// One arrival at the barrier with this offset of the cluster's block `rank`.
+EXPERTILE_DEVICE void mbarrier_arrive_at(unsigned offset, int rank) {
+  asm volatile(
+      "{\n"
+      ".reg .b32 there;\n"
+      "mapa.shared::cluster.u32 there, %0, %1;\n"
+      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n"
+      "}" ::"r"(shared_address(offset)),
+      "r"(rank)
+      : "memory");
+}
+// As copy_box, to the same offset of every block whose bit is set in `ranks`; there, the barrier with the same offset
+// counts the bytes.
+EXPERTILE_DEVICE void copy_box_to(unsigned offset, const TensorMap& map, int column, int row, unsigned barrier,
+                                  unsigned short ranks) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, "
+      "%3}], [%4], %5;" ::"r"(shared_address(offset)),
+      "l"(&map), "r"(column), "r"(row), "r"(shared_address(barrier)), "h"(ranks)
+      : "memory");
+}
+
 // ---- products of a warpgroup ------------------------------------------------------------------------------------
 // wgmma<PRODUCT, COLUMNS>(d, x, y, accumulates): d [64, COLUMNS] (+)= x [64, 32 bytes] x y [COLUMNS, 32 bytes]^T,
 // without waiting. Warp w of the warpgroup holds rows 16 * w and on; its lane l holds in d[j][0], d[j][1] row l / 4,
