@@ -96,6 +96,9 @@ constexpr int threads_of(const TileConfig& tile) {
   return 32 * (tile.num_warps + (tile.kernel == KernelFamily::sm90 ? 1 : 0));
 }
 
+// Columns of the tiles, side by side, that a cluster works on at a time.
+constexpr int cluster_tile_n(const TileConfig& tile) { return tile.block_size_n * tile.cluster_size; }
+
 // sm90: warpgroups that multiply, and how many of them share a tile.
 constexpr int warpgroups(const TileConfig& tile) { return tile.num_warps / 4; }
 constexpr int sharers(const TileConfig& tile) { return tile.pingpong ? 1 : warpgroups(tile); }
@@ -178,7 +181,7 @@ constexpr int stage_bytes_b(const KernelSpec& spec) {
 
 // What one bulk copy takes of a row, and the period of its swizzle.
 inline constexpr int kBoxBytes = 128;
-constexpr int box_rows_a(const KernelSpec& spec) { return spec.tile.block_size_m; }
+constexpr int box_rows_a(const KernelSpec& spec) { return spec.tile.block_size_m / spec.tile.cluster_size; }
 constexpr int box_rows_b(const KernelSpec& spec) { return spec.tile.block_size_n; }
 // Boxes of each operand that make a stage.
 constexpr int stage_boxes(const KernelSpec& spec) { return spec.tile.block_size_k * size_of(spec.a) / kBoxBytes; }

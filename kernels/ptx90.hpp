@@ -79,7 +79,7 @@ EXPERTILE_DEVICE int cluster_rank() {
 // All threads of all blocks of the cluster: what each did to shared memory before is seen by all after. No block may
 // reach into another before the first of these, nor after the last: the other might not have begun, or be gone.
 EXPERTILE_DEVICE void cluster_barrier() {
-  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+  asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
 }
 // One arrival at the barrier with this offset of the cluster's block `rank`.
 EXPERTILE_DEVICE void mbarrier_arrive_at(unsigned offset, int rank) {

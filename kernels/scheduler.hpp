@@ -61,6 +61,12 @@ struct GroupCursor {
   Group mine;
 };
 
+// The tiles that a cluster works on at a time lie side by side along N: to the sequence of tiles they are one.
+constexpr TileConfig cluster_tile(TileConfig tile) {
+  tile.block_size_n = cluster_tile_n(tile);
+  return tile;
+}
+
 // The tile with number `wanted` in the sequence of all groups' tiles. Every warp finds it for itself, so that nobody
 // waits for a barrier.
 template <TileConfig TILE>

@@ -16,7 +16,8 @@ struct TileConfig {
   int split_k = 1;         // sm80: parts of each slice of K that different warps multiply
   int swap_ab = 0;         // GPU: 1 when the weights take the tensor core's rows and the tokens its columns
   KernelFamily kernel = KernelFamily::cpu;
-  int pingpong = 0;  // sm90: 1 when two warpgroups take turns at whole tiles, instead of sharing each
+  int pingpong = 0;      // sm90: 1 when two warpgroups take turns at whole tiles, instead of sharing each
+  int cluster_size = 1;  // sm90: blocks side by side along N that copy their rows of A for each other
 
   friend constexpr bool operator==(const TileConfig&, const TileConfig&) = default;
 };

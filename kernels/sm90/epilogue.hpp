@@ -96,32 +96,63 @@ EXPERTILE_DEVICE void write_straight(const KernelArgs& args, const OutputTile& t
   }
 }
 
-// Weights on the 64-row side: a lane has two neighbouring tokens of one column, and 16-bit elements are transposed, 8 x
-// 8 at a time, to two columns of one token.
+// Blocks of 8 tokens x 8 columns, from this token and column on: two along N, or two by two. A lane has two columns of
+// each, of token lane / 4.
+template <Storage C, int BLOCKS>
+EXPERTILE_DEVICE void write_blocks(const KernelArgs& args, const OutputTile& tile, int lane, int token, int column,
+                                   unsigned (&words)[BLOCKS]) {
+  const int in_quad = lane % 4;
+  if constexpr (BLOCKS == 4) {
+    transpose_quad(words, lane);
+    write_words<C>(args, tile, token + 8 * (in_quad / 2) + lane / 4, column + 8 * (in_quad % 2), words);
+  } else {
+    for (int i = 0; i < BLOCKS; ++i) {
+      const unsigned word[1] = {words[i]};
+      write_words<C>(args, tile, token + lane / 4, column + 8 * i + 2 * in_quad, word);
+    }
+  }
+}
+
+// Weights on the 64-row side: a lane has two neighbouring tokens of one column. 16-bit elements are transposed, 8 x 8
+// at a time, to two columns of one token; of two by two such blocks, the quad's exchange makes 8 columns of one.
 template <KernelSpec SPEC, Storage C, class Total>
 EXPERTILE_DEVICE void write_swapped(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
                                     const Total& total) {
   using S = Shape<SPEC>;
+  constexpr int kTogether = S::kY % 2 == 0 ? 2 : 1;  // blocks of 8 tokens
+  const int in_quad = warp.lane % 4;
+  float column_factor[2 * S::kX];
 #pragma unroll
   for (int r = 0; r < 2 * S::kX; ++r) {
-    const int first = warp.x + 64 * (r / 2) + 8 * (r % 2);
-    const float column_factor = column_scale<SPEC.scaling>(args, tile, first + warp.lane / 4);
+    column_factor[r] = column_scale<SPEC.scaling>(args, tile, warp.x + 64 * (r / 2) + 8 * (r % 2) + warp.lane / 4);
+  }
 #pragma unroll
-    for (int n = 0; n < S::kY; ++n) {
-      const int token = 8 * n + 2 * (warp.lane % 4);
-      const auto value = [&](int j) {
-        return static_cast<float>(total[r / 2][n][2 * (r % 2) + j]) *
-               (row_scale<SPEC.scaling>(args, tile, token + j) * column_factor);
-      };
-      if constexpr (C == Storage::float32) {
-        for (int j = 0; j < 2; ++j) {
-          const unsigned word[1] = {ptx::bits_of(value(j))};
-          write_words<C>(args, tile, token + j, first + warp.lane / 4, word);
+  for (int n = 0; n < S::kY; n += kTogether) {
+    float token_factor[2 * kTogether];
+#pragma unroll
+    for (int t = 0; t < 2 * kTogether; ++t) {
+      token_factor[t] = row_scale<SPEC.scaling>(args, tile, 8 * (n + t / 2) + 2 * in_quad + t % 2);
+    }
+#pragma unroll
+    for (int m = 0; m < S::kX; ++m) {
+      const int first = warp.x + 64 * m;
+      unsigned words[2 * kTogether];
+#pragma unroll
+      for (int i = 0; i < 2 * kTogether; ++i) {  // 8 columns, the next 8, and the same of the next 8 tokens
+        const auto value = [&](int j) {
+          return static_cast<float>(total[m][n + i / 2][2 * (i % 2) + j]) *
+                 (token_factor[2 * (i / 2) + j] * column_factor[2 * m + i % 2]);
+        };
+        if constexpr (C == Storage::float32) {
+          for (int j = 0; j < 2; ++j) {
+            const unsigned word[1] = {ptx::bits_of(value(j))};
+            write_words<C>(args, tile, 8 * (n + i / 2) + 2 * in_quad + j, first + 8 * (i % 2) + warp.lane / 4, word);
+          }
+        } else {
+          words[i] = ptx::transpose8x8(rounded_pair<C>(value(0), value(1)));
         }
-      } else {
-        const unsigned word[1] = {ptx::transpose8x8(rounded_pair<C>(value(0), value(1)))};
-        write_words<C>(args, tile, 8 * n + warp.lane / 4, first + 2 * (warp.lane % 4), word);
       }
+      if constexpr (C != Storage::float32) write_blocks<C>(args, tile, warp.lane, 8 * n, first, words);
     }
   }
 }

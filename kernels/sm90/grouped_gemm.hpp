@@ -16,7 +16,7 @@ EXPERTILE_DEVICE void copy_tiles(const TiledArgs& in) {
   const int lane = ptx::thread_index() % 32;
   GroupCursor groups;
   for (int turn = 0;; ++turn) {
-    const OutputTile tile = find_tile<SPEC.tile>(in.args, groups, ptx::block_index() + turn * ptx::grid_size());
+    const OutputTile tile = take_tile<SPEC>(in.args, groups, turn);
     if (tile.rows == 0) return;
     if (lane == 0) copy_tile<SPEC>(in, tile, turn * slices);
   }
@@ -34,7 +34,7 @@ EXPERTILE_DEVICE void multiply_tiles(const KernelArgs& args, int warp) {
   place.x = place.group + warp % 4 * 16;
   GroupCursor groups;
   for (int turn = kPingpong ? warpgroup : 0;; turn += kPingpong ? warpgroups(S::kTile) : 1) {
-    const OutputTile tile = find_tile<SPEC.tile>(args, groups, ptx::block_index() + turn * ptx::grid_size());
+    const OutputTile tile = take_tile<SPEC>(args, groups, turn);
     if (tile.rows == 0) return;
     typename S::Total total[S::kX][S::kY][4] = {};
     const Turns turns = turns_of<SPEC>(warpgroup, turn);
@@ -54,7 +54,11 @@ EXPERTILE_DEVICE void grouped_gemm(const TiledArgs& in) {
   static_assert(S::kBoxes > 0, "BLOCK_SIZE_K has at least the 128 bytes of a box");
   const int warp = ptx::shuffle(ptx::thread_index() / 32, 0);  // the same for all lanes, as the compiler can see
   if (ptx::thread_index() == 0) init_ring<SPEC>();
-  ptx::barrier();  // the ring's barriers can be used
+  if constexpr (S::kCluster == 1) {
+    ptx::barrier();  // the ring's barriers can be used
+  } else {
+    ptx::cluster_barrier();  // the other blocks' too
+  }
   if (warp == S::kTile.num_warps) {
     if (ptx::thread_index() % 32 == 0) {
       ptx::prefetch_map(in.a);
@@ -64,6 +68,7 @@ EXPERTILE_DEVICE void grouped_gemm(const TiledArgs& in) {
   } else {
     multiply_tiles<SPEC>(in.args, warp);
   }
+  if constexpr (S::kCluster > 1) ptx::cluster_barrier();  // no block is gone while another one arrives at its barriers
 }
 
 }  // namespace expertile::sm90

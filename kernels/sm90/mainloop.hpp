@@ -1,10 +1,12 @@
 #pragma once
 // The product of one tile by warpgroups: a ring of stages that one warp keeps full by bulk tensor copies, and that the
-// others empty by wgmma.
+// others empty by wgmma. The blocks of a cluster multiply the same tokens with neighbouring weights: each copies its
+// share of the tokens to all of them.
 //
 // A stage holds, for each operand, boxes of [rows, 128 bytes of K]. Each stage has two barriers: `full`, whose phase
-// ends when the copies are there, and `empty`, whose phase ends when every warp that multiplies has read them. Slices
-// of K are numbered through all tiles of a block: slice i goes to stage i % stages, in the (i / stages)-th phases.
+// ends when the copies are there, and `empty`, whose phase ends when every warp that multiplies has read them, of the
+// other blocks of the cluster too, since this block's copies overwrite theirs. Slices of K are numbered through all
+// tiles of a block: slice i goes to stage i % stages, in the (i / stages)-th phases.
 
 #include <ptx90.hpp>
 #include <wgmma.hpp>
@@ -33,10 +35,12 @@ struct Shape {
   static constexpr int kColumns = tile_y(kTile);
   static constexpr int kY = kColumns / 8;
   static constexpr int kStages = kTile.num_stages;
+  static constexpr int kCluster = kTile.cluster_size;  // blocks
   static constexpr int kBoxes = stage_boxes(SPEC);
   static constexpr int kBoxElements = kBoxBytes / size_of(SPEC.a);
-  static constexpr int kBoxA = box_rows_a(SPEC) * kBoxBytes;  // bytes
-  static constexpr int kBoxB = box_rows_b(SPEC) * kBoxBytes;
+  static constexpr int kBoxA = kTile.block_size_m * kBoxBytes;  // bytes
+  static constexpr int kBoxB = kTile.block_size_n * kBoxBytes;
+  static constexpr int kCopyA = box_rows_a(SPEC) * kBoxBytes;  // of kBoxA: what one block of the cluster copies
   static constexpr int kStageBytes = kBoxes * (kBoxA + kBoxB);
   static constexpr int kSteps = kBoxBytes / 32;  // products a box
   using Accumulator = typename SumType<SPEC.product == Product::int8>::Type;
@@ -101,13 +105,31 @@ template <KernelSpec SPEC>
 EXPERTILE_DEVICE void init_ring() {
   for (int stage = 0; stage < SPEC.tile.num_stages; ++stage) {
     const Place<SPEC> place = place_of<SPEC>(stage);
-    ptx::mbarrier_init(place.full, 1);                        // the copying thread; the bytes count themselves
-    ptx::mbarrier_init(place.empty, 4 * sharers(SPEC.tile));  // a thread of every warp that reads the stage
+    ptx::mbarrier_init(place.full, 1);  // the copying thread; the bytes count themselves
+    ptx::mbarrier_init(place.empty, 4 * sharers(SPEC.tile) * SPEC.tile.cluster_size);  // every warp that reads it
   }
   const Turns turns = turns_of<SPEC>(0, 0);
   ptx::mbarrier_init(turns.mine, 4);
   ptx::mbarrier_init(turns.others, 4);
   ptx::mbarrier_fence_inits();
+}
+
+// By one thread: this block's copies of one box of A. The other blocks' shares come from them; their bytes may be
+// counted before this block expects them, but never in an earlier phase, which all blocks have read before any copies
+// again.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void copy_tokens(const TensorMap& map, const OutputTile& tile, int column, unsigned to,
+                                  unsigned full) {
+  using S = Shape<SPEC>;
+  const int row = static_cast<int>(tile.row);
+  if constexpr (S::kCluster == 1) {
+    ptx::copy_box(to, map, column, row, full);
+  } else {
+    constexpr auto kAll = static_cast<unsigned short>((1 << S::kCluster) - 1);
+    const int rank = ptx::cluster_rank();
+    ptx::copy_box_to(to + static_cast<unsigned>(rank * S::kCopyA), map, column, row + rank * box_rows_a(SPEC), full,
+                     kAll);
+  }
 }
 
 // By one thread: the copies of all slices of a tile, the first of which has number `index`. Rows behind the group's end
@@ -116,7 +138,6 @@ template <KernelSpec SPEC>
 EXPERTILE_DEVICE void copy_tile(const TiledArgs& in, const OutputTile& tile, int index) {
   using S = Shape<SPEC>;
   const int slices = slice_count<SPEC>(in.args.k);
-  const int row_a = static_cast<int>(tile.row);
   const int row_b = static_cast<int>(tile.expert) * in.args.n + tile.column;
   for (int i = 0; i < slices; ++i) {
     const Place<SPEC> place = place_of<SPEC>(index + i);
@@ -126,9 +147,20 @@ EXPERTILE_DEVICE void copy_tile(const TiledArgs& in, const OutputTile& tile, int
     for (int box = 0; box < S::kBoxes; ++box) {
       const int column = i * S::kTile.block_size_k + box * S::kBoxElements;
       ptx::copy_box(place.b + static_cast<unsigned>(box * S::kBoxB), in.b, column, row_b, place.full);
-      ptx::copy_box(place.a + static_cast<unsigned>(box * S::kBoxA), in.a, column, row_a, place.full);
+      copy_tokens<SPEC>(in.a, tile, column, place.a + static_cast<unsigned>(box * S::kBoxA), place.full);
     }
   }
+}
+
+// This block's tile among those that its cluster takes in its turn-th turn. The last one of a row may lie behind N: it
+// is multiplied, since the others wait for its copies, and nothing of it is written.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE OutputTile take_tile(const KernelArgs& args, GroupCursor& groups, int turn) {
+  constexpr int kCluster = SPEC.tile.cluster_size;
+  const int wanted = (ptx::block_index() + turn * ptx::grid_size()) / kCluster;
+  OutputTile tile = find_tile<cluster_tile(SPEC.tile)>(args, groups, wanted);
+  if constexpr (kCluster > 1) tile.column += ptx::cluster_rank() * SPEC.tile.block_size_n;
+  return tile;
 }
 
 // A warp's place in the tile.
@@ -159,9 +191,14 @@ EXPERTILE_DEVICE void multiply_box(typename Shape<SPEC>::Accumulator (&sums)[Sha
   }
 }
 
-// This warp has read the stage.
+// This warp has read the stage: every block that copies to it may.
+template <KernelSpec SPEC>
 EXPERTILE_DEVICE void release(unsigned empty, int lane) {
-  if (lane == 0) ptx::mbarrier_arrive(empty);
+  if constexpr (Shape<SPEC>::kCluster == 1) {
+    if (lane == 0) ptx::mbarrier_arrive(empty);
+  } else {
+    if (lane < Shape<SPEC>::kCluster) ptx::mbarrier_arrive_at(empty, lane);
+  }
 }
 
 template <class Sums>
@@ -190,12 +227,12 @@ EXPERTILE_DEVICE void multiply_plain(const KernelArgs& args, const WarpPlace& wa
     ptx::wgmma_commit();
     if (i == 0) continue;
     ptx::wgmma_wait<1>();  // the slice before has been read
-    release(place_of<SPEC>(index + i - 1).empty, warp.lane);
+    release<SPEC>(place_of<SPEC>(index + i - 1).empty, warp.lane);
   }
   end_turn<SPEC>(turns, warp.lane);
   ptx::wgmma_wait<0>();
   hold_all(total);
-  release(place_of<SPEC>(index + slices - 1).empty, warp.lane);
+  release<SPEC>(place_of<SPEC>(index + slices - 1).empty, warp.lane);
 }
 
 // The scales of one box: of the tokens and the weights of this lane's sums.
@@ -284,7 +321,7 @@ EXPERTILE_DEVICE void multiply_promoting(const KernelArgs& args, const OutputTil
       ptx::wgmma_commit();
       ptx::wgmma_wait<0>();
       hold_all(sums);
-      if (box == S::kBoxes - 1) release(place.empty, warp.lane);
+      if (box == S::kBoxes - 1) release<SPEC>(place.empty, warp.lane);
       if (i == slices - 1 && box == S::kBoxes - 1) end_turn<SPEC>(turns, warp.lane);
       promote<SPEC>(total, sums, scales);
     }

@@ -13,9 +13,10 @@ namespace {
 std::string spelled(const TileConfig& tile) {
   return fmt::format(
       "{{.block_size_m = {}, .block_size_n = {}, .block_size_k = {}, .group_size_m = {}, .num_warps = {}, "
-      ".num_stages = {}, .split_k = {}, .swap_ab = {}, .kernel = static_cast<KernelFamily>({}), .pingpong = {}}}",
+      ".num_stages = {}, .split_k = {}, .swap_ab = {}, .kernel = static_cast<KernelFamily>({}), .pingpong = {}, "
+      ".cluster_size = {}}}",
       tile.block_size_m, tile.block_size_n, tile.block_size_k, tile.group_size_m, tile.num_warps, tile.num_stages,
-      tile.split_k, tile.swap_ab, static_cast<int>(tile.kernel), tile.pingpong);
+      tile.split_k, tile.swap_ab, static_cast<int>(tile.kernel), tile.pingpong, tile.cluster_size);
 }
 
 // Where a family's kernel is, and what it takes.
@@ -32,6 +33,8 @@ Family family_of(KernelFamily kernel) {
 
 Source kernel_source(const KernelSpec& spec) {
   const Family family = family_of(spec.tile.kernel);
+  const int blocks = spec.tile.cluster_size;
+  const std::string clusters = blocks > 1 ? fmt::format(" __cluster_dims__({}, 1, 1)", blocks) : "";
   const std::string text = fmt::format(
       R"(#include "{}/grouped_gemm.hpp"
 namespace expertile {{
@@ -47,13 +50,13 @@ constexpr KernelSpec kSpec = {{
     .wide_loads = {}}};
 }}
 // At least one block a multiprocessor: without it the compiler would rather spill than use more registers.
-extern "C" __global__ void __launch_bounds__({}, 1) {}(const __grid_constant__ expertile::{} args) {{
+extern "C" __global__ void __launch_bounds__({}, 1){} {}(const __grid_constant__ expertile::{} args) {{
   expertile::{}::grouped_gemm<expertile::kSpec>(args);
 }}
 )",
       family.name, spelled(spec.tile), static_cast<int>(spec.a), static_cast<int>(spec.b),
       static_cast<int>(spec.scaling), static_cast<int>(spec.product), spec.block_n, spec.block_k, spec.scales_a,
-      spec.wide_loads, threads_of(spec.tile), kKernelName, family.arguments, family.name);
+      spec.wide_loads, threads_of(spec.tile), clusters, kKernelName, family.arguments, family.name);
   Source source{"grouped_gemm.cu", text, device_headers()};
   if (spec.tile.kernel == KernelFamily::sm90) source.headers.emplace_back("wgmma.hpp", wgmma_text(spec));
   return source;

@@ -29,7 +29,7 @@ bool resembles(const TileConfig& a, const TileConfig& b) {
 // The cost model knows shapes better than it knows their stages and warps: of a shape a few are measured.
 bool has_shape(const TileConfig& a, const TileConfig& b) {
   return a.block_size_m == b.block_size_m && a.block_size_n == b.block_size_n && a.swap_ab == b.swap_ab &&
-         a.kernel == b.kernel && a.pingpong == b.pingpong;
+         a.kernel == b.kernel && a.pingpong == b.pingpong && a.cluster_size == b.cluster_size;
 }
 
 bool is_represented(const std::vector<TileConfig>& chosen, const TileConfig& tile, bool is_gpu) {
@@ -83,8 +83,9 @@ std::string describe(const TileConfig& tile) {
   std::string blocks = fmt::format("BLOCK_SIZE_M={}, BLOCK_SIZE_N={}, BLOCK_SIZE_K={}, GROUP_SIZE_M={}",
                                    tile.block_size_m, tile.block_size_n, tile.block_size_k, tile.group_size_m);
   if (tile.kernel == KernelFamily::cpu) return blocks;
-  const std::string own = tile.kernel == KernelFamily::sm90 ? fmt::format("PINGPONG={}", tile.pingpong)
-                                                            : fmt::format("SPLIT_K={}", tile.split_k);
+  const std::string own = tile.kernel == KernelFamily::sm90
+                              ? fmt::format("PINGPONG={}, CLUSTER_SIZE={}", tile.pingpong, tile.cluster_size)
+                              : fmt::format("SPLIT_K={}", tile.split_k);
   return fmt::format("{}, num_warps={}, num_stages={}, SWAP_AB={}, {}, kernel={}", blocks, tile.num_warps,
                      tile.num_stages, tile.swap_ab, own, name(tile.kernel));
 }

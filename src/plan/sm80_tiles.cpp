@@ -49,6 +49,8 @@ Status check_numbers(const TileConfig& tile) {
     return out_of("SPLIT_K", tile.split_k, "a power of two up to num_warps");
   }
   if (tile.swap_ab < 0 || tile.swap_ab > 1) return out_of("SWAP_AB", tile.swap_ab, "0 or 1");
+  if (tile.pingpong != 0) return out_of("PINGPONG", tile.pingpong, "0");
+  if (tile.cluster_size != 1) return out_of("CLUSTER_SIZE", tile.cluster_size, "1");
   return {};
 }
 

@@ -59,6 +59,9 @@ Status check_numbers(const TileConfig& tile) {
   if (tile.split_k != 1) return out_of("SPLIT_K", tile.split_k, "1");
   if (tile.swap_ab < 0 || tile.swap_ab > 1) return out_of("SWAP_AB", tile.swap_ab, "0 or 1");
   if (tile.pingpong < 0 || tile.pingpong > 1) return out_of("PINGPONG", tile.pingpong, "0 or 1");
+  if (tile.cluster_size != 1 && tile.cluster_size != 2 && tile.cluster_size != 4) {
+    return out_of("CLUSTER_SIZE", tile.cluster_size, "1, 2 or 4");
+  }
   if (tile.pingpong != 0 && tile.num_warps != 8) return refused(tile, "PINGPONG=1 takes 8 warps, two warpgroups");
   return {};
 }
@@ -76,6 +79,10 @@ Status check_shape(const KernelSpec& spec) {
     return refused(tile, fmt::format("{} must be a multiple of {} up to 256",
                                      tile.swap_ab != 0 ? "BLOCK_SIZE_M" : "BLOCK_SIZE_N", unit));
   }
+  if (tile.block_size_m % (8 * tile.cluster_size) != 0) {  // the period of the swizzle is 8 rows
+    return refused(tile, fmt::format("BLOCK_SIZE_M must be a multiple of {}, 8 for each block of the cluster",
+                                     8 * tile.cluster_size));
+  }
   const int bytes = tile.block_size_k * size_of(spec.a);
   if (bytes < kBoxBytes || bytes > 4 * kBoxBytes || bytes % kBoxBytes != 0) {
     return refused(tile, fmt::format("BLOCK_SIZE_K must be a multiple of {} elements up to {}", box_elements(spec),
@@ -89,14 +96,13 @@ Status check_shape(const KernelSpec& spec) {
   return {};
 }
 
-TileConfig make_tile(int m, int n, int k, int warps, int stages, int swap_ab, int pingpong, int group) {
+TileConfig make_tile(int m, int n, int k, int warps, int swap_ab, int pingpong, int group) {
   TileConfig tile;
   tile.block_size_m = m;
   tile.block_size_n = n;
   tile.block_size_k = k;
   tile.group_size_m = group;
   tile.num_warps = warps;
-  tile.num_stages = stages;
   tile.swap_ab = swap_ab;
   tile.pingpong = pingpong;
   tile.kernel = KernelFamily::sm90;
@@ -110,27 +116,38 @@ int stages_for(const Problem& problem, TileConfig tile, int blocks) {
   return static_cast<int>(std::min<std::int64_t>(16, (kSharedBytes / blocks - 1024) / stage));
 }
 
+// Tiles for few rows of a group.
+void add_small(std::vector<TileConfig>& tiles, int k) {
+  for (const int m : {8, 16, 24, 32, 48, 64, 96, 128}) {
+    for (const int n : {128, 64, 256}) {
+      for (const int warps : {4, 8}) tiles.push_back(make_tile(m, n, k, warps, 1, 0, 1));
+    }
+  }
+}
+
+// Tiles for many rows of a group, in every order and schedule.
+void add_large(std::vector<TileConfig>& tiles, int k, int cluster, int group) {
+  const auto add = [&](int m, int n, int warps, int swap_ab, int pingpong) {
+    tiles.push_back(make_tile(m, n, k, warps, swap_ab, pingpong, group));
+    tiles.back().cluster_size = cluster;
+  };
+  for (const int m : {128, 64, 256, 192}) {
+    for (const int n : {128, 256, 192, 160, 96, 64}) {
+      for (const int pingpong : {0, 1}) add(m, n, 8, 0, pingpong);
+      add(m, n, 4, 0, 0);
+    }
+  }
+  for (const int m : {256, 192}) add(m, 128, 8, 1, 0);
+}
+
 // A tile's numbers but the ring, in the order in which they are usually best.
 std::vector<TileConfig> shapes(const Problem& problem) {
   std::vector<TileConfig> tiles;
   const int box = box_elements(spec_of(problem, {}));
   for (const int boxes : {1, 2}) {
-    for (const int m : {8, 16, 24, 32, 48, 64, 96, 128}) {
-      for (const int n : {128, 64, 256}) {
-        for (const int warps : {4, 8}) tiles.push_back(make_tile(m, n, boxes * box, warps, 0, 1, 0, 1));
-      }
-    }
-    for (const int m : {128, 64, 256, 192}) {
-      for (const int n : {128, 256, 192, 160, 96, 64}) {
-        for (const int pingpong : {0, 1}) {
-          for (const int group : {1, 8}) {
-            for (const int warps : {8, 4}) {
-              if (warps == 8 || pingpong == 0)
-                tiles.push_back(make_tile(m, n, boxes * box, warps, 0, 0, pingpong, group));
-            }
-          }
-        }
-      }
+    add_small(tiles, boxes * box);
+    for (const int cluster : {1, 2}) {
+      for (const int group : {1, 8}) add_large(tiles, boxes * box, cluster, group);
     }
   }
   return tiles;
@@ -192,6 +209,11 @@ Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_gro
     return {tile, "more columns than N",
             fmt::format("BLOCK_SIZE_N={} is twice or more N={}", tile.block_size_n, problem.n)};
   }
+  if (tile.cluster_size > 1 && cluster_tile_n(tile) >= problem.n + tile.block_size_n) {
+    return {tile, "more columns than N",
+            fmt::format("CLUSTER_SIZE={} tiles of BLOCK_SIZE_N={} are a tile or more beyond N={}", tile.cluster_size,
+                        tile.block_size_n, problem.n)};
+  }
   if (tile.group_size_m > 1 && tile.block_size_m >= 2 * rows_a_group) {
     return {tile, "one row tile a group",
             fmt::format("GROUP_SIZE_M={} with BLOCK_SIZE_M={} for {:.1f} rows of a group", tile.group_size_m,
@@ -242,10 +264,10 @@ TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const Device
 std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {
   const int box = box_elements(spec_of(problem, {}));
   std::vector<TileConfig> tiles;
-  for (TileConfig tile : {make_tile(8, 64, 2 * box, 4, 0, 1, 0, 1), make_tile(16, 64, 2 * box, 4, 0, 1, 0, 1),
-                          make_tile(32, 64, 2 * box, 4, 0, 1, 0, 1), make_tile(64, 128, box, 4, 0, 1, 0, 1),
-                          make_tile(64, 128, box, 4, 0, 0, 0, 1), make_tile(128, 128, box, 8, 0, 0, 0, 8),
-                          make_tile(128, 128, box, 8, 0, 0, 1, 8), make_tile(128, 256, box, 8, 0, 0, 0, 8)}) {
+  for (TileConfig tile : {make_tile(8, 64, 2 * box, 4, 1, 0, 1), make_tile(16, 64, 2 * box, 4, 1, 0, 1),
+                          make_tile(32, 64, 2 * box, 4, 1, 0, 1), make_tile(64, 128, box, 4, 1, 0, 1),
+                          make_tile(64, 128, box, 4, 0, 0, 1), make_tile(128, 128, box, 8, 0, 0, 8),
+                          make_tile(128, 128, box, 8, 0, 1, 8), make_tile(128, 256, box, 8, 0, 0, 8)}) {
     const int blocks = tile.block_size_m * tile.block_size_n <= 64 * 128 ? 2 : 1;
     tile.num_stages = stages_for(problem, tile, blocks);
     if (sm90::check_tile(problem, tile, device)) tiles.push_back(tile);

@@ -41,15 +41,17 @@ struct TileField {
 };
 
 // The one list of the file's numbers: read, written and recognised by it.
-constexpr std::array<TileField, 9> kTileFields = {{{"BLOCK_SIZE_M", &TileConfig::block_size_m, true},
-                                                   {"BLOCK_SIZE_N", &TileConfig::block_size_n, true},
-                                                   {"BLOCK_SIZE_K", &TileConfig::block_size_k, true},
-                                                   {"GROUP_SIZE_M", &TileConfig::group_size_m, false},
-                                                   {"num_warps", &TileConfig::num_warps, false},
-                                                   {"num_stages", &TileConfig::num_stages, false},
-                                                   {"SPLIT_K", &TileConfig::split_k, false, 1, KernelFamily::sm80},
-                                                   {"SWAP_AB", &TileConfig::swap_ab, false, 0, KernelFamily::sm80},
-                                                   {"PINGPONG", &TileConfig::pingpong, false, 0, KernelFamily::sm90}}};
+constexpr std::array<TileField, 10> kTileFields = {
+    {{"BLOCK_SIZE_M", &TileConfig::block_size_m, true},
+     {"BLOCK_SIZE_N", &TileConfig::block_size_n, true},
+     {"BLOCK_SIZE_K", &TileConfig::block_size_k, true},
+     {"GROUP_SIZE_M", &TileConfig::group_size_m, false},
+     {"num_warps", &TileConfig::num_warps, false},
+     {"num_stages", &TileConfig::num_stages, false},
+     {"SPLIT_K", &TileConfig::split_k, false, 1, KernelFamily::sm80},
+     {"SWAP_AB", &TileConfig::swap_ab, false, 0, KernelFamily::sm80},
+     {"PINGPONG", &TileConfig::pingpong, false, 0, KernelFamily::sm90},
+     {"CLUSTER_SIZE", &TileConfig::cluster_size, false, 1, KernelFamily::sm90}}};
 
 std::string dump(const Json& value, int indent = -1) {
   return value.dump(indent, ' ', false, Json::error_handler_t::replace);

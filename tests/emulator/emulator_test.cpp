@@ -68,7 +68,7 @@ Status multiply(const EmulatedKernel& kernel, const Problem& problem, const Grou
     };
     in.a = map(args.a, box_rows_a(kernel.spec));
     in.b = map(args.b, box_rows_b(kernel.spec));
-    blocks = std::min(blocks, kMultiprocessors);
+    blocks = static_cast<int>(staying_blocks(tile, blocks, kMultiprocessors));
   }
   const emulator::Launch launch{
       .blocks = blocks,

@@ -6,13 +6,13 @@
 #include <array>
 #include <atomic>
 #include <bit>
-#include <functional>
 #include <limits>
 #include <optional>
 
 #include "backend/cuda/driver.hpp"
 #include "backend/cuda/kernels.hpp"
 #include "backend/cuda/tensor_map.hpp"
+#include "backend/cuda/timing.hpp"
 #include "plan/candidates.hpp"
 #include "plan/kernel_plan.hpp"
 #include "plan/sm80_tiles.hpp"
@@ -164,10 +164,6 @@ class CudaBackend final : public Backend {
                               StreamHandle stream) const;
   [[nodiscard]] Status quantise(const Problem& problem, const GroupedGemmArgs& args, StreamHandle stream) const;
   [[nodiscard]] bool is_on_device(const void* pointer) const;
-  // Milliseconds that the work takes on the stream, once it has been done before.
-  [[nodiscard]] Result<double> timed_ms(const std::function<Status()>& work) const;
-  // The same for what `enqueue_all` enqueues, captured and replayed as a graph.
-  [[nodiscard]] Result<double> graph_ms(const std::function<Status()>& enqueue_all) const;
 
   std::shared_ptr<Device> device_;
   const Driver& driver_;
@@ -224,9 +220,8 @@ Status CudaBackend::enqueue(const Problem& problem, const TileConfig& tile, cons
   const auto map_b = make_tensor_map(driver_, args.b, box_rows_b(kernel->spec));
   if (!map_a || !map_b) return fail(map_a ? map_b.error() : map_a.error());
   const TiledArgs tiled{in, *map_a, *map_b};
-  // These blocks stay: as many as run at once.
-  return launch(*kernel, &tiled, std::min<std::int64_t>(blocks, std::int64_t{info_.threads} * kernel->resident_blocks),
-                stream);
+  const std::int64_t at_once = std::int64_t{info_.threads} * kernel->resident_blocks;
+  return launch(*kernel, &tiled, staying_blocks(used, blocks, at_once), stream);
 }
 
 Status CudaBackend::launch(const LoadedKernel& kernel, const void* args, std::int64_t blocks,
@@ -288,27 +283,6 @@ Status CudaBackend::check_pointers(const GroupedGemmArgs& args) const {
   return {};
 }
 
-Result<double> CudaBackend::timed_ms(const std::function<Status()>& work) const {
-  EventHandle begin = nullptr;
-  EventHandle end = nullptr;
-  float milliseconds = 0;
-  Status status = work();  // warms up
-  const auto step = [&](int code) {
-    if (status) status = driver_.check(code, "timing on the GPU");
-  };
-  step(driver_.event_create(&begin, 0));
-  step(driver_.event_create(&end, 0));
-  if (status) step(driver_.event_record(begin, stream_));
-  if (status) status = work();
-  if (status) step(driver_.event_record(end, stream_));
-  if (status) step(driver_.event_synchronize(end));
-  if (status) step(driver_.event_milliseconds(&milliseconds, begin, end));
-  if (begin != nullptr) driver_.event_destroy(begin);
-  if (end != nullptr) driver_.event_destroy(end);
-  if (!status) return fail(status.error());
-  return milliseconds;
-}
-
 Result<double> CudaBackend::time_us(const Problem& problem, const TileConfig& tile,
                                     std::span<const GroupedGemmArgs> calls, Calls how) const {
   const CurrentContext current(driver_, device_->context());
@@ -318,29 +292,10 @@ Result<double> CudaBackend::time_us(const Problem& problem, const TileConfig& ti
     }
     return {};
   };
-  const auto milliseconds = how == Calls::in_a_graph ? graph_ms(enqueue_all) : timed_ms(enqueue_all);
+  const auto milliseconds =
+      how == Calls::in_a_graph ? graph_ms(driver_, stream_, enqueue_all) : stream_ms(driver_, stream_, enqueue_all);
   if (!milliseconds) return fail(milliseconds.error());
   return 1e3 * *milliseconds / static_cast<double>(calls.size());
-}
-
-Result<double> CudaBackend::graph_ms(const std::function<Status()>& enqueue_all) const {
-  constexpr int kThreadLocal = 1;  // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-  if (auto status = driver_.check(driver_.begin_capture(stream_, kThreadLocal), "capturing a graph"); !status) {
-    return fail(status.error());
-  }
-  const Status enqueued = enqueue_all();
-  GraphHandle captured = nullptr;
-  const Status ended = driver_.check(driver_.end_capture(stream_, &captured), "capturing a graph");
-  const auto destroy = [this](GraphTag* graph) { driver_.destroy_graph(graph); };
-  const std::unique_ptr<GraphTag, decltype(destroy)> graph(captured, destroy);
-  if (!enqueued || !ended) return fail(enqueued ? ended.error() : enqueued.error());
-  GraphExecHandle made = nullptr;
-  if (auto status = driver_.check(driver_.instantiate_graph(&made, captured, 0), "making a graph"); !status) {
-    return fail(status.error());
-  }
-  const auto destroy_exec = [this](GraphExecTag* exec) { driver_.destroy_graph_exec(exec); };
-  const std::unique_ptr<GraphExecTag, decltype(destroy_exec)> exec(made, destroy_exec);
-  return timed_ms([&] { return driver_.check(driver_.launch_graph(made, stream_), "replaying a graph"); });
 }
 
 double CudaBackend::bandwidth() const {
@@ -352,22 +307,12 @@ double CudaBackend::bandwidth() const {
   if (!fill(*from, kPattern)) return 0;
   const CurrentContext current(driver_, device_->context());
   double best_ms = std::numeric_limits<double>::infinity();
-  EventHandle begin = nullptr;
-  EventHandle end = nullptr;
-  driver_.event_create(&begin, 0);
-  driver_.event_create(&end, 0);
   for (int i = 0; i < 8; ++i) {
-    float milliseconds = 0;
-    driver_.event_record(begin, stream_);
-    driver_.copy_async(address(to->data()), address(from->data()), kBytes, stream_);
-    driver_.event_record(end, stream_);
-    driver_.event_synchronize(end);
-    if (driver_.event_milliseconds(&milliseconds, begin, end) == kSuccess && i > 0) {
-      best_ms = std::min<double>(best_ms, milliseconds);
-    }
+    const auto milliseconds = stream_ms(driver_, stream_, [&] {
+      return driver_.check(driver_.copy_async(address(to->data()), address(from->data()), kBytes, stream_), "copying");
+    });
+    if (milliseconds) best_ms = std::min(best_ms, *milliseconds);
   }
-  driver_.event_destroy(begin);
-  driver_.event_destroy(end);
   return best_ms > 0 ? 2.0 * static_cast<double>(kBytes) / (1e-3 * best_ms) : 0;
 }
 
