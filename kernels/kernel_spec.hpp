@@ -91,11 +91,6 @@ constexpr int ceil_divide(int a, int b) { return (a + b - 1) / b; }
 constexpr int tile_x(const TileConfig& tile) { return tile.swap_ab ? tile.block_size_n : tile.block_size_m; }
 constexpr int tile_y(const TileConfig& tile) { return tile.swap_ab ? tile.block_size_m : tile.block_size_n; }
 
-// sm90: a warp more, which starts the copies.
-constexpr int threads_of(const TileConfig& tile) {
-  return 32 * (tile.num_warps + (tile.kernel == KernelFamily::sm90 ? 1 : 0));
-}
-
 // Columns of the tiles, side by side, that a cluster works on at a time.
 constexpr int cluster_tile_n(const TileConfig& tile) { return tile.block_size_n * tile.cluster_size; }
 
@@ -186,6 +181,21 @@ constexpr int box_rows_b(const KernelSpec& spec) { return spec.tile.block_size_n
 // Boxes of each operand that make a stage.
 constexpr int stage_boxes(const KernelSpec& spec) { return spec.tile.block_size_k * size_of(spec.a) / kBoxBytes; }
 
+// What part of a tile has tokens, and so is multiplied: blocks of 64 rows of a warpgroup, and columns.
+struct Extent {
+  int blocks = 0;
+  int columns = 0;
+};
+// The least that a tile is cut to where the tokens are the columns: so many quarters (1 to 4) of them. Few columns are
+// not cut: there memory is the limit. int8 products have a multiple of 16 columns.
+constexpr int kLeastColumnsCut = 48;
+constexpr int columns_of(const KernelSpec& spec, int quarters) {
+  const int all = tile_y(spec.tile);
+  if (spec.tile.swap_ab == 0 || all < kLeastColumnsCut) return all;
+  const int unit = spec.product == Product::int8 ? 16 : 8;
+  return ceil_divide(all * quarters, 4 * unit) * unit;
+}
+
 // Whether sums leave the tensor core's registers after every box, into float32 beside them: for scales of blocks, and
 // for e4m3, of whose sums the tensor core keeps 14 bits only.
 constexpr bool promotes(const KernelSpec& spec) {
@@ -223,12 +233,37 @@ constexpr int smem_bytes(const KernelSpec& spec) {
 
 // Registers of a thread that hold sums.
 constexpr int accumulators(const KernelSpec& spec) {
+  const int elements = spec.tile.block_size_m * spec.tile.block_size_n;
   if (spec.tile.kernel == KernelFamily::sm90) {
-    const int sums = spec.tile.block_size_m * spec.tile.block_size_n / (128 * sharers(spec.tile));
-    return sums * (promotes(spec) ? 2 : 1);
+    return elements / (128 * sharers(spec.tile)) * (promotes(spec) ? 2 : 1);
   }
-  const int elements = spec.tile.block_size_m * spec.tile.block_size_n * spec.tile.split_k / threads_of(spec.tile);
-  return elements * (spec.scaling == Scaling::block ? 2 : 1);
+  return elements * spec.tile.split_k / (32 * spec.tile.num_warps) * (spec.scaling == Scaling::block ? 2 : 1);
+}
+
+// sm90: with those that hold scales of blocks, of the box at hand and of the next: of the tokens and the weights of a
+// lane's sums.
+constexpr int sums_and_scales(const KernelSpec& spec) {
+  if (spec.scaling != Scaling::block) return accumulators(spec);
+  const int blocks = tile_x(spec.tile) / 64 / sharers(spec.tile);
+  const int columns = tile_y(spec.tile);
+  const int scales = spec.tile.swap_ab != 0 ? blocks + columns / 4 : 2 * blocks + ceil_divide(columns, spec.block_n);
+  return accumulators(spec) + 2 * scales;
+}
+
+// ---- threads ----------------------------------------------------------------------------------------------------
+
+// sm90: whether the copying warp's registers, and those of three idle warps with it, go to two warpgroups that multiply.
+// 16384 registers belong to every fourth warp of a block: three of them have 168 a thread at the launch.
+constexpr bool moves_registers(const KernelSpec& spec) {
+  return spec.tile.kernel == KernelFamily::sm90 && warpgroups(spec.tile) == 2 && sums_and_scales(spec) > 112;
+}
+inline constexpr int kRegistersToCopy = 40;
+inline constexpr int kRegistersToMultiply = 232;
+
+// sm90: a warp more, which copies, or a warpgroup where registers move.
+constexpr int threads_of(const KernelSpec& spec) {
+  const int more = spec.tile.kernel != KernelFamily::sm90 ? 0 : moves_registers(spec) ? 4 : 1;
+  return 32 * (spec.tile.num_warps + more);
 }
 
 }  // namespace expertile

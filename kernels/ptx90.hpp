@@ -50,6 +50,17 @@ EXPERTILE_DEVICE void named_barrier(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
+// Registers of the block's threads move from warpgroups that give some up to others that wait for them. Collectives of
+// the warpgroup; REGISTERS: a thread's from now on, a multiple of 8.
+template <int REGISTERS>
+EXPERTILE_DEVICE void give_registers() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(REGISTERS));
+}
+template <int REGISTERS>
+EXPERTILE_DEVICE void take_registers() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(REGISTERS));
+}
+
 // ---- bulk tensor copies -----------------------------------------------------------------------------------------
 
 // Starts copying a box of a matrix to shared memory (aligned to 1024): rows `row` and on, 128 bytes of each from
@@ -104,11 +115,11 @@ EXPERTILE_DEVICE void copy_box_to(unsigned offset, const TensorMap& map, int col
 }
 
 // ---- products of a warpgroup ------------------------------------------------------------------------------------
-// wgmma<PRODUCT, COLUMNS>(d, x, y, accumulates): d [64, COLUMNS] (+)= x [64, 32 bytes] x y [COLUMNS, 32 bytes]^T,
-// without waiting. Warp w of the warpgroup holds rows 16 * w and on; its lane l holds in d[j][0], d[j][1] row l / 4,
-// columns 8 * j + 2 * (l % 4) and the next, and in d[j][2], d[j][3] the same of row l / 4 + 8: as mma's. x and y are
-// matrix_operand's; x of wgmma_from_registers is mma's a of the warp's 16 rows.
-// All of these are collectives of the warpgroup.
+// wgmma<PRODUCT, COLUMNS>(d, x, y, accumulates): the first COLUMNS of d [64, 8 * HELD] (+)= x [64, 32 bytes] x y
+// [COLUMNS, 32 bytes]^T, without waiting. Warp w of the warpgroup holds rows 16 * w and on; its lane l holds in
+// d[j][0], d[j][1] row l / 4, columns 8 * j + 2 * (l % 4) and the next, and in d[j][2], d[j][3] the same of row l / 4 +
+// 8: as mma's. x and y are matrix_operand's; x of wgmma_from_registers is mma's a of the warp's 16 rows. All of these
+// are collectives of the warpgroup.
 
 // A matrix in shared memory whose rows are 128 bytes, permuted as copy_box does; from the 32 bytes on that begin at
 // `offset`: the first row's address, a multiple of 1024, and 0, 32, 64 or 96 for the place within the row.

@@ -93,7 +93,7 @@ EXPERTILE_DEVICE void write_rows(const KernelArgs& args, const OutputTile& tile,
   constexpr int kChunk = 16 / kBytes;  // elements of 16 bytes
   constexpr int kChunks = SPEC.tile.block_size_n / kChunk;
   auto* c = static_cast<unsigned char*>(args.c);
-  for (int i = ptx::thread_index(); i < staged_rows(SPEC.tile) * kChunks; i += threads_of(SPEC.tile)) {
+  for (int i = ptx::thread_index(); i < staged_rows(SPEC.tile) * kChunks; i += threads_of(SPEC)) {
     const int in_slab = i / kChunks;
     const int row = S::kSwapped ? in_slab : in_slab / 16 * S::kX * 16 + 16 * slab + in_slab % 16;
     const int column = i % kChunks * kChunk;

@@ -22,7 +22,7 @@ struct SumType<true> {
 template <KernelSpec SPEC>
 struct Shape {
   static constexpr TileConfig kTile = SPEC.tile;
-  static constexpr int kThreads = threads_of(kTile);
+  static constexpr int kThreads = threads_of(SPEC);
   static constexpr WarpGrid kWarps = warp_grid(kTile);
   static constexpr bool kSwapped = kTile.swap_ab != 0;
   static constexpr int kX = tile_x(kTile) / kWarps.x / 16;  // blocks of 16 rows of X a warp

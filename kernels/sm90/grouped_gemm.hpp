@@ -14,6 +14,10 @@ template <KernelSpec SPEC>
 EXPERTILE_DEVICE void copy_tiles(const TiledArgs& in) {
   const int slices = slice_count<SPEC>(in.args.k);
   const int lane = ptx::thread_index() % 32;
+  if (lane == 0) {
+    ptx::prefetch_map(in.a);
+    ptx::prefetch_map(in.b);
+  }
   GroupCursor groups;
   for (int turn = 0;; ++turn) {
     const OutputTile tile = take_tile<SPEC>(in.args, groups, turn);
@@ -38,11 +42,7 @@ EXPERTILE_DEVICE void multiply_tiles(const KernelArgs& args, int warp) {
     if (tile.rows == 0) return;
     typename S::Total total[S::kX][S::kY][4] = {};
     const Turns turns = turns_of<SPEC>(warpgroup, turn);
-    if constexpr (promotes(SPEC)) {
-      multiply_promoting<SPEC>(args, tile, place, turns, turn * slices, total);
-    } else {
-      multiply_plain<SPEC>(args, place, turns, turn * slices, total);
-    }
+    multiply_tile<SPEC, S::kSwapped ? 1 : 0>(args, tile, place, turns, turn * slices, total);
     write_tile<SPEC>(args, tile, place, total);
   }
 }
@@ -59,13 +59,11 @@ EXPERTILE_DEVICE void grouped_gemm(const TiledArgs& in) {
   } else {
     ptx::cluster_barrier();  // the other blocks' too
   }
-  if (warp == S::kTile.num_warps) {
-    if (ptx::thread_index() % 32 == 0) {
-      ptx::prefetch_map(in.a);
-      ptx::prefetch_map(in.b);
-    }
-    copy_tiles<SPEC>(in);
+  if (warp >= S::kTile.num_warps) {
+    if constexpr (moves_registers(SPEC)) ptx::give_registers<kRegistersToCopy>();
+    if (warp == S::kTile.num_warps) copy_tiles<SPEC>(in);
   } else {
+    if constexpr (moves_registers(SPEC)) ptx::take_registers<kRegistersToMultiply>();
     multiply_tiles<SPEC>(in.args, warp);
   }
   if constexpr (S::kCluster > 1) ptx::cluster_barrier();  // no block is gone while another one arrives at its barriers

@@ -39,9 +39,8 @@ std::string operands(int first, int count) {
   return text;
 }
 
-std::string function(const KernelSpec& spec, bool x_in_registers) {
+std::string function(const KernelSpec& spec, int columns, bool x_in_registers) {
   const Instruction wgmma = instruction(spec.product);
-  const int columns = tile_y(spec.tile);
   const int sums = columns / 2;
   const int x_words = x_in_registers ? 4 : 1;
   const int y = sums + x_words;
@@ -53,9 +52,9 @@ std::string function(const KernelSpec& spec, bool x_in_registers) {
   const std::string x_input = x_in_registers ? R"("r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]))" : R"("l"(x))";
   const std::string_view orientations = !wgmma.has_orientations ? "" : x_in_registers ? ", 0" : ", 0, 0";
   return fmt::format(
-      R"(template <Product PRODUCT, int COLUMNS>
-EXPERTILE_DEVICE void {name}({sum} (&d)[COLUMNS / 8][4], {x}, unsigned long long y, int accumulates) {{
-  static_assert(PRODUCT == static_cast<Product>({product}) && COLUMNS == {columns}, "written for another tile");
+      R"(template <Product PRODUCT, int COLUMNS, int HELD>
+  requires(PRODUCT == static_cast<Product>({product}) && COLUMNS == {columns} && HELD >= COLUMNS / 8)
+EXPERTILE_DEVICE void {name}({sum} (&d)[HELD][4], {x}, unsigned long long y, int accumulates) {{
   asm volatile(
       "{{ .reg .pred accumulates; setp.ne.b32 accumulates, %{flag}, 0;"
       " wgmma.mma_async.sync.aligned.m64n{columns}{shape} {{{sums}}}, {x_operand}, %{y}, accumulates{factors}{orientations}; }}"
@@ -75,8 +74,14 @@ EXPERTILE_DEVICE void {name}({sum} (&d)[COLUMNS / 8][4], {x}, unsigned long long
 }  // namespace
 
 std::string wgmma_text(const KernelSpec& spec) {
-  return fmt::format("#pragma once\n#include <ptx90.hpp>\nnamespace expertile::ptx {{\n{}{}}}\n", function(spec, false),
-                     function(spec, true));
+  std::string functions;
+  int before = 0;
+  for (int quarters = 1; quarters <= 4; ++quarters) {
+    const int columns = columns_of(spec, quarters);
+    if (columns != before) functions += function(spec, columns, false) + function(spec, columns, true);
+    before = columns;
+  }
+  return fmt::format("#pragma once\n#include <ptx90.hpp>\nnamespace expertile::ptx {{\n{}}}\n", functions);
 }
 
 }  // namespace expertile::jit

@@ -9,7 +9,7 @@
 namespace expertile::jit {
 
 // Defines expertile::ptx::wgmma<PRODUCT, COLUMNS> and wgmma_from_registers<PRODUCT, COLUMNS> (kernels/ptx90.hpp says
-// what they do) for the product and the tile of `spec`, which is one of the sm90 family.
+// what they do) for the product of `spec`, which is one of the sm90 family, and the widths that its tile is cut to.
 [[nodiscard]] std::string wgmma_text(const KernelSpec& spec);
 
 }  // namespace expertile::jit

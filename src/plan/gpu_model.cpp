@@ -12,13 +12,13 @@ constexpr double kMemoryBytesPerSecond = 4.3e12;
 constexpr double kBytesInFlight = 48 << 10;     // on their way to a multiprocessor, for its full share of memory
 constexpr std::int64_t kReservedShared = 1024;  // a block
 
-// Row tiles of a group that has `rows` rows on average, as random routing deals them: the sum over j of the chance that
-// there are more than j tiles' rows, by the normal distribution.
-double expected_row_tiles(double rows, int block_size_m) {
+// Parts of `part` rows that hold a group's `rows` rows on average, as random routing deals them: the sum over j of the
+// chance that there are more than j parts' rows, by the normal distribution.
+double expected_parts(double rows, int part) {
   const double deviation = std::sqrt(2.0 * rows);
   double tiles = 1;
   for (int j = 1; j < 1 << 20; ++j) {
-    const double chance = 0.5 * std::erfc((j * static_cast<double>(block_size_m) + 0.5 - rows) / deviation);
+    const double chance = 0.5 * std::erfc((j * static_cast<double>(part) + 0.5 - rows) / deviation);
     if (chance < 1e-3) break;
     tiles += chance;
   }
@@ -27,10 +27,14 @@ double expected_row_tiles(double rows, int block_size_m) {
 
 }  // namespace
 
-TileCounts count_tiles(const Problem& problem, const TileConfig& tile, std::int64_t rows, double active_groups) {
+TileCounts count_tiles(const Problem& problem, const TileConfig& tile, std::int64_t rows, double active_groups,
+                       int least_rows) {
   TileCounts counts;
   counts.groups = std::max(active_groups, 1.0);
-  counts.row_tiles = expected_row_tiles(std::max(1.0, static_cast<double>(rows) / counts.groups), tile.block_size_m);
+  const double rows_a_group = std::max(1.0, static_cast<double>(rows) / counts.groups);
+  counts.row_tiles = expected_parts(rows_a_group, tile.block_size_m);
+  const double multiplied = expected_parts(rows_a_group, least_rows) * least_rows;
+  counts.share = std::min(1.0, multiplied / (counts.row_tiles * tile.block_size_m));
   counts.column_tiles = std::ceil(static_cast<double>(problem.n) / tile.block_size_n);
   return counts;
 }
@@ -38,8 +42,8 @@ TileCounts count_tiles(const Problem& problem, const TileConfig& tile, std::int6
 int resident_blocks(const KernelSpec& spec, int registers, const DeviceInfo& device) {
   const std::int64_t shared = (device.l1_bytes + kReservedShared) / (smem_bytes(spec) + kReservedShared);
   const std::int64_t by_registers =
-      kRegistersOfAMultiprocessor / (std::min(255, registers) * static_cast<std::int64_t>(threads_of(spec.tile)));
-  const std::int64_t by_threads = kThreadsOfAMultiprocessor / threads_of(spec.tile);
+      kRegistersOfAMultiprocessor / (std::min(255, registers) * static_cast<std::int64_t>(threads_of(spec)));
+  const std::int64_t by_threads = kThreadsOfAMultiprocessor / threads_of(spec);
   return static_cast<int>(std::max<std::int64_t>(1, std::min({shared, by_registers, by_threads})));
 }
 

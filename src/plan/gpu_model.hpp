@@ -18,10 +18,12 @@ struct TileCounts {
   double groups = 1;
   double row_tiles = 1;  // of a group
   double column_tiles = 1;
+  double share = 1;  // of the row tiles, that is multiplied
   [[nodiscard]] double tiles() const { return groups * row_tiles * column_tiles; }
 };
+// least_rows: a tile is multiplied in parts of so many rows, as far as it has rows.
 [[nodiscard]] TileCounts count_tiles(const Problem& problem, const TileConfig& tile, std::int64_t rows,
-                                     double active_groups);
+                                     double active_groups, int least_rows);
 
 // Blocks that fit a multiprocessor at once, by shared memory, threads and registers (a thread's).
 [[nodiscard]] int resident_blocks(const KernelSpec& spec, int registers, const DeviceInfo& device);

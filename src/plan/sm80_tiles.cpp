@@ -68,9 +68,9 @@ Status check_shape(const KernelSpec& spec) {
                                      step_elements(spec.product) * tile.split_k, tile.split_k));
   }
   const int row_bytes = tile.block_size_k * std::max(size_of(spec.a), size_of(spec.b));
-  if (tile.block_size_k * std::min(size_of(spec.a), size_of(spec.b)) < 32 || row_bytes / 16 > threads_of(tile)) {
+  if (tile.block_size_k * std::min(size_of(spec.a), size_of(spec.b)) < 32 || row_bytes / 16 > threads_of(spec)) {
     return refused(tile, fmt::format("a row of a stage has {} bytes, it must have from 32 to {}", row_bytes,
-                                     16 * threads_of(tile)));
+                                     16 * threads_of(spec)));
   }
   return {};
 }
@@ -217,7 +217,7 @@ Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_gro
 double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int64_t rows, double active_groups,
                         const DeviceInfo& device) {
   const KernelSpec spec = spec_of(problem, tile);
-  const gpu_model::TileCounts counts = gpu_model::count_tiles(problem, tile, rows, active_groups);
+  const gpu_model::TileCounts counts = gpu_model::count_tiles(problem, tile, rows, active_groups, tile.block_size_m);
   const double multiprocessors = device.threads;
   const int fitting = gpu_model::resident_blocks(spec, accumulators(spec) + kRegistersBeside, device);
   const double resident = std::min<double>(fitting, std::max(1.0, std::ceil(counts.tiles() / multiprocessors)));

@@ -12,7 +12,7 @@
 namespace expertile::sm90 {
 namespace {
 
-constexpr int kMostHeld = 144;        // registers a thread for sums and scales; with more, ptxas spills
+constexpr int kMostHeld = 192;        // registers a thread for sums and scales; with more, ptxas spills
 constexpr int kRegistersBeside = 48;  // addresses, descriptors, the group in hand
 constexpr std::int64_t kSharedBytes = std::int64_t{227} << 10;  // of a Hopper block
 constexpr double kL2BytesPerSecond = 8e12;
@@ -37,15 +37,6 @@ bool multiplies(Product product) {
 
 // Elements of K in one box.
 int box_elements(const KernelSpec& spec) { return kBoxBytes / size_of(spec.a); }
-
-// Registers a thread that hold sums, and the scales of a block. Where sums are promoted and the tokens are the columns,
-// the tokens' scales are held at the end too.
-int held_registers(const KernelSpec& spec) {
-  const bool swapped = spec.tile.swap_ab != 0;
-  const int tokens = swapped ? tile_y(spec.tile) / 4 : 2 * tile_x(spec.tile) / 64 / sharers(spec.tile);
-  const bool holds_scales = spec.scaling == Scaling::block || (swapped && promotes(spec));
-  return accumulators(spec) + (holds_scales ? tokens + 2 : 0);
-}
 
 Status check_numbers(const TileConfig& tile) {
   const auto out_of = [&](const char* field, int value, const char* right) {
@@ -175,9 +166,9 @@ Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceIn
     return refused(tile, fmt::format("needs {} KiB of shared memory, {} has {} KiB", (smem_bytes(spec) + 1023) >> 10,
                                      device.name, device.l1_bytes >> 10));
   }
-  if (held_registers(spec) > kMostHeld) {
+  if (sums_and_scales(spec) > kMostHeld) {
     return refused(tile, fmt::format("needs {} registers a thread for sums and scales, {} are allowed",
-                                     held_registers(spec), kMostHeld));
+                                     sums_and_scales(spec), kMostHeld));
   }
   return {};
 }
@@ -225,7 +216,8 @@ Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_gro
 double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int64_t rows, double active_groups,
                         const DeviceInfo& device) {
   const KernelSpec spec = spec_of(problem, tile);
-  const gpu_model::TileCounts counts = gpu_model::count_tiles(problem, tile, rows, active_groups);
+  const int part = tile.swap_ab != 0 ? columns_of(spec, 1) : std::min(64, tile.block_size_m);
+  const gpu_model::TileCounts counts = gpu_model::count_tiles(problem, tile, rows, active_groups, part);
   const double multiprocessors = device.threads;
   const int fitting = gpu_model::resident_blocks(spec, accumulators(spec) + kRegistersBeside, device);
   const double resident = std::min<double>(fitting, std::max(1.0, std::ceil(counts.tiles() / multiprocessors)));
@@ -239,11 +231,11 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const double y = tile_y(tile);
   const double blocks_x = tile_x(tile) / 64.0;
   const double box_clocks = 4 * std::max(y / 2 / kTensorShare, 32 * (64 + y) / gpu_model::kSharedBytesPerClock);
-  const double busy = boxes * blocks_x * box_clocks;
+  const double busy = boxes * blocks_x * box_clocks * counts.share;
   // What one tile waits for, others of the multiprocessor fill: its slices' arrival, writing, and where sums are
   // promoted the products' end and 64 * y float32 operations by 128 threads. Warpgroups that share a tile do so in
   // step.
-  const double promotion = promotes(spec) ? kDrainClocks + 0.75 * blocks_x / sharers(tile) * y : 0;
+  const double promotion = promotes(spec) ? kDrainClocks + 0.75 * blocks_x / sharers(tile) * y * counts.share : 0;
   const double alone = busy + boxes * (kSliceClocks + promotion) + kTileSeconds * gpu_model::kClock;
   const double tiles_each = std::ceil(counts.tiles() / multiprocessors);
   const double at_once = std::min(tiles_each, resident * warpgroups(tile) / sharers(tile));

@@ -72,7 +72,7 @@ Status multiply(const EmulatedKernel& kernel, const Problem& problem, const Grou
   }
   const emulator::Launch launch{
       .blocks = blocks,
-      .threads = threads_of(tile),
+      .threads = threads_of(kernel.spec),
       .shared_bytes = smem_bytes(kernel.spec),
       .memory = {region("A", args.a), region("B", args.b), region("C", args.c, true),
                  region("seg_indptr", args.seg_indptr), region("weight_indices", args.weight_indices),

@@ -52,6 +52,10 @@ template <int PENDING>
 EXPERTILE_DEVICE void wgmma_wait(const Where& where = Where::current()) {
   emulator::wait_for_products(PENDING, where);
 }
+template <int REGISTERS>
+EXPERTILE_DEVICE void give_registers() {}
+template <int REGISTERS>
+EXPERTILE_DEVICE void take_registers() {}
 EXPERTILE_DEVICE void hold(float&) {}
 EXPERTILE_DEVICE void hold(int&) {}
 

@@ -228,7 +228,7 @@ Status CudaBackend::launch(const LoadedKernel& kernel, const void* args, std::in
                            StreamHandle stream) const {
   void* parameters[] = {const_cast<void*>(args)};
   return driver_.check(driver_.launch(kernel.function, static_cast<unsigned>(blocks), 1, 1,
-                                      static_cast<unsigned>(threads_of(kernel.spec.tile)), 1, 1,
+                                      static_cast<unsigned>(threads_of(kernel.spec)), 1, 1,
                                       static_cast<unsigned>(smem_bytes(kernel.spec)), stream, parameters, nullptr),
                        "launching the grouped GEMM");
 }

@@ -115,7 +115,7 @@ std::vector<Status> KernelShelf::add(const std::vector<KernelSpec>& specs) {
     }
     const CurrentContext current(driver_, context_);
     auto loaded = std::make_unique<LoadedKernel>(LoadedKernel{spec, *function, 1});
-    driver_.blocks_a_multiprocessor(&loaded->resident_blocks, *function, threads_of(spec.tile),
+    driver_.blocks_a_multiprocessor(&loaded->resident_blocks, *function, threads_of(spec),
                                     static_cast<std::size_t>(smem_bytes(spec)));
     kernels_.push_back(std::move(loaded));
   }
