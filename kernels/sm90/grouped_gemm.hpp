@@ -7,6 +7,7 @@
 // turns: one writes its tile while the other multiplies the next.
 
 #include "sm90/epilogue.hpp"
+#include "sm90/extent.hpp"
 
 namespace expertile::sm90 {
 

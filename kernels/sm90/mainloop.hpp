@@ -170,23 +170,30 @@ struct WarpPlace {
   int x = 0;      // first row of X of its own in every block of 64
 };
 
-// Starts sums (+)= X x Y^T over one box.
-template <KernelSpec SPEC, Extent EXTENT, class Sums>
-EXPERTILE_DEVICE void multiply_box(Sums& sums, const Place<SPEC>& place, const WarpPlace& warp, int box,
-                                   bool continues) {
+// Where a warpgroup's rows of X begin in one box of the stage, and the columns.
+struct Operands {
+  unsigned x = 0;
+  unsigned y = 0;
+};
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE Operands operands_of(const Place<SPEC>& place, const WarpPlace& warp, int box) {
   using S = Shape<SPEC>;
   const unsigned a = place.a + static_cast<unsigned>(box * S::kBoxA);
   const unsigned b = place.b + static_cast<unsigned>(box * S::kBoxB);
-  const unsigned x = (S::kSwapped ? b : a) + static_cast<unsigned>(warp.group * kBoxBytes);
-  const unsigned y = S::kSwapped ? a : b;
+  return {(S::kSwapped ? b : a) + static_cast<unsigned>(warp.group * kBoxBytes), S::kSwapped ? a : b};
+}
+
+// Starts sums (+)= X x Y^T over one box.
+template <KernelSpec SPEC, Extent EXTENT, class Sums>
+EXPERTILE_DEVICE void multiply_box(Sums& sums, const Operands& at, bool continues) {
 #pragma unroll
-  for (int step = 0; step < S::kSteps; ++step) {
+  for (int step = 0; step < Shape<SPEC>::kSteps; ++step) {
     const unsigned within = static_cast<unsigned>(32 * step);
 #pragma unroll
     for (int m = 0; m < EXTENT.blocks; ++m) {
       ptx::wgmma<SPEC.product, EXTENT.columns>(
-          sums[m], ptx::matrix_operand(x + static_cast<unsigned>(64 * m * kBoxBytes) + within),
-          ptx::matrix_operand(y + within), continues || step > 0 ? 1 : 0);
+          sums[m], ptx::matrix_operand(at.x + static_cast<unsigned>(64 * m * kBoxBytes) + within),
+          ptx::matrix_operand(at.y + within), continues || step > 0 ? 1 : 0);
     }
   }
 }
@@ -223,7 +230,8 @@ EXPERTILE_DEVICE void multiply_plain(const KernelArgs& args, const WarpPlace& wa
     ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
     ptx::wgmma_fence();
 #pragma unroll
-    for (int box = 0; box < S::kBoxes; ++box) multiply_box<SPEC, EXTENT>(total, place, warp, box, i > 0 || box > 0);
+    for (int box = 0; box < S::kBoxes; ++box)
+      multiply_box<SPEC, EXTENT>(total, operands_of<SPEC>(place, warp, box), i > 0 || box > 0);
     ptx::wgmma_commit();
     if (i == 0) continue;
     ptx::wgmma_wait<1>();  // the slice before has been read
@@ -233,140 +241,6 @@ EXPERTILE_DEVICE void multiply_plain(const KernelArgs& args, const WarpPlace& wa
   ptx::wgmma_wait<0>();
   hold_all(total);
   release<SPEC>(place_of<SPEC>(index + slices - 1).empty, warp.lane);
-}
-
-// The scales of one box: of the tokens and the weights of this lane's sums.
-template <KernelSpec SPEC, Extent EXTENT>
-struct BoxScales {
-  using S = Shape<SPEC>;
-  static constexpr int kTokens = S::kSwapped ? EXTENT.columns / 4 : 2 * EXTENT.blocks;
-  // Blocks of the weights' scales that a warpgroup's part of the tile spans: whole ones, or one and no other.
-  static constexpr int kColumnsAScale = SPEC.block_n > 0 && SPEC.block_n < S::kColumns ? SPEC.block_n : S::kColumns;
-  static constexpr int kWeights = S::kSwapped ? EXTENT.blocks : S::kColumns / kColumnsAScale;
-  float token[kTokens];
-  float weight[kWeights];
-};
-
-template <KernelSpec SPEC, Extent EXTENT>
-EXPERTILE_DEVICE void load_scales(BoxScales<SPEC, EXTENT>& scales, const KernelArgs& args, const OutputTile& tile,
-                                  const WarpPlace& warp, int k) {
-  using S = Shape<SPEC>;
-  using Scales = BoxScales<SPEC, EXTENT>;
-  const int k_blocks = ceil_divide(args.k, SPEC.block_k);
-  const int block = k / SPEC.block_k;
-#pragma unroll
-  for (int j = 0; j < Scales::kWeights; ++j) {
-    const int column = S::kSwapped ? warp.group + 64 * j : j * Scales::kColumnsAScale;
-    scales.weight[j] = weight_scale<SPEC>(args, tile, column, block, k_blocks);
-  }
-#pragma unroll
-  for (int j = 0; j < Scales::kTokens; ++j) {
-    const int row =
-        S::kSwapped ? 8 * (j / 2) + 2 * (warp.lane % 4) + j % 2 : warp.x + 64 * (j / 2) + 8 * (j % 2) + warp.lane / 4;
-    scales.token[j] = token_scale<SPEC>(args, tile, row, block, k_blocks);
-  }
-}
-
-// total += sums * scales, in float32.
-template <KernelSpec SPEC, Extent EXTENT>
-EXPERTILE_DEVICE void promote(float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4],
-                              const typename Shape<SPEC>::Accumulator (&sums)[EXTENT.blocks][EXTENT.columns / 8][4],
-                              const BoxScales<SPEC, EXTENT>& scales) {
-  using S = Shape<SPEC>;
-#pragma unroll
-  for (int m = 0; m < EXTENT.blocks; ++m) {
-#pragma unroll
-    for (int n = 0; n < EXTENT.columns / 8; ++n) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        if constexpr (SPEC.scaling == Scaling::block) {
-          const float token = scales.token[S::kSwapped ? 2 * n + i % 2 : 2 * m + i / 2];
-          const float weight = scales.weight[S::kSwapped ? m : 8 * n / BoxScales<SPEC, EXTENT>::kColumnsAScale];
-          total[m][n][i] += static_cast<float>(sums[m][n][i]) * (token * weight);
-        } else {
-          total[m][n][i] += static_cast<float>(sums[m][n][i]);
-        }
-      }
-    }
-  }
-}
-
-// Sums that are taken over into float32 after every box. The other warpgroups' products fill the tensor cores
-// meanwhile, and the next box's scales are on their way.
-template <KernelSpec SPEC, Extent EXTENT>
-EXPERTILE_DEVICE void multiply_promoting(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
-                                         const Turns& turns, int index,
-                                         float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
-  using S = Shape<SPEC>;
-  const int slices = slice_count<SPEC>(args.k);
-  typename S::Accumulator sums[EXTENT.blocks][EXTENT.columns / 8][4];
-  BoxScales<SPEC, EXTENT> next{};
-  // A box wholly behind K has no scales, and adds zeros.
-  const auto load_next = [&](int k) {
-    if constexpr (SPEC.scaling == Scaling::block) {
-      if (k < args.k) load_scales<SPEC, EXTENT>(next, args, tile, warp, k);
-    }
-  };
-  load_next(0);
-  begin_turn<SPEC>(turns);
-  for (int i = 0; i < slices; ++i) {
-    const Place<SPEC> place = place_of<SPEC>(index + i);
-#pragma unroll
-    for (int box = 0; box < S::kBoxes; ++box) {
-      const BoxScales<SPEC, EXTENT> scales = next;
-      load_next(i * S::kTile.block_size_k + (box + 1) * S::kBoxElements);
-      if (box == 0) ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
-      ptx::wgmma_fence();
-      multiply_box<SPEC, EXTENT>(sums, place, warp, box, false);
-      ptx::wgmma_commit();
-      ptx::wgmma_wait<0>();
-      hold_all(sums);
-      if (box == S::kBoxes - 1) release<SPEC>(place.empty, warp.lane);
-      if (i == slices - 1 && box == S::kBoxes - 1) end_turn<SPEC>(turns, warp.lane);
-      promote<SPEC, EXTENT>(total, sums, scales);
-    }
-  }
-}
-
-// A warpgroup whose part of the tile has no tokens lets the slices pass.
-template <KernelSpec SPEC>
-EXPERTILE_DEVICE void pass_slices(const KernelArgs& args, const WarpPlace& warp, int index) {
-  const int slices = slice_count<SPEC>(args.k);
-  for (int i = 0; i < slices; ++i) {
-    const Place<SPEC> place = place_of<SPEC>(index + i);
-    ptx::mbarrier_wait(place.full, place.parity);  // each phase is seen, so that none is taken for another
-    release<SPEC>(place.empty, warp.lane);
-  }
-}
-
-template <KernelSpec SPEC, Extent EXTENT>
-EXPERTILE_DEVICE void multiply_extent(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
-                                      const Turns& turns, int index,
-                                      typename Shape<SPEC>::Total (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
-  if constexpr (EXTENT.blocks == 0) {
-    pass_slices<SPEC>(args, warp, index);
-  } else if constexpr (promotes(SPEC)) {
-    multiply_promoting<SPEC, EXTENT>(args, tile, warp, turns, index, total);
-  } else {
-    multiply_plain<SPEC, EXTENT>(args, warp, turns, index, total);
-  }
-}
-
-// Multiplies what has tokens, by the narrowest of the forms from this one on: PARTS is blocks of 64 rows of a warpgroup
-// where the tokens are the rows, and quarters of the columns where they are those.
-template <KernelSpec SPEC, int PARTS>
-EXPERTILE_DEVICE void multiply_tile(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
-                                    const Turns& turns, int index,
-                                    typename Shape<SPEC>::Total (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
-  using S = Shape<SPEC>;
-  constexpr Extent kExtent = S::kSwapped ? Extent{S::kX, columns_of(SPEC, PARTS)} : Extent{PARTS, S::kColumns};
-  constexpr bool kIsLast = S::kSwapped ? PARTS == 4 : PARTS == S::kX;
-  if constexpr (!kIsLast) {
-    const bool fits = S::kSwapped ? tile.rows <= kExtent.columns : tile.rows - warp.group <= 64 * PARTS;
-    const bool is_narrower = !S::kSwapped || kExtent.columns < columns_of(SPEC, PARTS + 1);
-    if (!is_narrower || !fits) return multiply_tile<SPEC, PARTS + 1>(args, tile, warp, turns, index, total);
-  }
-  multiply_extent<SPEC, kExtent>(args, tile, warp, turns, index, total);
 }
 
 }  // namespace expertile::sm90

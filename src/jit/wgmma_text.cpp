@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <set>
 #include <string_view>
 
 namespace expertile::jit {
@@ -71,16 +72,24 @@ EXPERTILE_DEVICE void {name}({sum} (&d)[HELD][4], {x}, unsigned long long y, int
       fmt::arg("outputs", outputs), fmt::arg("x_input", x_input));
 }
 
+// Of the products that a tile takes, whole or in parts.
+std::set<int> widths(const KernelSpec& spec) {
+  std::set<int> columns;
+  const int most_blocks = tile_x(spec.tile) / 64 / sharers(spec.tile);
+  for (int quarters = 1; quarters <= 4; ++quarters) {
+    for (int blocks = 1; blocks <= most_blocks; ++blocks) {
+      const Extent extent{blocks, columns_of(spec, quarters)};
+      columns.insert(promotes(spec) ? part_of(extent).columns : extent.columns);
+    }
+  }
+  return columns;
+}
+
 }  // namespace
 
 std::string wgmma_text(const KernelSpec& spec) {
   std::string functions;
-  int before = 0;
-  for (int quarters = 1; quarters <= 4; ++quarters) {
-    const int columns = columns_of(spec, quarters);
-    if (columns != before) functions += function(spec, columns, false) + function(spec, columns, true);
-    before = columns;
-  }
+  for (const int columns : widths(spec)) functions += function(spec, columns, false) + function(spec, columns, true);
   return fmt::format("#pragma once\n#include <ptx90.hpp>\nnamespace expertile::ptx {{\n{}}}\n", functions);
 }
 

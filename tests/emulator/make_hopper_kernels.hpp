@@ -30,11 +30,12 @@ std::vector<EmulatedKernel> hopper_kernels_of() {
   constexpr auto kHopper = KernelFamily::sm90;
   // M, N, K, GROUP_SIZE_M, warps, stages, SPLIT_K, SWAP_AB, family, PINGPONG
   return {emulated_on_hopper<spec({64, 64, kBox, 1, 4, 3, 1, 0, kHopper, 0}, 64)>(),
-          emulated_on_hopper<spec({128, 128, kBox, 2, 8, 2, 1, 0, kHopper, 0}, 64)>(),
+          emulated_on_hopper<spec({256, 32, 2 * kBox, 2, 8, 2, 1, 0, kHopper, 0}, 64)>(),
           emulated_on_hopper<spec({64, 32, kBox, 1, 8, 4, 1, 0, kHopper, 1}, 128)>(),
           emulated_on_hopper<spec({8, 64, 2 * kBox, 1, 4, 3, 1, 1, kHopper, 0}, 128)>(),
           emulated_on_hopper<spec({24, 128, kBox, 1, 8, 2, 1, 1, kHopper, 0}, 64)>(),
-          emulated_on_hopper<spec({16, 128, kBox, 1, 8, 3, 1, 1, kHopper, 1}, 64)>()};
+          emulated_on_hopper<spec({16, 128, kBox, 1, 8, 3, 1, 1, kHopper, 1}, 64)>(),
+          emulated_on_hopper<spec({64, 64, kBox, 1, 4, 2, 1, 1, kHopper, 0}, 128)>()};
 }
 
 }  // namespace expertile::testing

@@ -1,0 +1,137 @@
+#pragma once
+// Products whose sums leave the tensor core's registers after every box, into float32 beside them: for scales of blocks
+// of K, and for e4m3, of whose sums the tensor core keeps few bits.
+
+#include "sm90/mainloop.hpp"
+
+namespace expertile::sm90 {
+
+// The scales of one box: of the tokens and the weights of this lane's sums.
+template <KernelSpec SPEC, Extent EXTENT>
+struct BoxScales {
+  using S = Shape<SPEC>;
+  static constexpr int kTokens = S::kSwapped ? EXTENT.columns / 4 : 2 * EXTENT.blocks;
+  // Blocks of the weights' scales that a warpgroup's part of the tile spans: whole ones, or one and no other.
+  static constexpr int kColumnsAScale = SPEC.block_n > 0 && SPEC.block_n < S::kColumns ? SPEC.block_n : S::kColumns;
+  static constexpr int kWeights = S::kSwapped ? EXTENT.blocks : S::kColumns / kColumnsAScale;
+  float token[kTokens];
+  float weight[kWeights];
+};
+
+template <KernelSpec SPEC, Extent EXTENT>
+EXPERTILE_DEVICE void load_scales(BoxScales<SPEC, EXTENT>& scales, const KernelArgs& args, const OutputTile& tile,
+                                  const WarpPlace& warp, int k) {
+  using S = Shape<SPEC>;
+  using Scales = BoxScales<SPEC, EXTENT>;
+  const int k_blocks = ceil_divide(args.k, SPEC.block_k);
+  const int block = k / SPEC.block_k;
+#pragma unroll
+  for (int j = 0; j < Scales::kWeights; ++j) {
+    const int column = S::kSwapped ? warp.group + 64 * j : j * Scales::kColumnsAScale;
+    scales.weight[j] = weight_scale<SPEC>(args, tile, column, block, k_blocks);
+  }
+#pragma unroll
+  for (int j = 0; j < Scales::kTokens; ++j) {
+    const int row =
+        S::kSwapped ? 8 * (j / 2) + 2 * (warp.lane % 4) + j % 2 : warp.x + 64 * (j / 2) + 8 * (j % 2) + warp.lane / 4;
+    scales.token[j] = token_scale<SPEC>(args, tile, row, block, k_blocks);
+  }
+}
+
+// total += sums * scales, in float32, for one part.
+template <KernelSpec SPEC, Extent EXTENT, class Sums>
+EXPERTILE_DEVICE void promote(float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4], const Sums& sums, int part,
+                              const BoxScales<SPEC, EXTENT>& scales) {
+  using S = Shape<SPEC>;
+  constexpr Extent kPart = part_of(EXTENT);
+#pragma unroll
+  for (int m = 0; m < kPart.blocks; ++m) {
+#pragma unroll
+    for (int n = 0; n < kPart.columns / 8; ++n) {
+      const int block = begin_of(EXTENT, part).blocks + m;
+      const int column = begin_of(EXTENT, part).columns / 8 + n;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        float& sum = total[block][column][i];
+        if constexpr (SPEC.scaling == Scaling::block) {
+          const float token = scales.token[S::kSwapped ? 2 * column + i % 2 : 2 * block + i / 2];
+          const float weight =
+              scales.weight[S::kSwapped ? block : 8 * column / BoxScales<SPEC, EXTENT>::kColumnsAScale];
+          sum += static_cast<float>(sums[m][n][i]) * (token * weight);
+        } else {
+          sum += static_cast<float>(sums[m][n][i]);
+        }
+      }
+    }
+  }
+}
+
+// Sums that are taken over into float32 after every box. The next part's products are under way meanwhile, and the next
+// box's scales on their way.
+template <KernelSpec SPEC, Extent EXTENT>
+EXPERTILE_DEVICE void multiply_promoting(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
+                                         const Turns& turns, int index,
+                                         float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
+  using S = Shape<SPEC>;
+  constexpr int kParts = parts_of(EXTENT);
+  constexpr Extent kPart = part_of(EXTENT);
+  const int slices = slice_count<SPEC>(args.k);
+  typename S::Accumulator sums[kParts][kPart.blocks][kPart.columns / 8][4];
+  BoxScales<SPEC, EXTENT> next{};
+  // A box wholly behind K has no scales, and adds zeros.
+  const auto load_next = [&](int k) {
+    if constexpr (SPEC.scaling == Scaling::block) {
+      if (k < args.k) load_scales<SPEC, EXTENT>(next, args, tile, warp, k);
+    }
+  };
+  const auto start = [&](const Place<SPEC>& place, int box, int part) {
+    const Operands all = operands_of<SPEC>(place, warp, box);
+    const Extent begin = begin_of(EXTENT, part);
+    ptx::wgmma_fence();
+    multiply_box<SPEC, kPart>(sums[part],
+                              {all.x + static_cast<unsigned>(64 * begin.blocks * kBoxBytes),
+                               all.y + static_cast<unsigned>(begin.columns * kBoxBytes)},
+                              false);
+    ptx::wgmma_commit();
+  };
+  const auto start_slice = [&](int i) {
+    const Place<SPEC> place = place_of<SPEC>(index + i);
+    ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
+    start(place, 0, 0);
+  };
+  load_next(0);
+  begin_turn<SPEC>(turns);
+  start_slice(0);
+  for (int i = 0; i < slices; ++i) {
+    const Place<SPEC> place = place_of<SPEC>(index + i);
+#pragma unroll
+    for (int box = 0; box < S::kBoxes; ++box) {
+      const bool ends_slice = box == S::kBoxes - 1;
+      const bool ends_tile = ends_slice && i == slices - 1;
+      const auto start_next_box = [&] {
+        if (!ends_slice) start(place, box + 1, 0);
+        if (ends_slice && !ends_tile) start_slice(i + 1);
+      };
+      const BoxScales<SPEC, EXTENT> scales = next;
+      load_next(i * S::kTile.block_size_k + (box + 1) * S::kBoxElements);
+#pragma unroll
+      for (int part = 0; part < kParts; ++part) {
+        const bool ends_box = part == kParts - 1;
+        if (!ends_box) start(place, box, part + 1);
+        if (ends_box && kParts > 1) start_next_box();
+        if (kParts == 1 || (ends_box && ends_tile)) {
+          ptx::wgmma_wait<0>();
+        } else {
+          ptx::wgmma_wait<1>();  // this part's
+        }
+        hold_all(sums[part]);
+        if (ends_box && ends_slice) release<SPEC>(place.empty, warp.lane);
+        if (ends_box && ends_tile) end_turn<SPEC>(turns, warp.lane);
+        promote<SPEC, EXTENT>(total, sums[part], part, scales);
+        if (kParts == 1) start_next_box();
+      }
+    }
+  }
+}
+
+}  // namespace expertile::sm90
