@@ -13,6 +13,20 @@ EXPERTILE_DEVICE int thread_index() { return static_cast<int>(threadIdx.x); }
 EXPERTILE_DEVICE int block_index() { return static_cast<int>(blockIdx.x); }
 EXPERTILE_DEVICE int grid_size() { return static_cast<int>(gridDim.x); }
 
+// Where the GPU lets a kernel begin before the work ahead of it on the stream has ended (from sm_90 on), this waits for
+// that end; what that work wrote is seen after. By every thread, before it touches global memory.
+EXPERTILE_DEVICE void wait_for_work_ahead() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+// As far as this block is concerned, the kernel behind may begin: its blocks take what room is left, and wait.
+EXPERTILE_DEVICE void let_next_begin() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
 // Every thread of the block: ordinary and copied shared memory written before is readable after.
 EXPERTILE_DEVICE void barrier() { __syncthreads(); }
 

@@ -66,6 +66,8 @@ EXPERTILE_DEVICE void quantise_block(const QuantiseArgs& args, long long row, in
 
 template <Storage A>
 EXPERTILE_DEVICE void quantise_rows(const QuantiseArgs& args) {
+  ptx::wait_for_work_ahead();
+  ptx::let_next_begin();
   constexpr int kWarps = kQuantiseThreads / 32;
   const int blocks = ceil_divide(args.k, args.block_k);
   const long long items = args.rows * blocks;

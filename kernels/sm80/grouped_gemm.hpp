@@ -14,6 +14,8 @@ EXPERTILE_DEVICE void grouped_gemm(const KernelArgs& args) {
   static_assert(S::kWarps.x > 0, "no arrangement of the warps covers the tile");
   static_assert(S::kSteps > 0, "BLOCK_SIZE_K is shorter than the steps of SPLIT_K parts");
   static_assert(S::kTile.num_stages >= 2, "a ring has at least two stages");
+  ptx::wait_for_work_ahead();
+  ptx::let_next_begin();
   const WarpPlace place = warp_place<SPEC>();
   GroupCursor groups;
   const OutputTile tile = find_tile<SPEC.tile>(args, groups, ptx::block_index());

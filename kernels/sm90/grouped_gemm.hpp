@@ -60,6 +60,8 @@ EXPERTILE_DEVICE void grouped_gemm(const TiledArgs& in) {
   } else {
     ptx::cluster_barrier();  // the other blocks' too
   }
+  ptx::wait_for_work_ahead();
+  ptx::let_next_begin();
   if (warp >= S::kTile.num_warps) {
     if constexpr (moves_registers(SPEC)) ptx::give_registers<kRegistersToCopy>();
     if (warp == S::kTile.num_warps) copy_tiles<SPEC>(in);

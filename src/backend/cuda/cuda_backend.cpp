@@ -81,6 +81,7 @@ class CudaBackend final : public Backend {
       : device_(std::move(device)),
         driver_(device_->driver()),
         info_(describe_device(*device_)),
+        begins_early_(device_->attribute(Attribute::capability_major) >= 9),
         shelf_(driver_, device_->context(), info_.isa) {
     info_.versions["NVRTC"] = shelf_.nvrtc_version();
     const CurrentContext current(driver_, device_->context());
@@ -159,15 +160,20 @@ class CudaBackend final : public Backend {
   }
   [[nodiscard]] Status enqueue(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args,
                                StreamHandle stream) const;
-  // args: KernelArgs or TiledArgs, as the kernel's family takes.
-  [[nodiscard]] Status launch(const LoadedKernel& kernel, const void* args, std::int64_t blocks,
-                              StreamHandle stream) const;
+  struct Launch {
+    FunctionHandle function = nullptr;
+    int threads = 0;
+    int shared_bytes = 0;
+  };
+  // args: the one parameter that the kernel takes.
+  [[nodiscard]] Status launch(const Launch& kernel, const void* args, std::int64_t blocks, StreamHandle stream) const;
   [[nodiscard]] Status quantise(const Problem& problem, const GroupedGemmArgs& args, StreamHandle stream) const;
   [[nodiscard]] bool is_on_device(const void* pointer) const;
 
   std::shared_ptr<Device> device_;
   const Driver& driver_;
   DeviceInfo info_;
+  bool begins_early_;  // kernels may be launched before the work ahead of them has ended: they wait for it
   mutable KernelShelf shelf_;
   mutable std::array<std::atomic<DevicePointer>, 256> known_pages_{};
   StreamHandle stream_ = nullptr;
@@ -188,10 +194,7 @@ Status CudaBackend::quantise(const Problem& problem, const GroupedGemmArgs& args
   const std::int64_t items = in.rows * ceil_div(in.k, in.block_k);
   const std::int64_t blocks =
       std::clamp<std::int64_t>(ceil_div(items, kQuantiseThreads / 32), 1, std::int64_t{16} * info_.threads);
-  void* parameters[] = {&in};
-  return driver_.check(driver_.launch(function, static_cast<unsigned>(blocks), 1, 1, kQuantiseThreads, 1, 1, 0, stream,
-                                      parameters, nullptr),
-                       "launching the quantisation of A");
+  return launch({function, kQuantiseThreads, 0}, &in, blocks, stream);
 }
 
 Status CudaBackend::enqueue(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& given,
@@ -215,22 +218,28 @@ Status CudaBackend::enqueue(const Problem& problem, const TileConfig& tile, cons
                                                     blocks, std::numeric_limits<int>::max()));
   }
   const KernelArgs in = make_kernel_args(problem, args);
-  if (used.kernel == KernelFamily::sm80) return launch(*kernel, &in, blocks, stream);
+  const Launch how{kernel->function, threads_of(kernel->spec), smem_bytes(kernel->spec)};
+  if (used.kernel == KernelFamily::sm80) return launch(how, &in, blocks, stream);
   const auto map_a = make_tensor_map(driver_, args.a, box_rows_a(kernel->spec));
   const auto map_b = make_tensor_map(driver_, args.b, box_rows_b(kernel->spec));
   if (!map_a || !map_b) return fail(map_a ? map_b.error() : map_a.error());
   const TiledArgs tiled{in, *map_a, *map_b};
   const std::int64_t at_once = std::int64_t{info_.threads} * kernel->resident_blocks;
-  return launch(*kernel, &tiled, staying_blocks(used, blocks, at_once), stream);
+  return launch(how, &tiled, staying_blocks(used, blocks, at_once), stream);
 }
 
-Status CudaBackend::launch(const LoadedKernel& kernel, const void* args, std::int64_t blocks,
-                           StreamHandle stream) const {
+Status CudaBackend::launch(const Launch& kernel, const void* args, std::int64_t blocks, StreamHandle stream) const {
+  constexpr int kProgrammaticStreamSerialization = 6;  // CU_LAUNCH_ATTRIBUTE_...: the kernel waits for the work ahead
+  LaunchAttribute begins_early{kProgrammaticStreamSerialization, {1}};
+  LaunchConfig config;
+  config.blocks[0] = static_cast<unsigned>(blocks);
+  config.threads[0] = static_cast<unsigned>(kernel.threads);
+  config.shared_bytes = static_cast<unsigned>(kernel.shared_bytes);
+  config.stream = stream;
+  config.attributes = &begins_early;
+  config.attribute_count = begins_early_ ? 1 : 0;
   void* parameters[] = {const_cast<void*>(args)};
-  return driver_.check(driver_.launch(kernel.function, static_cast<unsigned>(blocks), 1, 1,
-                                      static_cast<unsigned>(threads_of(kernel.spec)), 1, 1,
-                                      static_cast<unsigned>(smem_bytes(kernel.spec)), stream, parameters, nullptr),
-                       "launching the grouped GEMM");
+  return driver_.check(driver_.launch(&config, kernel.function, parameters, nullptr), "launching a kernel");
 }
 
 // Asking the driver about a pointer costs a fraction of a microsecond; what it said of a page of 2 MiB, its unit of

@@ -46,7 +46,7 @@ Status load_symbols(void* library, Driver& d) {
                             symbol("cuFuncSetAttribute", d.set_function_attribute),
                             symbol("cuOccupancyMaxActiveBlocksPerMultiprocessor", d.blocks_a_multiprocessor),
                             symbol("cuTensorMapEncodeTiled", d.encode_tiled),
-                            symbol("cuLaunchKernel", d.launch),
+                            symbol("cuLaunchKernelEx", d.launch),
                             symbol("cuStreamCreate", d.stream_create),
                             symbol("cuStreamDestroy_v2", d.stream_destroy),
                             symbol("cuStreamSynchronize", d.stream_synchronize),

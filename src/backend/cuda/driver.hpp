@@ -33,6 +33,22 @@ enum class Attribute : int {
   shared_bytes_a_block = 97,  // with opting in
 };
 
+// CUlaunchAttribute: the driver's union of values is 64 bytes.
+struct LaunchAttribute {
+  int id = 0;
+  alignas(8) int value[16] = {};
+};
+// CUlaunchConfig
+struct LaunchConfig {
+  unsigned blocks[3] = {1, 1, 1};
+  unsigned threads[3] = {1, 1, 1};
+  unsigned shared_bytes = 0;
+  StreamHandle stream = nullptr;
+  LaunchAttribute* attributes = nullptr;
+  unsigned attribute_count = 0;
+};
+static_assert(sizeof(LaunchAttribute) == 72 && sizeof(LaunchConfig) == 56, "as the driver lays them out");
+
 struct Driver {
   int (*init)(unsigned) = nullptr;
   int (*driver_version)(int*) = nullptr;
@@ -60,8 +76,7 @@ struct Driver {
   int (*blocks_a_multiprocessor)(int*, FunctionHandle, int, std::size_t) = nullptr;
   int (*encode_tiled)(void*, int, std::uint32_t, void*, const std::uint64_t*, const std::uint64_t*,
                       const std::uint32_t*, const std::uint32_t*, int, int, int, int) = nullptr;
-  int (*launch)(FunctionHandle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, StreamHandle,
-                void**, void**) = nullptr;
+  int (*launch)(const LaunchConfig*, FunctionHandle, void**, void**) = nullptr;
   int (*stream_create)(StreamHandle*, unsigned) = nullptr;
   int (*stream_destroy)(StreamHandle) = nullptr;
   int (*stream_synchronize)(StreamHandle) = nullptr;
