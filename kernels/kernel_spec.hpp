@@ -136,6 +136,11 @@ constexpr int step_elements(Product product) {
   }
 }
 
+// Whether 8-bit weights stand beside 16-bit tokens, and become 16 bits on the way to the tensor core.
+constexpr bool widens_weights(Product product) {
+  return product == Product::int8_float16 || product == Product::int8_bfloat16;
+}
+
 // How an operand comes out of shared memory.
 enum class Reading : int {
   plain,     // as it lies
@@ -144,7 +149,7 @@ enum class Reading : int {
 };
 constexpr Reading reading(Product product, Storage storage) {
   if (product == Product::e4m3) return Reading::widened;
-  if (product != Product::int8_float16 && product != Product::int8_bfloat16) return Reading::plain;
+  if (!widens_weights(product)) return Reading::plain;
   return storage == Storage::int8 ? Reading::widened : Reading::permuted;
 }
 
@@ -180,8 +185,27 @@ constexpr int stage_bytes_b(const KernelSpec& spec) {
 inline constexpr int kBoxBytes = 128;
 constexpr int box_rows_a(const KernelSpec& spec) { return spec.tile.block_size_m; }
 constexpr int box_rows_b(const KernelSpec& spec) { return spec.tile.block_size_n; }
-// Boxes of each operand that make a stage.
-constexpr int stage_boxes(const KernelSpec& spec) { return spec.tile.block_size_k * size_of(spec.a) / kBoxBytes; }
+// Elements of K in a box of an operand, and its boxes that make a stage.
+constexpr int box_elements(Storage storage) { return kBoxBytes / size_of(storage); }
+constexpr int stage_boxes(const KernelSpec& spec, Storage storage) {
+  return spec.tile.block_size_k / box_elements(storage);
+}
+// Elements of K that whole boxes of both operands hold: the unit of BLOCK_SIZE_K, and what sums are taken over in where
+// they are promoted.
+constexpr int span_elements(const KernelSpec& spec) {
+  return box_elements(size_of(spec.a) < size_of(spec.b) ? spec.a : spec.b);
+}
+
+// Blocks of 64 rows of X a warpgroup.
+constexpr int blocks_x(const TileConfig& tile) { return tile_x(tile) / 64 / sharers(tile); }
+
+// Steps of K whose widened weights are put into registers together, while those before are multiplied: as many as keep
+// the tensor core busy for that long, 4 blocks of 64 rows at most, 32 registers for the two sets.
+constexpr int widened_steps(const TileConfig& tile) {
+  const int blocks = tile_y(tile) <= 64 ? 4 : tile_y(tile) <= 128 ? 2 : 1;
+  const int steps = blocks / blocks_x(tile);
+  return steps < 1 ? 1 : steps;
+}
 
 // Whether sums leave the tensor core's registers after every box, into float32 beside them: for scales of blocks, and
 // for e4m3, of whose sums the tensor core keeps 14 bits only.

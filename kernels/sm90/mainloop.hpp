@@ -11,6 +11,7 @@
 
 #include "scaling.hpp"
 #include "scheduler.hpp"
+#include "sm90/widened.hpp"
 
 namespace expertile::sm90 {
 
@@ -29,16 +30,18 @@ template <KernelSpec SPEC>
 struct Shape {
   static constexpr TileConfig kTile = SPEC.tile;
   static constexpr bool kSwapped = kTile.swap_ab != 0;
-  static constexpr int kX = tile_x(kTile) / 64 / sharers(kTile);  // blocks of 64 rows of X a warpgroup
+  static constexpr int kX = blocks_x(kTile);
   static constexpr int kColumns = tile_y(kTile);
   static constexpr int kY = kColumns / 8;
   static constexpr int kStages = kTile.num_stages;
-  static constexpr int kBoxes = stage_boxes(SPEC);
-  static constexpr int kBoxElements = kBoxBytes / size_of(SPEC.a);
+  static constexpr int kBoxesA = stage_boxes(SPEC, SPEC.a);
+  static constexpr int kBoxesB = stage_boxes(SPEC, SPEC.b);
   static constexpr int kBoxA = box_rows_a(SPEC) * kBoxBytes;  // bytes
   static constexpr int kBoxB = box_rows_b(SPEC) * kBoxBytes;
-  static constexpr int kStageBytes = kBoxes * (kBoxA + kBoxB);
-  static constexpr int kSteps = kBoxBytes / 32;  // products a box
+  static constexpr int kStageBytes = kBoxesA * kBoxA + kBoxesB * kBoxB;
+  static constexpr int kSpans = kTile.block_size_k / span_elements(SPEC);
+  static constexpr int kSteps = kBoxBytes / 32;  // products a box of the operands in shared memory
+  static constexpr bool kWidens = widens_weights(SPEC.product);
   using Accumulator = typename SumType<SPEC.product == Product::int8>::Type;
   using Total = typename SumType<SPEC.product == Product::int8 && !promotes(SPEC)>::Type;
 };
@@ -64,7 +67,7 @@ EXPERTILE_DEVICE Place<SPEC> place_of(int index) {
   const int stage = index % S::kStages;
   Place<SPEC> place;
   place.a = static_cast<unsigned>(stage * S::kStageBytes);
-  place.b = place.a + S::kBoxes * S::kBoxA;
+  place.b = place.a + S::kBoxesA * S::kBoxA;
   place.full = static_cast<unsigned>(S::kStages * S::kStageBytes + 16 * stage);
   place.empty = place.full + 8;
   place.parity = index / S::kStages % 2;
@@ -122,11 +125,16 @@ EXPERTILE_DEVICE void copy_tile(const TiledArgs& in, const OutputTile& tile, int
     const Place<SPEC> place = place_of<SPEC>(index + i);
     ptx::mbarrier_wait(place.empty, place.parity ^ 1);  // what the stage held before has been read
     ptx::mbarrier_arrive_expecting(place.full, S::kStageBytes);
+    const int k = i * S::kTile.block_size_k;
 #pragma unroll
-    for (int box = 0; box < S::kBoxes; ++box) {
-      const int column = i * S::kTile.block_size_k + box * S::kBoxElements;
-      ptx::copy_box(place.b + static_cast<unsigned>(box * S::kBoxB), in.b, column, row_b, place.full);
-      ptx::copy_box(place.a + static_cast<unsigned>(box * S::kBoxA), in.a, column, row_a, place.full);
+    for (int box = 0; box < S::kBoxesB; ++box) {
+      ptx::copy_box(place.b + static_cast<unsigned>(box * S::kBoxB), in.b, k + box * box_elements(SPEC.b), row_b,
+                    place.full);
+    }
+#pragma unroll
+    for (int box = 0; box < S::kBoxesA; ++box) {
+      ptx::copy_box(place.a + static_cast<unsigned>(box * S::kBoxA), in.a, k + box * box_elements(SPEC.a), row_a,
+                    place.full);
     }
   }
 }
@@ -159,6 +167,68 @@ EXPERTILE_DEVICE void multiply_box(typename Shape<SPEC>::Accumulator (&sums)[Sha
   }
 }
 
+// Weights in registers, widened: those of the products under way, and of the next.
+template <KernelSpec SPEC>
+struct Widened {
+  using S = Shape<SPEC>;
+  static constexpr int kSteps = widened_steps(S::kTile);
+  static constexpr int kPartsASpan = span_elements(SPEC) / 16 / kSteps;  // a product takes 16 elements of K
+  unsigned x[2][kSteps][S::kX][4];
+};
+
+// Starts sums (+)= X x Y^T over part `part` of a stage, whose X goes through registers. The part before the last one
+// has been waited for: its registers are used again.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void multiply_part(typename Shape<SPEC>::Accumulator (&sums)[Shape<SPEC>::kX][Shape<SPEC>::kY][4],
+                                    Widened<SPEC>& weights, const Place<SPEC>& place, const WarpPlace& warp, int part,
+                                    bool continues) {
+  using S = Shape<SPEC>;
+  constexpr int kSteps = Widened<SPEC>::kSteps;
+  constexpr int kStepsABox = box_elements(SPEC.b) / 16;
+  auto& x = weights.x[part % 2];
+#pragma unroll
+  for (int i = 0; i < kSteps; ++i) {
+    const int step = part * kSteps + i;
+    const unsigned box = place.b + static_cast<unsigned>(step / kStepsABox * S::kBoxB);
+#pragma unroll
+    for (int m = 0; m < S::kX; ++m) {
+      load_widened<SPEC.product>(x[i][m], box + first_pair(warp.x + 64 * m, warp.lane), step % kStepsABox);
+    }
+  }
+  ptx::warp_barrier();  // whoever releases the stage knows that all lanes have read it
+  ptx::wgmma_fence();
+  const unsigned long long tokens = ptx::matrix_operand(place.a);
+#pragma unroll
+  for (int i = 0; i < kSteps; ++i) {
+    const int step = part * kSteps + i;
+    const auto y = ptx::behind(tokens, step / S::kSteps * S::kBoxA + step % S::kSteps * 32);
+#pragma unroll
+    for (int m = 0; m < S::kX; ++m) {
+      ptx::wgmma_from_registers<SPEC.product, S::kColumns>(sums[m], x[i][m], y, continues || i > 0 ? 1 : 0);
+    }
+  }
+}
+
+// Starts all products of one span of a stage; of widened weights the last part's are the only ones under way.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void multiply_span(typename Shape<SPEC>::Accumulator (&sums)[Shape<SPEC>::kX][Shape<SPEC>::kY][4],
+                                    [[maybe_unused]] Widened<SPEC>& weights, const Place<SPEC>& place,
+                                    const WarpPlace& warp, int span) {
+  if constexpr (Shape<SPEC>::kWidens) {
+    constexpr int kParts = Widened<SPEC>::kPartsASpan;
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) {
+      multiply_part<SPEC>(sums, weights, place, warp, span * kParts + part, part > 0);
+      ptx::wgmma_commit();
+      if (part + 1 < kParts) ptx::wgmma_wait<1>();
+    }
+  } else {
+    ptx::wgmma_fence();
+    multiply_box<SPEC>(sums, place, warp, span, false);
+    ptx::wgmma_commit();
+  }
+}
+
 // This warp has read the stage.
 EXPERTILE_DEVICE void release(unsigned empty, int lane) {
   if (lane == 0) ptx::mbarrier_arrive(empty);
@@ -173,24 +243,32 @@ EXPERTILE_DEVICE void hold_all(Sums& sums) {
   }
 }
 
-// Sums that stay in the tensor core's registers to the end. One slice's products are always under way while the next
-// slice's are started.
+// Sums that stay in the tensor core's registers to the end. The products of one slice (of one part of it where weights
+// are widened) are always under way while the next one's are started.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void multiply_plain(const KernelArgs& args, const WarpPlace& warp, const Turns& turns, int index,
                                      typename Shape<SPEC>::Total (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   using S = Shape<SPEC>;
+  constexpr int kParts = S::kWidens ? S::kSpans * Widened<SPEC>::kPartsASpan : 1;
   const int slices = slice_count<SPEC>(args.k);
+  [[maybe_unused]] Widened<SPEC> weights;
   begin_turn<SPEC>(turns);
   for (int i = 0; i < slices; ++i) {
     const Place<SPEC> place = place_of<SPEC>(index + i);
     ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
-    ptx::wgmma_fence();
 #pragma unroll
-    for (int box = 0; box < S::kBoxes; ++box) multiply_box<SPEC>(total, place, warp, box, i > 0 || box > 0);
-    ptx::wgmma_commit();
-    if (i == 0) continue;
-    ptx::wgmma_wait<1>();  // the slice before has been read
-    release(place_of<SPEC>(index + i - 1).empty, warp.lane);
+    for (int part = 0; part < kParts; ++part) {
+      if constexpr (S::kWidens) {
+        multiply_part<SPEC>(total, weights, place, warp, part, i > 0 || part > 0);
+      } else {
+        ptx::wgmma_fence();
+#pragma unroll
+        for (int box = 0; box < S::kSpans; ++box) multiply_box<SPEC>(total, place, warp, box, i > 0 || box > 0);
+      }
+      ptx::wgmma_commit();
+      ptx::wgmma_wait<1>();  // the part before has been read
+      if (part == 0 && i > 0) release(place_of<SPEC>(index + i - 1).empty, warp.lane);
+    }
   }
   end_turn<SPEC>(turns, warp.lane);
   ptx::wgmma_wait<0>();
@@ -198,7 +276,7 @@ EXPERTILE_DEVICE void multiply_plain(const KernelArgs& args, const WarpPlace& wa
   release(place_of<SPEC>(index + slices - 1).empty, warp.lane);
 }
 
-// The scales of one box: of the tokens and the weights of this lane's sums.
+// The scales of one span: of the tokens and the weights of this lane's sums.
 template <KernelSpec SPEC>
 struct BoxScales {
   using S = Shape<SPEC>;
@@ -254,8 +332,8 @@ EXPERTILE_DEVICE void promote(float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4
   }
 }
 
-// Sums that are taken over into float32 after every box. The other warpgroups' products fill the tensor cores
-// meanwhile, and the next box's scales are on their way.
+// Sums that are taken over into float32 after every span. The other warpgroups' products fill the tensor cores
+// meanwhile, and the next span's scales are on their way.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void multiply_promoting(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
                                          const Turns& turns, int index,
@@ -263,8 +341,9 @@ EXPERTILE_DEVICE void multiply_promoting(const KernelArgs& args, const OutputTil
   using S = Shape<SPEC>;
   const int slices = slice_count<SPEC>(args.k);
   typename S::Accumulator sums[S::kX][S::kY][4];
+  [[maybe_unused]] Widened<SPEC> weights;
   BoxScales<SPEC> next{};
-  // A box wholly behind K has no scales, and adds zeros.
+  // A span wholly behind K has no scales, and adds zeros.
   const auto load_next = [&](int k) {
     if constexpr (SPEC.scaling == Scaling::block) {
       if (k < args.k) load_scales<SPEC>(next, args, tile, warp, k);
@@ -275,17 +354,15 @@ EXPERTILE_DEVICE void multiply_promoting(const KernelArgs& args, const OutputTil
   for (int i = 0; i < slices; ++i) {
     const Place<SPEC> place = place_of<SPEC>(index + i);
 #pragma unroll
-    for (int box = 0; box < S::kBoxes; ++box) {
+    for (int span = 0; span < S::kSpans; ++span) {
       const BoxScales<SPEC> scales = next;
-      load_next(i * S::kTile.block_size_k + (box + 1) * S::kBoxElements);
-      if (box == 0) ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
-      ptx::wgmma_fence();
-      multiply_box<SPEC>(sums, place, warp, box, false);
-      ptx::wgmma_commit();
+      load_next(i * S::kTile.block_size_k + (span + 1) * span_elements(SPEC));
+      if (span == 0) ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
+      multiply_span<SPEC>(sums, weights, place, warp, span);
       ptx::wgmma_wait<0>();
       hold_all(sums);
-      if (box == S::kBoxes - 1) release(place.empty, warp.lane);
-      if (i == slices - 1 && box == S::kBoxes - 1) end_turn<SPEC>(turns, warp.lane);
+      if (span == S::kSpans - 1) release(place.empty, warp.lane);
+      if (i == slices - 1 && span == S::kSpans - 1) end_turn<SPEC>(turns, warp.lane);
       promote<SPEC>(total, sums, scales);
     }
   }
