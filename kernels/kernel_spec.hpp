@@ -134,6 +134,11 @@ constexpr int step_elements(Product product) {
   }
 }
 
+// Whether 8-bit weights stand beside 16-bit tokens, and become 16 bits on the way to the tensor core.
+constexpr bool widens_weights(Product product) {
+  return product == Product::int8_float16 || product == Product::int8_bfloat16;
+}
+
 // How an operand comes out of shared memory.
 enum class Reading : int {
   plain,     // as it lies
@@ -142,7 +147,7 @@ enum class Reading : int {
 };
 constexpr Reading reading(Product product, Storage storage) {
   if (product == Product::e4m3) return Reading::widened;
-  if (product != Product::int8_float16 && product != Product::int8_bfloat16) return Reading::plain;
+  if (!widens_weights(product)) return Reading::plain;
   return storage == Storage::int8 ? Reading::widened : Reading::permuted;
 }
 
@@ -178,8 +183,27 @@ constexpr int stage_bytes_b(const KernelSpec& spec) {
 inline constexpr int kBoxBytes = 128;
 constexpr int box_rows_a(const KernelSpec& spec) { return spec.tile.block_size_m / spec.tile.cluster_size; }
 constexpr int box_rows_b(const KernelSpec& spec) { return spec.tile.block_size_n; }
-// Boxes of each operand that make a stage.
-constexpr int stage_boxes(const KernelSpec& spec) { return spec.tile.block_size_k * size_of(spec.a) / kBoxBytes; }
+// Elements of K in a box of an operand, and its boxes that make a stage.
+constexpr int box_elements(Storage storage) { return kBoxBytes / size_of(storage); }
+constexpr int stage_boxes(const KernelSpec& spec, Storage storage) {
+  return spec.tile.block_size_k / box_elements(storage);
+}
+// Elements of K that whole boxes of both operands hold: the unit of BLOCK_SIZE_K, and what sums are taken over in where
+// they are promoted.
+constexpr int span_elements(const KernelSpec& spec) {
+  return box_elements(size_of(spec.a) < size_of(spec.b) ? spec.a : spec.b);
+}
+
+// Blocks of 64 rows of X a warpgroup.
+constexpr int blocks_x(const TileConfig& tile) { return tile_x(tile) / 64 / sharers(tile); }
+
+// Steps of K whose widened weights are put into registers together, while those before are multiplied: as many as keep
+// the tensor core busy for that long, 4 blocks of 64 rows at most, 32 registers for the two sets.
+constexpr int widened_steps(const TileConfig& tile) {
+  const int blocks = tile_y(tile) <= 64 ? 4 : tile_y(tile) <= 128 ? 2 : 1;
+  const int steps = blocks / blocks_x(tile);
+  return steps < 1 ? 1 : steps;
+}
 
 // What part of a tile has tokens, and so is multiplied: blocks of 64 rows of a warpgroup, and columns.
 struct Extent {
@@ -204,16 +228,19 @@ constexpr bool promotes(const KernelSpec& spec) {
 
 // Promoted sums are halved along their blocks, or along their columns: one half is multiplied while the other is taken
 // over.
-constexpr int parts_of(Extent extent) { return extent.blocks % 2 == 0 || extent.columns % 32 == 0 ? 2 : 1; }
-constexpr Extent part_of(Extent extent) {
-  if (parts_of(extent) == 1) return extent;
+constexpr int parts_of(const KernelSpec& spec, Extent extent) {
+  if (widens_weights(spec.product)) return 1;  // their registers are filled from part to part of K
+  return extent.blocks % 2 == 0 || extent.columns % 32 == 0 ? 2 : 1;
+}
+constexpr Extent part_of(const KernelSpec& spec, Extent extent) {
+  if (parts_of(spec, extent) == 1) return extent;
   if (extent.blocks % 2 == 0) return {extent.blocks / 2, extent.columns};
   return {extent.blocks, extent.columns / 2};
 }
 // The first block and the first column of a part.
-constexpr Extent begin_of(Extent extent, int part) {
-  if (extent.blocks % 2 == 0) return {part * part_of(extent).blocks, 0};
-  return {0, part * part_of(extent).columns};
+constexpr Extent begin_of(const KernelSpec& spec, Extent extent, int part) {
+  if (extent.blocks % 2 == 0) return {part * part_of(spec, extent).blocks, 0};
+  return {0, part * part_of(spec, extent).columns};
 }
 
 // The ring, two barriers a stage, and two of the warpgroups that take turns.
@@ -254,22 +281,25 @@ constexpr int accumulators(const KernelSpec& spec) {
   return elements * spec.tile.split_k / (32 * spec.tile.num_warps) * (spec.scaling == Scaling::block ? 2 : 1);
 }
 
-// sm90: with those that hold scales of blocks, of the box at hand and of the next: of the tokens and the weights of a
-// lane's sums.
-constexpr int sums_and_scales(const KernelSpec& spec) {
-  if (spec.scaling != Scaling::block) return accumulators(spec);
-  const int blocks = tile_x(spec.tile) / 64 / sharers(spec.tile);
+// sm90: with those that hold scales of blocks, of the span at hand and of the next, of the tokens and the weights of a
+// lane's sums; and widened weights with where they come from.
+constexpr int tiled_registers(const KernelSpec& spec) {
+  const int blocks = blocks_x(spec.tile);
   const int columns = tile_y(spec.tile);
-  const int scales = spec.tile.swap_ab != 0 ? blocks + columns / 4 : 2 * blocks + ceil_divide(columns, spec.block_n);
-  return accumulators(spec) + 2 * scales;
+  const bool widens = widens_weights(spec.product);
+  const int widened = widens ? 8 * widened_steps(spec.tile) * blocks + 4 : 0;
+  if (spec.scaling != Scaling::block) return accumulators(spec) + widened;
+  const int tokens = !spec.scales_a ? 0 : spec.tile.swap_ab != 0 ? columns / 4 : 2 * blocks;
+  const int weights = spec.tile.swap_ab != 0 ? blocks : ceil_divide(columns, spec.block_n);
+  return accumulators(spec) + widened + 2 * (tokens + weights);
 }
 
 // ---- threads ----------------------------------------------------------------------------------------------------
 
-// sm90: whether the copying warp's registers, and those of three idle warps with it, go to two warpgroups that multiply.
-// 16384 registers belong to every fourth warp of a block: three of them have 168 a thread at the launch.
+// sm90: whether the copying warp's registers, and those of three idle warps with it, go to two warpgroups that
+// multiply. 16384 registers belong to every fourth warp of a block: three of them have 168 a thread at the launch.
 constexpr bool moves_registers(const KernelSpec& spec) {
-  return spec.tile.kernel == KernelFamily::sm90 && warpgroups(spec.tile) == 2 && sums_and_scales(spec) > 112;
+  return spec.tile.kernel == KernelFamily::sm90 && warpgroups(spec.tile) == 2 && tiled_registers(spec) > 112;
 }
 inline constexpr int kRegistersToCopy = 40;
 inline constexpr int kRegistersToMultiply = 232;

@@ -61,6 +61,18 @@ EXPERTILE_DEVICE void take_registers() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(REGISTERS));
 }
 
+// Collective of a warp: what its lanes did to shared memory before is seen by all of them after.
+EXPERTILE_DEVICE void warp_barrier() { __syncwarp(); }
+
+// Two bytes of shared memory, BEHIND bytes behind an even offset, in a register's low half; the other half is zero. The
+// distance is part of the instruction, which load_shared's sum of unsigned offsets could not be.
+template <int BEHIND>
+EXPERTILE_DEVICE unsigned load_pair(unsigned offset) {
+  unsigned pair;
+  asm volatile("ld.shared.u16 %0, [%1 + %2];" : "=r"(pair) : "r"(shared_address(offset)), "n"(BEHIND) : "memory");
+  return pair;
+}
+
 // ---- bulk tensor copies -----------------------------------------------------------------------------------------
 
 // Starts copying a box of a matrix to shared memory (aligned to 1024): rows `row` and on, 128 bytes of each from
@@ -130,13 +142,18 @@ EXPERTILE_DEVICE unsigned long long matrix_operand(unsigned offset) {
   constexpr unsigned long long kUnused = 1ULL << 16;
   return kSwizzle128 | kEightRows | kUnused | ((shared_address(offset) & 0x3ffffU) >> 4);
 }
-// Before the first product after the registers of d were written. Operands in shared memory come from bulk copies
+// The same matrix, from `bytes` on behind its begin: a whole number of boxes of 1024 bytes and 32, 64 or 96. Takes one
+// instruction.
+EXPERTILE_DEVICE unsigned long long behind(unsigned long long operand, int bytes) {
+  return operand + static_cast<unsigned>(bytes / 16);
+}
+// Before the first product after the registers of d or x were written. Operands in shared memory come from bulk copies
 // alone.
 EXPERTILE_DEVICE void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 // Closes the group of products started since the last commit.
 EXPERTILE_DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-// Waits until at most PENDING of the latest groups are under way: the others' d is there, and their operands are free
-// to be overwritten as far as this warp has read them.
+// Waits until at most PENDING of the latest groups are under way: the others' d is there, and their operands (x in
+// registers too) are free to be overwritten as far as this warp has read them.
 template <int PENDING>
 EXPERTILE_DEVICE void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory");

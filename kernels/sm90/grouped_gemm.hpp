@@ -52,7 +52,8 @@ template <KernelSpec SPEC>
 EXPERTILE_DEVICE void grouped_gemm(const TiledArgs& in) {
   using S = Shape<SPEC>;
   static_assert(S::kX > 0 && tile_x(S::kTile) == 64 * S::kX * sharers(S::kTile), "64 rows of X a warpgroup");
-  static_assert(S::kBoxes > 0, "BLOCK_SIZE_K has at least the 128 bytes of a box");
+  static_assert(S::kSpans > 0, "BLOCK_SIZE_K has at least the 128 bytes of a box of each operand");
+  static_assert(S::kSwapped || !S::kWidens, "weights that are widened take the 64-row side");
   const int warp = ptx::shuffle(ptx::thread_index() / 32, 0);  // the same for all lanes, as the compiler can see
   if (ptx::thread_index() == 0) init_ring<SPEC>();
   if constexpr (S::kCluster == 1) {

@@ -1,167 +1,13 @@
 #pragma once
-// The product of one tile by warpgroups: a ring of stages that one warp keeps full by bulk tensor copies, and that the
-// others empty by wgmma. The blocks of a cluster multiply the same tokens with neighbouring weights: each copies its
-// share of the tokens to all of them.
-//
-// A stage holds, for each operand, boxes of [rows, 128 bytes of K]. Each stage has two barriers: `full`, whose phase
-// ends when the copies are there, and `empty`, whose phase ends when every warp that multiplies has read them, of the
-// other blocks of the cluster too, since this block's copies overwrite theirs. Slices of K are numbered through all
-// tiles of a block: slice i goes to stage i % stages, in the (i / stages)-th phases.
+// The product of one tile by warpgroups, slice by slice as the ring brings them.
 
-#include <ptx90.hpp>
 #include <wgmma.hpp>
 
 #include "scaling.hpp"
-#include "scheduler.hpp"
+#include "sm90/ring.hpp"
+#include "sm90/widened.hpp"
 
 namespace expertile::sm90 {
-
-// The type of a warpgroup's sums as the tensor core keeps them.
-template <bool INTEGER>
-struct SumType {
-  using Type = float;
-};
-template <>
-struct SumType<true> {
-  using Type = int;
-};
-
-// What is fixed at compile time, worked out once. X takes the tensor core's 64 rows, Y its columns.
-template <KernelSpec SPEC>
-struct Shape {
-  static constexpr TileConfig kTile = SPEC.tile;
-  static constexpr bool kSwapped = kTile.swap_ab != 0;
-  static constexpr int kX = tile_x(kTile) / 64 / sharers(kTile);  // blocks of 64 rows of X a warpgroup
-  static constexpr int kColumns = tile_y(kTile);
-  static constexpr int kY = kColumns / 8;
-  static constexpr int kStages = kTile.num_stages;
-  static constexpr int kCluster = kTile.cluster_size;  // blocks
-  static constexpr int kBoxes = stage_boxes(SPEC);
-  static constexpr int kBoxElements = kBoxBytes / size_of(SPEC.a);
-  static constexpr int kBoxA = kTile.block_size_m * kBoxBytes;  // bytes
-  static constexpr int kBoxB = kTile.block_size_n * kBoxBytes;
-  static constexpr int kCopyA = box_rows_a(SPEC) * kBoxBytes;  // of kBoxA: what one block of the cluster copies
-  static constexpr int kStageBytes = kBoxes * (kBoxA + kBoxB);
-  static constexpr int kSteps = kBoxBytes / 32;  // products a box
-  using Accumulator = typename SumType<SPEC.product == Product::int8>::Type;
-  using Total = typename SumType<SPEC.product == Product::int8 && !promotes(SPEC)>::Type;
-};
-
-template <KernelSpec SPEC>
-EXPERTILE_DEVICE int slice_count(int k) {
-  return ceil_divide(k, SPEC.tile.block_size_k);
-}
-
-// Where slice `index` lies, and the barriers that guard it. A stage: the boxes of A, then those of B.
-template <KernelSpec SPEC>
-struct Place {
-  using S = Shape<SPEC>;
-  unsigned a = 0;
-  unsigned b = 0;
-  unsigned full = 0;
-  unsigned empty = 0;
-  int parity = 0;
-};
-template <KernelSpec SPEC>
-EXPERTILE_DEVICE Place<SPEC> place_of(int index) {
-  using S = Shape<SPEC>;
-  const int stage = index % S::kStages;
-  Place<SPEC> place;
-  place.a = static_cast<unsigned>(stage * S::kStageBytes);
-  place.b = place.a + S::kBoxes * S::kBoxA;
-  place.full = static_cast<unsigned>(S::kStages * S::kStageBytes + 16 * stage);
-  place.empty = place.full + 8;
-  place.parity = index / S::kStages % 2;
-  return place;
-}
-
-// Where warpgroups take turns, one may begin to wait for its slices only when the other has seen all of its own: a wait
-// tells phases apart by their parity alone, so it must never be two phases ahead. Warpgroup w waits at its own barrier
-// for the other, which arrives there with its four warps. The first turn is nobody's to wait for.
-struct Turns {
-  unsigned mine = 0;
-  unsigned others = 0;
-  int parity = 0;
-};
-template <KernelSpec SPEC>
-EXPERTILE_DEVICE Turns turns_of(int warpgroup, int turn) {
-  constexpr auto kBarriers = static_cast<unsigned>(SPEC.tile.num_stages * (Shape<SPEC>::kStageBytes + 16));
-  const unsigned mine = kBarriers + static_cast<unsigned>(8 * warpgroup);
-  return {mine, 2 * kBarriers + 8 - mine, turn / 2 % 2 ^ (warpgroup == 0 ? 1 : 0)};
-}
-template <KernelSpec SPEC>
-EXPERTILE_DEVICE void begin_turn(const Turns& turns) {
-  if constexpr (SPEC.tile.pingpong != 0) ptx::mbarrier_wait(turns.mine, turns.parity);
-}
-template <KernelSpec SPEC>
-EXPERTILE_DEVICE void end_turn(const Turns& turns, int lane) {
-  if constexpr (SPEC.tile.pingpong != 0) {
-    if (lane == 0) ptx::mbarrier_arrive(turns.others);
-  }
-}
-
-// By one thread, before anything else.
-template <KernelSpec SPEC>
-EXPERTILE_DEVICE void init_ring() {
-  for (int stage = 0; stage < SPEC.tile.num_stages; ++stage) {
-    const Place<SPEC> place = place_of<SPEC>(stage);
-    ptx::mbarrier_init(place.full, 1);  // the copying thread; the bytes count themselves
-    ptx::mbarrier_init(place.empty, 4 * sharers(SPEC.tile) * SPEC.tile.cluster_size);  // every warp that reads it
-  }
-  const Turns turns = turns_of<SPEC>(0, 0);
-  ptx::mbarrier_init(turns.mine, 4);
-  ptx::mbarrier_init(turns.others, 4);
-  ptx::mbarrier_fence_inits();
-}
-
-// By one thread: this block's copies of one box of A. The other blocks' shares come from them; their bytes may be
-// counted before this block expects them, but never in an earlier phase, which all blocks have read before any copies
-// again.
-template <KernelSpec SPEC>
-EXPERTILE_DEVICE void copy_tokens(const TensorMap& map, const OutputTile& tile, int column, unsigned to,
-                                  unsigned full) {
-  using S = Shape<SPEC>;
-  const int row = static_cast<int>(tile.row);
-  if constexpr (S::kCluster == 1) {
-    ptx::copy_box(to, map, column, row, full);
-  } else {
-    constexpr auto kAll = static_cast<unsigned short>((1 << S::kCluster) - 1);
-    const int rank = ptx::cluster_rank();
-    ptx::copy_box_to(to + static_cast<unsigned>(rank * S::kCopyA), map, column, row + rank * box_rows_a(SPEC), full,
-                     kAll);
-  }
-}
-
-// By one thread: the copies of all slices of a tile, the first of which has number `index`. Rows behind the group's end
-// are copied too, and those behind the matrix's become zero: what is made of them is never written.
-template <KernelSpec SPEC>
-EXPERTILE_DEVICE void copy_tile(const TiledArgs& in, const OutputTile& tile, int index) {
-  using S = Shape<SPEC>;
-  const int slices = slice_count<SPEC>(in.args.k);
-  const int row_b = static_cast<int>(tile.expert) * in.args.n + tile.column;
-  for (int i = 0; i < slices; ++i) {
-    const Place<SPEC> place = place_of<SPEC>(index + i);
-    ptx::mbarrier_wait(place.empty, place.parity ^ 1);  // what the stage held before has been read
-    ptx::mbarrier_arrive_expecting(place.full, S::kStageBytes);
-#pragma unroll
-    for (int box = 0; box < S::kBoxes; ++box) {
-      const int column = i * S::kTile.block_size_k + box * S::kBoxElements;
-      ptx::copy_box(place.b + static_cast<unsigned>(box * S::kBoxB), in.b, column, row_b, place.full);
-      copy_tokens<SPEC>(in.a, tile, column, place.a + static_cast<unsigned>(box * S::kBoxA), place.full);
-    }
-  }
-}
-
-// This block's tile among those that its cluster takes in its turn-th turn. The last one of a row may lie behind N: it
-// is multiplied, since the others wait for its copies, and nothing of it is written.
-template <KernelSpec SPEC>
-EXPERTILE_DEVICE OutputTile take_tile(const KernelArgs& args, GroupCursor& groups, int turn) {
-  constexpr int kCluster = SPEC.tile.cluster_size;
-  const int wanted = (ptx::block_index() + turn * ptx::grid_size()) / kCluster;
-  OutputTile tile = find_tile<cluster_tile(SPEC.tile)>(args, groups, wanted);
-  if constexpr (kCluster > 1) tile.column += ptx::cluster_rank() * SPEC.tile.block_size_n;
-  return tile;
-}
 
 // A warp's place in the tile.
 struct WarpPlace {
@@ -198,13 +44,44 @@ EXPERTILE_DEVICE void multiply_box(Sums& sums, const Operands& at, bool continue
   }
 }
 
-// This warp has read the stage: every block that copies to it may.
+// Weights in registers, widened: those of the products under way, and of the next.
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE void release(unsigned empty, int lane) {
-  if constexpr (Shape<SPEC>::kCluster == 1) {
-    if (lane == 0) ptx::mbarrier_arrive(empty);
-  } else {
-    if (lane < Shape<SPEC>::kCluster) ptx::mbarrier_arrive_at(empty, lane);
+struct Widened {
+  using S = Shape<SPEC>;
+  static constexpr int kSteps = widened_steps(S::kTile);
+  static constexpr int kPartsASpan = span_elements(SPEC) / 16 / kSteps;  // a product takes 16 elements of K
+  unsigned x[2][kSteps][S::kX][4];
+};
+
+// Starts sums (+)= X x Y^T over part `part` of a stage, whose X goes through registers. The part before the last one
+// has been waited for: its registers are used again.
+template <KernelSpec SPEC, Extent EXTENT, class Sums>
+EXPERTILE_DEVICE void multiply_widened(Sums& sums, Widened<SPEC>& weights, const Place<SPEC>& place,
+                                       const WarpPlace& warp, int part, bool continues) {
+  using S = Shape<SPEC>;
+  constexpr int kSteps = Widened<SPEC>::kSteps;
+  constexpr int kStepsABox = box_elements(SPEC.b) / 16;
+  auto& x = weights.x[part % 2];
+#pragma unroll
+  for (int i = 0; i < kSteps; ++i) {
+    const int step = part * kSteps + i;
+    const unsigned box = place.b + static_cast<unsigned>(step / kStepsABox * S::kBoxB);
+#pragma unroll
+    for (int m = 0; m < S::kX; ++m) {
+      load_widened<SPEC.product>(x[i][m], box + first_pair(warp.x + 64 * m, warp.lane), step % kStepsABox);
+    }
+  }
+  ptx::warp_barrier();  // whoever releases the stage knows that all lanes have read it
+  ptx::wgmma_fence();
+  const unsigned long long tokens = ptx::matrix_operand(place.a);
+#pragma unroll
+  for (int i = 0; i < kSteps; ++i) {
+    const int step = part * kSteps + i;
+    const auto y = ptx::behind(tokens, step / S::kSteps * S::kBoxA + step % S::kSteps * 32);
+#pragma unroll
+    for (int m = 0; m < S::kX; ++m) {
+      ptx::wgmma_from_registers<SPEC.product, EXTENT.columns>(sums[m], x[i][m], y, continues || i > 0 ? 1 : 0);
+    }
   }
 }
 
@@ -217,25 +94,34 @@ EXPERTILE_DEVICE void hold_all(Sums& sums) {
   }
 }
 
-// Sums that stay in the tensor core's registers to the end. One slice's products are always under way while the next
-// slice's are started.
+// Sums that stay in the tensor core's registers to the end. The products of one slice (of one part of it where weights
+// are widened) are always under way while the next one's are started.
 template <KernelSpec SPEC, Extent EXTENT>
 EXPERTILE_DEVICE void multiply_plain(const KernelArgs& args, const WarpPlace& warp, const Turns& turns, int index,
                                      typename Shape<SPEC>::Total (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   using S = Shape<SPEC>;
+  constexpr int kParts = S::kWidens ? S::kSpans * Widened<SPEC>::kPartsASpan : 1;
   const int slices = slice_count<SPEC>(args.k);
+  [[maybe_unused]] Widened<SPEC> weights;
   begin_turn<SPEC>(turns);
   for (int i = 0; i < slices; ++i) {
     const Place<SPEC> place = place_of<SPEC>(index + i);
     ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
-    ptx::wgmma_fence();
 #pragma unroll
-    for (int box = 0; box < S::kBoxes; ++box)
-      multiply_box<SPEC, EXTENT>(total, operands_of<SPEC>(place, warp, box), i > 0 || box > 0);
-    ptx::wgmma_commit();
-    if (i == 0) continue;
-    ptx::wgmma_wait<1>();  // the slice before has been read
-    release<SPEC>(place_of<SPEC>(index + i - 1).empty, warp.lane);
+    for (int part = 0; part < kParts; ++part) {
+      if constexpr (S::kWidens) {
+        multiply_widened<SPEC, EXTENT>(total, weights, place, warp, part, i > 0 || part > 0);
+      } else {
+        ptx::wgmma_fence();
+#pragma unroll
+        for (int span = 0; span < S::kSpans; ++span) {
+          multiply_box<SPEC, EXTENT>(total, operands_of<SPEC>(place, warp, span), i > 0 || span > 0);
+        }
+      }
+      ptx::wgmma_commit();
+      ptx::wgmma_wait<1>();  // the part before has been read
+      if (part == 0 && i > 0) release<SPEC>(place_of<SPEC>(index + i - 1).empty, warp.lane);
+    }
   }
   end_turn<SPEC>(turns, warp.lane);
   ptx::wgmma_wait<0>();

@@ -1,12 +1,12 @@
 #pragma once
-// Products whose sums leave the tensor core's registers after every box, into float32 beside them: for scales of blocks
-// of K, and for e4m3, of whose sums the tensor core keeps few bits.
+// Products whose sums leave the tensor core's registers after every span of K, into float32 beside them: for scales of
+// blocks of K, and for e4m3, of whose sums the tensor core keeps few bits.
 
 #include "sm90/mainloop.hpp"
 
 namespace expertile::sm90 {
 
-// The scales of one box: of the tokens and the weights of this lane's sums.
+// The scales of one span: of the tokens and the weights of this lane's sums.
 template <KernelSpec SPEC, Extent EXTENT>
 struct BoxScales {
   using S = Shape<SPEC>;
@@ -43,13 +43,13 @@ template <KernelSpec SPEC, Extent EXTENT, class Sums>
 EXPERTILE_DEVICE void promote(float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4], const Sums& sums, int part,
                               const BoxScales<SPEC, EXTENT>& scales) {
   using S = Shape<SPEC>;
-  constexpr Extent kPart = part_of(EXTENT);
+  constexpr Extent kPart = part_of(SPEC, EXTENT);
 #pragma unroll
   for (int m = 0; m < kPart.blocks; ++m) {
 #pragma unroll
     for (int n = 0; n < kPart.columns / 8; ++n) {
-      const int block = begin_of(EXTENT, part).blocks + m;
-      const int column = begin_of(EXTENT, part).columns / 8 + n;
+      const int block = begin_of(SPEC, EXTENT, part).blocks + m;
+      const int column = begin_of(SPEC, EXTENT, part).columns / 8 + n;
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         float& sum = total[block][column][i];
@@ -66,38 +66,54 @@ EXPERTILE_DEVICE void promote(float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4
   }
 }
 
-// Sums that are taken over into float32 after every box. The next part's products are under way meanwhile, and the next
-// box's scales on their way.
+// Starts the products of one span of a stage, for one part of the sums; of widened weights the last products are the
+// only ones under way then.
+template <KernelSpec SPEC, Extent EXTENT, class Sums>
+EXPERTILE_DEVICE void start_span(Sums& sums, [[maybe_unused]] Widened<SPEC>& weights, const Place<SPEC>& place,
+                                 const WarpPlace& warp, int span, int part) {
+  constexpr Extent kPart = part_of(SPEC, EXTENT);
+  if constexpr (Shape<SPEC>::kWidens) {
+    constexpr int kParts = Widened<SPEC>::kPartsASpan;
+#pragma unroll
+    for (int i = 0; i < kParts; ++i) {
+      multiply_widened<SPEC, kPart>(sums, weights, place, warp, span * kParts + i, i > 0);
+      ptx::wgmma_commit();
+      if (i + 1 < kParts) ptx::wgmma_wait<1>();
+    }
+  } else {
+    Operands at = operands_of<SPEC>(place, warp, span);
+    const Extent begin = begin_of(SPEC, EXTENT, part);
+    at.x += static_cast<unsigned>(64 * begin.blocks * kBoxBytes);
+    at.y += static_cast<unsigned>(begin.columns * kBoxBytes);
+    ptx::wgmma_fence();
+    multiply_box<SPEC, kPart>(sums, at, false);
+    ptx::wgmma_commit();
+  }
+}
+
+// Sums that are taken over into float32 after every span. The next part's products are under way meanwhile, and the
+// next span's scales on their way.
 template <KernelSpec SPEC, Extent EXTENT>
 EXPERTILE_DEVICE void multiply_promoting(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
                                          const Turns& turns, int index,
                                          float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   using S = Shape<SPEC>;
-  constexpr int kParts = parts_of(EXTENT);
-  constexpr Extent kPart = part_of(EXTENT);
+  constexpr int kParts = parts_of(SPEC, EXTENT);
+  constexpr Extent kPart = part_of(SPEC, EXTENT);
   const int slices = slice_count<SPEC>(args.k);
   typename S::Accumulator sums[kParts][kPart.blocks][kPart.columns / 8][4];
   BoxScales<SPEC, EXTENT> next{};
-  // A box wholly behind K has no scales, and adds zeros.
+  [[maybe_unused]] Widened<SPEC> weights;
+  // A span wholly behind K has no scales, and adds zeros.
   const auto load_next = [&](int k) {
     if constexpr (SPEC.scaling == Scaling::block) {
       if (k < args.k) load_scales<SPEC, EXTENT>(next, args, tile, warp, k);
     }
   };
-  const auto start = [&](const Place<SPEC>& place, int box, int part) {
-    const Operands all = operands_of<SPEC>(place, warp, box);
-    const Extent begin = begin_of(EXTENT, part);
-    ptx::wgmma_fence();
-    multiply_box<SPEC, kPart>(sums[part],
-                              {all.x + static_cast<unsigned>(64 * begin.blocks * kBoxBytes),
-                               all.y + static_cast<unsigned>(begin.columns * kBoxBytes)},
-                              false);
-    ptx::wgmma_commit();
-  };
   const auto start_slice = [&](int i) {
     const Place<SPEC> place = place_of<SPEC>(index + i);
     ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
-    start(place, 0, 0);
+    start_span<SPEC, EXTENT>(sums[0], weights, place, warp, 0, 0);
   };
   load_next(0);
   begin_turn<SPEC>(turns);
@@ -105,30 +121,30 @@ EXPERTILE_DEVICE void multiply_promoting(const KernelArgs& args, const OutputTil
   for (int i = 0; i < slices; ++i) {
     const Place<SPEC> place = place_of<SPEC>(index + i);
 #pragma unroll
-    for (int box = 0; box < S::kBoxes; ++box) {
-      const bool ends_slice = box == S::kBoxes - 1;
+    for (int span = 0; span < S::kSpans; ++span) {
+      const bool ends_slice = span == S::kSpans - 1;
       const bool ends_tile = ends_slice && i == slices - 1;
-      const auto start_next_box = [&] {
-        if (!ends_slice) start(place, box + 1, 0);
+      const auto start_next_span = [&] {
+        if (!ends_slice) start_span<SPEC, EXTENT>(sums[0], weights, place, warp, span + 1, 0);
         if (ends_slice && !ends_tile) start_slice(i + 1);
       };
       const BoxScales<SPEC, EXTENT> scales = next;
-      load_next(i * S::kTile.block_size_k + (box + 1) * S::kBoxElements);
+      load_next(i * S::kTile.block_size_k + (span + 1) * span_elements(SPEC));
 #pragma unroll
       for (int part = 0; part < kParts; ++part) {
-        const bool ends_box = part == kParts - 1;
-        if (!ends_box) start(place, box, part + 1);
-        if (ends_box && kParts > 1) start_next_box();
-        if (kParts == 1 || (ends_box && ends_tile)) {
+        const bool ends_span = part == kParts - 1;
+        if (!ends_span) start_span<SPEC, EXTENT>(sums[part + 1], weights, place, warp, span, part + 1);
+        if (ends_span && kParts > 1) start_next_span();
+        if (kParts == 1 || (ends_span && ends_tile)) {
           ptx::wgmma_wait<0>();
         } else {
           ptx::wgmma_wait<1>();  // this part's
         }
         hold_all(sums[part]);
-        if (ends_box && ends_slice) release<SPEC>(place.empty, warp.lane);
-        if (ends_box && ends_tile) end_turn<SPEC>(turns, warp.lane);
+        if (ends_span && ends_slice) release<SPEC>(place.empty, warp.lane);
+        if (ends_span && ends_tile) end_turn<SPEC>(turns, warp.lane);
         promote<SPEC, EXTENT>(total, sums[part], part, scales);
-        if (kParts == 1) start_next_box();
+        if (kParts == 1) start_next_span();
       }
     }
   }

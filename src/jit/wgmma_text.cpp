@@ -75,11 +75,11 @@ EXPERTILE_DEVICE void {name}({sum} (&d)[HELD][4], {x}, unsigned long long y, int
 // Of the products that a tile takes, whole or in parts.
 std::set<int> widths(const KernelSpec& spec) {
   std::set<int> columns;
-  const int most_blocks = tile_x(spec.tile) / 64 / sharers(spec.tile);
+  const int most_blocks = blocks_x(spec.tile);
   for (int quarters = 1; quarters <= 4; ++quarters) {
     for (int blocks = 1; blocks <= most_blocks; ++blocks) {
       const Extent extent{blocks, columns_of(spec, quarters)};
-      columns.insert(promotes(spec) ? part_of(extent).columns : extent.columns);
+      columns.insert(promotes(spec) ? part_of(spec, extent).columns : extent.columns);
     }
   }
   return columns;

@@ -21,6 +21,7 @@ constexpr double kStartSeconds = 2.5e-6;  // the ring's first filling, and the e
 constexpr double kTensorShare = 0.75;     // of its rate, that power and the L2 leave it
 constexpr double kSliceClocks = 60;       // waiting for a slice, starting its products
 constexpr double kDrainClocks = 130;      // waiting for the products' end where sums are promoted
+constexpr double kWideningClocks = 30;    // issue of 64 rows' weights, 16 of K (kernels/sm90/widened.hpp counts them)
 
 Status refused(const TileConfig& tile, const std::string& why) {
   return fail(ErrorCode::unsupported, fmt::format("{}: {}", describe(tile), why));
@@ -32,11 +33,8 @@ KernelSpec spec_of(const Problem& problem, const TileConfig& tile) {
 
 bool multiplies(Product product) {
   return product == Product::float16 || product == Product::bfloat16 || product == Product::e4m3 ||
-         product == Product::int8;
+         product == Product::int8 || widens_weights(product);
 }
-
-// Elements of K in one box.
-int box_elements(const KernelSpec& spec) { return kBoxBytes / size_of(spec.a); }
 
 Status check_numbers(const TileConfig& tile) {
   const auto out_of = [&](const char* field, int value, const char* right) {
@@ -59,6 +57,9 @@ Status check_numbers(const TileConfig& tile) {
 
 Status check_shape(const KernelSpec& spec) {
   const TileConfig& tile = spec.tile;
+  if (widens_weights(spec.product) && tile.swap_ab == 0) {
+    return refused(tile, "SWAP_AB must be 1: int8 weights are widened in the registers of the tensor core's rows");
+  }
   const int x = tile_x(tile);
   const int y = tile_y(tile);
   if (x < 64 || x > 256 || x % (64 * sharers(tile)) != 0) {
@@ -74,10 +75,10 @@ Status check_shape(const KernelSpec& spec) {
     return refused(tile, fmt::format("BLOCK_SIZE_M must be a multiple of {}, 8 for each block of the cluster",
                                      8 * tile.cluster_size));
   }
-  const int bytes = tile.block_size_k * size_of(spec.a);
-  if (bytes < kBoxBytes || bytes > 4 * kBoxBytes || bytes % kBoxBytes != 0) {
-    return refused(tile, fmt::format("BLOCK_SIZE_K must be a multiple of {} elements up to {}", box_elements(spec),
-                                     4 * box_elements(spec)));
+  const int span = span_elements(spec);
+  const int longest = 4 * std::min(box_elements(spec.a), box_elements(spec.b));
+  if (tile.block_size_k < span || tile.block_size_k > longest || tile.block_size_k % span != 0) {
+    return refused(tile, fmt::format("BLOCK_SIZE_K must be a multiple of {} elements up to {}", span, longest));
   }
   if (spec.scaling == Scaling::block && tile.swap_ab == 0 && spec.block_n % tile.block_size_n != 0 &&
       tile.block_size_n % spec.block_n != 0) {
@@ -109,36 +110,52 @@ int stages_for(const Problem& problem, TileConfig tile, int blocks) {
 
 // Tiles for few rows of a group.
 void add_small(std::vector<TileConfig>& tiles, int k) {
-  for (const int m : {8, 16, 24, 32, 48, 64, 96, 128}) {
+  for (const int m : {8, 16, 24, 32, 48, 64}) {
     for (const int n : {128, 64, 256}) {
       for (const int warps : {4, 8}) tiles.push_back(make_tile(m, n, k, warps, 1, 0, 1));
     }
   }
 }
 
-// Tiles for many rows of a group, in every order and schedule.
-void add_large(std::vector<TileConfig>& tiles, int k, int cluster, int group) {
-  const auto add = [&](int m, int n, int warps, int swap_ab, int pingpong) {
-    tiles.push_back(make_tile(m, n, k, warps, swap_ab, pingpong, group));
+// Tiles for many rows of a group, which take the 64-row side.
+void add_straight(std::vector<TileConfig>& tiles, int k, int cluster, int group) {
+  const auto add = [&](int m, int n, int warps, int pingpong) {
+    tiles.push_back(make_tile(m, n, k, warps, 0, pingpong, group));
     tiles.back().cluster_size = cluster;
   };
   for (const int m : {128, 64, 256, 192}) {
     for (const int n : {128, 256, 192, 160, 96, 64}) {
-      for (const int pingpong : {0, 1}) add(m, n, 8, 0, pingpong);
-      add(m, n, 4, 0, 0);
+      for (const int pingpong : {0, 1}) add(m, n, 8, pingpong);
+      add(m, n, 4, 0);
     }
   }
-  for (const int m : {256, 192}) add(m, 128, 8, 1, 0);
+}
+
+// Tiles for many rows of a group, which are cut to the rows that there are.
+void add_swapped(std::vector<TileConfig>& tiles, int k, int cluster, int group) {
+  for (const int m : {128, 256, 192, 96}) {
+    for (const int n : {128, 256, 64}) {
+      for (const int warps : {8, 4}) {
+        tiles.push_back(make_tile(m, n, k, warps, 1, 0, group));
+        tiles.back().cluster_size = cluster;
+      }
+    }
+  }
 }
 
 // A tile's numbers but the ring, in the order in which they are usually best.
 std::vector<TileConfig> shapes(const Problem& problem) {
   std::vector<TileConfig> tiles;
-  const int box = box_elements(spec_of(problem, {}));
-  for (const int boxes : {1, 2}) {
-    add_small(tiles, boxes * box);
+  const KernelSpec any = spec_of(problem, {});
+  const bool only_swapped = widens_weights(any.product);
+  for (const int spans : {1, 2}) {
+    const int k = spans * span_elements(any);
+    add_small(tiles, k);
     for (const int cluster : {1, 2}) {
-      for (const int group : {1, 8}) add_large(tiles, boxes * box, cluster, group);
+      for (const int group : {1, 8}) {
+        if (!only_swapped) add_straight(tiles, k, cluster, group);
+        add_swapped(tiles, k, cluster, group);
+      }
     }
   }
   return tiles;
@@ -150,8 +167,8 @@ bool supports(const Problem& problem, const DeviceInfo& device) {
   if (device.kind != "cuda" || device.isa != "sm_90a") return false;
   const KernelSpec spec = spec_of(problem, {});
   if (!multiplies(spec.product) || !allows_wide_loads(problem, activation_type(problem.dtype))) return false;
-  // A box lies in one block of scales, and so do 64 rows of weights.
-  return spec.scaling != Scaling::block || (spec.block_k % box_elements(spec) == 0 && spec.block_n % 64 == 0);
+  // Boxes of both operands lie in one block of scales, and so do 64 rows of weights.
+  return spec.scaling != Scaling::block || (spec.block_k % span_elements(spec) == 0 && spec.block_n % 64 == 0);
 }
 
 Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceInfo& device) {
@@ -166,20 +183,23 @@ Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceIn
     return refused(tile, fmt::format("needs {} KiB of shared memory, {} has {} KiB", (smem_bytes(spec) + 1023) >> 10,
                                      device.name, device.l1_bytes >> 10));
   }
-  if (sums_and_scales(spec) > kMostHeld) {
+  if (tiled_registers(spec) > kMostHeld) {
     return refused(tile, fmt::format("needs {} registers a thread for sums and scales, {} are allowed",
-                                     sums_and_scales(spec), kMostHeld));
+                                     tiled_registers(spec), kMostHeld));
   }
   return {};
 }
 
 std::vector<TileConfig> grid(const Problem& problem) {
   std::vector<TileConfig> tiles;
+  // Where weights are widened a stage has twice as many products as else.
+  const int fewest_stages = widens_weights(spec_of(problem, {}).product) ? 2 : 3;
   for (TileConfig tile : shapes(problem)) {
     std::vector<int> known;
     for (const int blocks : {1, 2, 3, 4}) {
       tile.num_stages = stages_for(problem, tile, blocks);
-      if (tile.num_stages < 3 || std::find(known.begin(), known.end(), tile.num_stages) != known.end()) continue;
+      if (tile.num_stages < fewest_stages || std::find(known.begin(), known.end(), tile.num_stages) != known.end())
+        continue;
       known.push_back(tile.num_stages);
       tiles.push_back(tile);
     }
@@ -226,17 +246,21 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
       gpu_model::transfer_seconds(problem, spec, rows, counts, in_flight, kL2BytesPerSecond, device);
 
   // The tensor core takes half a clock a column for 64 rows and 32 bytes of K, shared memory 128 bytes a clock: each
-  // block of 64 rows reads itself and all of Y.
-  const double boxes = std::ceil(static_cast<double>(problem.k) / tile.block_size_k) * stage_boxes(spec);
+  // block of 64 rows reads itself (as pairs of bytes that take as long as 32, where weights are widened) and all of Y.
+  const int span = span_elements(spec);
+  const double spans = std::ceil(static_cast<double>(problem.k) / tile.block_size_k) * tile.block_size_k / span;
+  const double steps = span * size_of(spec.a) / 32.0;
   const double y = tile_y(tile);
   const double blocks_x = tile_x(tile) / 64.0;
-  const double box_clocks = 4 * std::max(y / 2 / kTensorShare, 32 * (64 + y) / gpu_model::kSharedBytesPerClock);
-  const double busy = boxes * blocks_x * box_clocks * counts.share;
+  const double widening = widens_weights(spec.product) ? kWideningClocks : 0;
+  const double span_clocks =
+      steps * std::max({y / 2 / kTensorShare, 32 * (64 + y) / gpu_model::kSharedBytesPerClock, widening});
+  const double busy = spans * blocks_x * span_clocks * counts.share;
   // What one tile waits for, others of the multiprocessor fill: its slices' arrival, writing, and where sums are
   // promoted the products' end and 64 * y float32 operations by 128 threads. Warpgroups that share a tile do so in
   // step.
   const double promotion = promotes(spec) ? kDrainClocks + 0.75 * blocks_x / sharers(tile) * y * counts.share : 0;
-  const double alone = busy + boxes * (kSliceClocks + promotion) + kTileSeconds * gpu_model::kClock;
+  const double alone = busy + spans * (kSliceClocks + promotion) + kTileSeconds * gpu_model::kClock;
   const double tiles_each = std::ceil(counts.tiles() / multiprocessors);
   const double at_once = std::min(tiles_each, resident * warpgroups(tile) / sharers(tile));
   const double clocks = tiles_each * std::max(busy, alone / at_once);
@@ -254,12 +278,18 @@ TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const Device
 }
 
 std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {
-  const int box = box_elements(spec_of(problem, {}));
+  const KernelSpec any = spec_of(problem, {});
+  const int span = span_elements(any);
+  const auto with_many_tokens =
+      widens_weights(any.product)
+          ? std::vector{make_tile(128, 128, span, 8, 1, 0, 8), make_tile(256, 128, span, 8, 1, 0, 8)}
+          : std::vector{make_tile(64, 128, span, 4, 0, 0, 1), make_tile(128, 128, span, 8, 0, 0, 8),
+                        make_tile(128, 128, span, 8, 0, 1, 8), make_tile(128, 256, span, 8, 0, 0, 8)};
+  std::vector all{make_tile(8, 64, 2 * span, 4, 1, 0, 1), make_tile(16, 64, 2 * span, 4, 1, 0, 1),
+                  make_tile(32, 64, 2 * span, 4, 1, 0, 1), make_tile(64, 128, span, 4, 1, 0, 1)};
+  all.insert(all.end(), with_many_tokens.begin(), with_many_tokens.end());
   std::vector<TileConfig> tiles;
-  for (TileConfig tile : {make_tile(8, 64, 2 * box, 4, 1, 0, 1), make_tile(16, 64, 2 * box, 4, 1, 0, 1),
-                          make_tile(32, 64, 2 * box, 4, 1, 0, 1), make_tile(64, 128, box, 4, 1, 0, 1),
-                          make_tile(64, 128, box, 4, 0, 0, 1), make_tile(128, 128, box, 8, 0, 0, 8),
-                          make_tile(128, 128, box, 8, 0, 1, 8), make_tile(128, 256, box, 8, 0, 0, 8)}) {
+  for (TileConfig& tile : all) {
     const int blocks = tile.block_size_m * tile.block_size_n <= 64 * 128 ? 2 : 1;
     tile.num_stages = stages_for(problem, tile, blocks);
     if (sm90::check_tile(problem, tile, device)) tiles.push_back(tile);

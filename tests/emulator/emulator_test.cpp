@@ -19,9 +19,9 @@
 #include "plan/kernel_plan.hpp"
 #include "problem/sizes.hpp"
 #include "quantise.hpp"
-#include "sm80/fragments.hpp"
 #include "support/placed_problem.hpp"
 #include "support/random_problem.hpp"
+#include "widening.hpp"
 
 namespace expertile::testing {
 namespace {
@@ -173,8 +173,8 @@ INSTANTIATE_TEST_SUITE_P(, EveryHopperCombinationEmulated, ::testing::ValuesIn(h
 TEST(Conversion, OfE4m3ByBitsIsExactForEveryValue) {
   for (unsigned bits = 0; bits < 256; ++bits) {
     const unsigned four = bits * 0x01010101U;
-    const unsigned low = sm80::float16x2_from_e4m3_bits<0>(four);
-    const unsigned high = sm80::float16x2_from_e4m3_bits<1>(four);
+    const unsigned low = float16x2_from_e4m3_bits<0>(four);
+    const unsigned high = float16x2_from_e4m3_bits<1>(four);
     EXPECT_EQ(low, high);
     EXPECT_EQ(low & 0xffffU, low >> 16U);
     const float expected = to_float(Float8E4M3{static_cast<std::uint8_t>(bits)});
@@ -188,11 +188,11 @@ TEST(Conversion, OfInt8IsExactForEveryValue) {
     const unsigned other = static_cast<std::uint8_t>(value ^ 0x55);
     const unsigned four = static_cast<std::uint8_t>(value) | other << 8U |
                           static_cast<unsigned>(static_cast<std::uint8_t>(value)) << 16U | other << 24U;
-    for (const unsigned pair : {sm80::bfloat16x2_from_int8<0>(four), sm80::bfloat16x2_from_int8<1>(four)}) {
+    for (const unsigned pair : {bfloat16x2_from_int8<0>(four), bfloat16x2_from_int8<1>(four)}) {
       EXPECT_EQ(to_float(BFloat16{static_cast<std::uint16_t>(pair)}), value);
       EXPECT_EQ(to_float(BFloat16{static_cast<std::uint16_t>(pair >> 16U)}), static_cast<std::int8_t>(other));
     }
-    for (const unsigned pair : {sm80::float16x2_from_int8<0>(four), sm80::float16x2_from_int8<1>(four)}) {
+    for (const unsigned pair : {float16x2_from_int8<0>(four), float16x2_from_int8<1>(four)}) {
       EXPECT_EQ(to_float(Float16{static_cast<std::uint16_t>(pair)}), value);
       EXPECT_EQ(to_float(Float16{static_cast<std::uint16_t>(pair >> 16U)}), static_cast<std::int8_t>(other));
     }

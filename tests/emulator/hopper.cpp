@@ -1,5 +1,8 @@
 #include "emulator/hopper.hpp"
 
+#include <numeric>
+#include <vector>
+
 #include "emulator/block.hpp"
 
 namespace expertile::emulator {
@@ -13,6 +16,15 @@ void mbarrier_arrive(unsigned offset, int expected_bytes, const Where& where) {
 }
 void mbarrier_wait(unsigned offset, int parity, const Where& where) { block().mbarrier_wait(offset, parity, where); }
 void named_barrier(int id, int threads, const Where& where) { block().named_barrier(id, threads, where); }
+void warp_barrier(const Where& where) {
+  const auto meet = [](const Lanes&) {
+    Block& one = block();
+    std::vector<int> lanes(kWarp);
+    std::iota(lanes.begin(), lanes.end(), one.warp() * kWarp);
+    one.clocks.meet(lanes);
+  };
+  block().together(kWarp, "warp_barrier", nullptr, meet, where);
+}
 
 void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier, const Where& where) {
   block().copy_box(offset, map, column, row, mbarrier, where);

@@ -19,6 +19,7 @@ void mbarrier_fence_inits();
 void mbarrier_arrive(unsigned offset, int expected_bytes, const Where& where);
 void mbarrier_wait(unsigned offset, int parity, const Where& where);
 void named_barrier(int id, int threads, const Where& where);
+void warp_barrier(const Where& where);
 
 void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier, const Where& where);
 void prefetch_map(const TensorMap& map, const Where& where);

@@ -76,6 +76,27 @@ TEST_F(HopperFault, NoneWhereANamedBarrierTellsWhatOneThreadHasWaitedFor) {
             }),
             "none");
 }
+TEST_F(HopperFault, OneLaneReleasesWhatOthersOfItsWarpReadOnlyAfterABarrierOfTheWarp) {
+  const auto released = [this](bool meets) {
+    return fault([meets](const TensorMap& map) {
+      init_one(0);
+      init_one(8);
+      copy_matrix(map);
+      ptx::mbarrier_wait(0, 0);
+      if (ptx::thread_index() / 32 == 1) {
+        EXPECT_EQ(ptx::load_pair<2>(1024), 0U);
+        if (meets) ptx::warp_barrier();
+        if (ptx::thread_index() == 32) ptx::mbarrier_arrive(8);
+      }
+      if (ptx::thread_index() != 0) return;
+      ptx::mbarrier_wait(8, 0);
+      copy_matrix(map);
+      ptx::mbarrier_wait(0, 1);
+    });
+  };
+  EXPECT_EQ(released(true), "none");
+  expect_in(released(false), "is written without a barrier after");
+}
 TEST_F(HopperFault, NoneWhereABoxReachesOutOfItsMatrix) {
   for (auto& row : matrix_) {
     for (auto& element : row) element = 7;

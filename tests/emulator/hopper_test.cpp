@@ -43,6 +43,7 @@ struct Mistakes {
   bool skips_product_fence = false;
   bool waits_in_one_thread = false;
   bool touches_sums = false;  // while products are under way
+  bool touches_x = false;     // in registers
   int full_parity = 0;        // added
   int expected_bytes = 0;     // added
   int box_offset = 0;         // added
@@ -101,6 +102,7 @@ void consume(bool x_in_registers, const Mistakes& mistakes, ptx::WideSum<PRODUCT
     }
     ptx::wgmma_commit();
     if (mistakes.touches_sums) d[0][1] = 0;
+    if (mistakes.touches_x) x[1][2] = ~x[1][2];
     if (mistakes.releases_early) ptx::mbarrier_arrive(kEmpty + 8 * stage);
     if (mistakes.pending == 0 && !(mistakes.skips_last_wait && slice == kSlices - 1)) ptx::wgmma_wait<0>();
     if (mistakes.pending == 1) ptx::wgmma_wait<1>();
@@ -291,6 +293,10 @@ TEST_F(FaultInARing, EndsWithProductsUnderWay) {
 }
 TEST_F(FaultInARing, WritesSumsOfProductsUnderWay) {
   expect_in(fault({.touches_sums = true}), "sum d[0][1] was written while a product that adds to it was under way");
+}
+TEST_F(FaultInARing, WritesAnOperandInRegistersOfProductsUnderWay) {
+  expect_in(fault({.touches_x = true}, true), "operand x[2] was written while a product that reads it was under way");
+  EXPECT_EQ(fault({.touches_x = true}), "none");
 }
 TEST_F(FaultInARing, ProductWithoutAFence) {
   expect_in(fault({.skips_product_fence = true}), "without wgmma_fence since the last wgmma_wait");

@@ -38,4 +38,30 @@ std::vector<EmulatedKernel> hopper_kernels_of() {
           emulated_on_hopper<spec({64, 64, kBox, 1, 4, 2, 1, 1, kHopper, 0}, 128)>()};
 }
 
+// Weights that are widened: one, two and four blocks of 64 rows a warpgroup, parts of four, two and one steps, stages
+// of one and of two boxes, sharing and taking turns.
+template <Storage STORAGE, Scaling SCALING, Product PRODUCT>
+std::vector<EmulatedKernel> hopper_widening_kernels_of() {
+  constexpr bool kBlocks = SCALING == Scaling::block;
+  constexpr auto spec = [](const TileConfig& tile, int block_n) {
+    return KernelSpec{.tile = tile,
+                      .a = STORAGE,
+                      .b = Storage::int8,
+                      .scaling = SCALING,
+                      .product = PRODUCT,
+                      .block_n = kBlocks ? block_n : 0,
+                      .block_k = kBlocks ? 128 : 0,
+                      .scales_a = false,
+                      .wide_loads = true};
+  };
+  constexpr auto kHopper = KernelFamily::sm90;
+  // M, N, K, GROUP_SIZE_M, warps, stages, SPLIT_K, SWAP_AB, family, PINGPONG
+  return {emulated_on_hopper<spec({8, 64, 256, 1, 4, 3, 1, 1, kHopper, 0}, 128)>(),
+          emulated_on_hopper<spec({24, 128, 128, 1, 8, 2, 1, 1, kHopper, 0}, 64)>(),
+          emulated_on_hopper<spec({16, 128, 128, 1, 8, 3, 1, 1, kHopper, 1}, 64)>(),
+          emulated_on_hopper<spec({72, 64, 128, 2, 4, 2, 1, 1, kHopper, 0}, 128)>(),
+          emulated_on_hopper<spec({136, 64, 128, 1, 4, 2, 1, 1, kHopper, 0}, 128)>(),
+          emulated_on_hopper<spec({16, 256, 128, 1, 4, 2, 1, 1, kHopper, 0}, 64)>()};
+}
+
 }  // namespace expertile::testing

@@ -130,6 +130,28 @@ std::shared_ptr<Products::Sums> Products::sums_of(int warp, const Lanes& lanes, 
   return sums;
 }
 
+std::vector<Products::LaneOperand> Products::operand_of(int warp, const Lanes& lanes) {
+  std::vector<LaneOperand> x;
+  for (int lane = 0; lane < kWarp; ++lane) {
+    const unsigned* at = call_of(lanes, warp * kWarp % kWarpgroup + lane).registers;
+    if (at == nullptr) return {};
+    x.push_back({at, {at[0], at[1], at[2], at[3]}});
+  }
+  return x;
+}
+
+std::optional<Wrong> Products::check_operand(int warp, const OfWarp& one) {
+  for (std::size_t lane = 0; lane < one.x.size(); ++lane) {
+    const LaneOperand& x = one.x[lane];
+    for (std::size_t i = 0; i < x.words.size(); ++i) {
+      if (x.at[i] == x.words[i]) continue;
+      return Wrong{warp * kWarp + static_cast<int>(lane),
+                   fmt::format("operand x[{}] was written while a product that reads it was under way", i)};
+    }
+  }
+  return std::nullopt;
+}
+
 std::optional<Wrong> Products::start(int first_thread, const Lanes& lanes) {
   if (auto wrong = check_calls(first_thread, lanes)) return wrong;
   const ProductCall& call = call_of(lanes, 0);
@@ -158,7 +180,7 @@ std::optional<Wrong> Products::start(int first_thread, const Lanes& lanes) {
   if (auto wrong = add_operand(first_thread, "y", call.y, shared->columns, shared->chunks)) return wrong;
   for (const unsigned chunk : shared->chunks) shared_.start_product(chunk, kWarpgroup / kWarp);
   for (int warp = first_thread / kWarp; warp < (first_thread + kWarpgroup) / kWarp; ++warp) {
-    OfWarp mine{shared, sums_of(warp, lanes, call), call.accumulates};
+    OfWarp mine{shared, sums_of(warp, lanes, call), call.accumulates, operand_of(warp, lanes)};
     ++mine.sums->under_way;
     state(warp).open.push_back(std::move(mine));
   }
@@ -190,6 +212,7 @@ void Products::gather(Shared& one) const {
 }
 
 std::optional<Wrong> Products::retire(int warp, OfWarp& one) {
+  if (auto wrong = check_operand(warp, one)) return wrong;
   Shared& shared = *one.shared;
   Sums& sums = *one.sums;
   if (shared.y.empty()) gather(shared);

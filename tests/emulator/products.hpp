@@ -2,7 +2,7 @@
 // The products of a block's warpgroups: started together, computed by each warp at the wait that retires them.
 //
 // Until then the sums' registers hold a mark that no sum is, so that who reads them too early has nonsense and who
-// writes them is found.
+// writes them is found; so is who writes registers that hold x.
 
 #include <array>
 #include <cstdint>
@@ -61,10 +61,16 @@ class Products {
     std::vector<double> x;         // [64, elements]; from registers at once, else when first needed
     std::vector<double> y;         // [elements, columns]; when first needed
   };
+  // The registers of a warp that hold x, and what was in them: must stay until the product's end.
+  struct LaneOperand {
+    const unsigned* at = nullptr;  // [4]
+    std::array<unsigned, 4> words{};
+  };
   struct OfWarp {
     std::shared_ptr<Shared> shared;
     std::shared_ptr<Sums> sums;
     bool accumulates = false;
+    std::vector<LaneOperand> x;  // [32] where it is in registers
   };
   struct Warp {
     bool fenced = false;  // since the last wait
@@ -78,6 +84,8 @@ class Products {
                                                  std::size_t rows, std::vector<unsigned>& chunks) const;
   [[nodiscard]] std::shared_ptr<Sums> sums_of(int warp, const Lanes& lanes, const ProductCall& call);
   void gather(Shared& one) const;
+  [[nodiscard]] static std::vector<LaneOperand> operand_of(int warp, const Lanes& lanes);
+  [[nodiscard]] static std::optional<Wrong> check_operand(int warp, const OfWarp& one);
   [[nodiscard]] std::optional<Wrong> retire(int warp, OfWarp& one);
 
   std::vector<Warp> warps_;

@@ -27,6 +27,13 @@ EXPERTILE_DEVICE void named_barrier(int id, int threads, const Where& where = Wh
   emulator::named_barrier(id, threads, where);
 }
 
+EXPERTILE_DEVICE void warp_barrier(const Where& where = Where::current()) { emulator::warp_barrier(where); }
+
+template <int BEHIND>
+EXPERTILE_DEVICE unsigned load_pair(unsigned offset, const Where& where = Where::current()) {
+  return load_shared<unsigned short>(offset + BEHIND, where);
+}
+
 // ---- bulk tensor copies ---------------------------------------------------------------------------------------------
 
 EXPERTILE_DEVICE void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned barrier,
@@ -45,6 +52,9 @@ EXPERTILE_DEVICE unsigned long long matrix_operand(unsigned offset) {
   constexpr unsigned long long kEightRows = static_cast<unsigned long long>(1024 / 16) << 32;
   constexpr unsigned long long kUnused = 1ULL << 16;
   return kSwizzle128 | kEightRows | kUnused | ((offset & 0x3ffffU) >> 4);
+}
+EXPERTILE_DEVICE unsigned long long behind(unsigned long long operand, int bytes) {
+  return operand + static_cast<unsigned>(bytes / 16);
 }
 EXPERTILE_DEVICE void wgmma_fence(const Where& where = Where::current()) { emulator::fence_products(where); }
 EXPERTILE_DEVICE void wgmma_commit(const Where& where = Where::current()) { emulator::commit_products(where); }

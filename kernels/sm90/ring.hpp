@@ -1,0 +1,181 @@
+#pragma once
+// A ring of stages in shared memory that one warp keeps full by bulk tensor copies, and that the others empty by wgmma.
+// The blocks of a cluster multiply the same tokens with neighbouring weights: each copies its share of the tokens to
+// all of them.
+//
+// A stage holds, for each operand, boxes of [rows, 128 bytes of K]. Each stage has two barriers: `full`, whose phase
+// ends when the copies are there, and `empty`, whose phase ends when every warp that multiplies has read them, of the
+// other blocks of the cluster too, since this block's copies overwrite theirs. Slices of K are numbered through all
+// tiles of a block: slice i goes to stage i % stages, in the (i / stages)-th phases.
+
+#include <ptx90.hpp>
+
+#include "scheduler.hpp"
+
+namespace expertile::sm90 {
+
+// The type of a warpgroup's sums as the tensor core keeps them.
+template <bool INTEGER>
+struct SumType {
+  using Type = float;
+};
+template <>
+struct SumType<true> {
+  using Type = int;
+};
+
+// What is fixed at compile time, worked out once. X takes the tensor core's 64 rows, Y its columns.
+template <KernelSpec SPEC>
+struct Shape {
+  static constexpr TileConfig kTile = SPEC.tile;
+  static constexpr bool kSwapped = kTile.swap_ab != 0;
+  static constexpr int kX = blocks_x(kTile);
+  static constexpr int kColumns = tile_y(kTile);
+  static constexpr int kY = kColumns / 8;
+  static constexpr int kStages = kTile.num_stages;
+  static constexpr int kCluster = kTile.cluster_size;  // blocks
+  static constexpr int kBoxesA = stage_boxes(SPEC, SPEC.a);
+  static constexpr int kBoxesB = stage_boxes(SPEC, SPEC.b);
+  static constexpr int kBoxA = kTile.block_size_m * kBoxBytes;  // bytes
+  static constexpr int kBoxB = kTile.block_size_n * kBoxBytes;
+  static constexpr int kCopyA = box_rows_a(SPEC) * kBoxBytes;  // of kBoxA: what one block of the cluster copies
+  static constexpr int kStageBytes = kBoxesA * kBoxA + kBoxesB * kBoxB;
+  static constexpr int kSpans = kTile.block_size_k / span_elements(SPEC);
+  static constexpr int kSteps = kBoxBytes / 32;  // products a box of the operands in shared memory
+  static constexpr bool kWidens = widens_weights(SPEC.product);
+  using Accumulator = typename SumType<SPEC.product == Product::int8>::Type;
+  using Total = typename SumType<SPEC.product == Product::int8 && !promotes(SPEC)>::Type;
+};
+
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE int slice_count(int k) {
+  return ceil_divide(k, SPEC.tile.block_size_k);
+}
+
+// Where slice `index` lies, and the barriers that guard it. A stage: the boxes of A, then those of B.
+template <KernelSpec SPEC>
+struct Place {
+  using S = Shape<SPEC>;
+  unsigned a = 0;
+  unsigned b = 0;
+  unsigned full = 0;
+  unsigned empty = 0;
+  int parity = 0;
+};
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE Place<SPEC> place_of(int index) {
+  using S = Shape<SPEC>;
+  const int stage = index % S::kStages;
+  Place<SPEC> place;
+  place.a = static_cast<unsigned>(stage * S::kStageBytes);
+  place.b = place.a + S::kBoxesA * S::kBoxA;
+  place.full = static_cast<unsigned>(S::kStages * S::kStageBytes + 16 * stage);
+  place.empty = place.full + 8;
+  place.parity = index / S::kStages % 2;
+  return place;
+}
+
+// Where warpgroups take turns, one may begin to wait for its slices only when the other has seen all of its own: a wait
+// tells phases apart by their parity alone, so it must never be two phases ahead. Warpgroup w waits at its own barrier
+// for the other, which arrives there with its four warps. The first turn is nobody's to wait for.
+struct Turns {
+  unsigned mine = 0;
+  unsigned others = 0;
+  int parity = 0;
+};
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE Turns turns_of(int warpgroup, int turn) {
+  constexpr auto kBarriers = static_cast<unsigned>(SPEC.tile.num_stages * (Shape<SPEC>::kStageBytes + 16));
+  const unsigned mine = kBarriers + static_cast<unsigned>(8 * warpgroup);
+  return {mine, 2 * kBarriers + 8 - mine, turn / 2 % 2 ^ (warpgroup == 0 ? 1 : 0)};
+}
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void begin_turn(const Turns& turns) {
+  if constexpr (SPEC.tile.pingpong != 0) ptx::mbarrier_wait(turns.mine, turns.parity);
+}
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void end_turn(const Turns& turns, int lane) {
+  if constexpr (SPEC.tile.pingpong != 0) {
+    if (lane == 0) ptx::mbarrier_arrive(turns.others);
+  }
+}
+
+// By one thread, before anything else.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void init_ring() {
+  for (int stage = 0; stage < SPEC.tile.num_stages; ++stage) {
+    const Place<SPEC> place = place_of<SPEC>(stage);
+    ptx::mbarrier_init(place.full, 1);  // the copying thread; the bytes count themselves
+    ptx::mbarrier_init(place.empty, 4 * sharers(SPEC.tile) * SPEC.tile.cluster_size);  // every warp that reads it
+  }
+  const Turns turns = turns_of<SPEC>(0, 0);
+  ptx::mbarrier_init(turns.mine, 4);
+  ptx::mbarrier_init(turns.others, 4);
+  ptx::mbarrier_fence_inits();
+}
+
+// By one thread: this block's copies of one box of A. The other blocks' shares come from them; their bytes may be
+// counted before this block expects them, but never in an earlier phase, which all blocks have read before any copies
+// again.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void copy_tokens(const TensorMap& map, const OutputTile& tile, int column, unsigned to,
+                                  unsigned full) {
+  using S = Shape<SPEC>;
+  const int row = static_cast<int>(tile.row);
+  if constexpr (S::kCluster == 1) {
+    ptx::copy_box(to, map, column, row, full);
+  } else {
+    constexpr auto kAll = static_cast<unsigned short>((1 << S::kCluster) - 1);
+    const int rank = ptx::cluster_rank();
+    ptx::copy_box_to(to + static_cast<unsigned>(rank * S::kCopyA), map, column, row + rank * box_rows_a(SPEC), full,
+                     kAll);
+  }
+}
+
+// By one thread: the copies of all slices of a tile, the first of which has number `index`. Rows behind the group's end
+// are copied too, and those behind the matrix's become zero: what is made of them is never written.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void copy_tile(const TiledArgs& in, const OutputTile& tile, int index) {
+  using S = Shape<SPEC>;
+  const int slices = slice_count<SPEC>(in.args.k);
+  const int row_b = static_cast<int>(tile.expert) * in.args.n + tile.column;
+  for (int i = 0; i < slices; ++i) {
+    const Place<SPEC> place = place_of<SPEC>(index + i);
+    ptx::mbarrier_wait(place.empty, place.parity ^ 1);  // what the stage held before has been read
+    ptx::mbarrier_arrive_expecting(place.full, S::kStageBytes);
+    const int k = i * S::kTile.block_size_k;
+#pragma unroll
+    for (int box = 0; box < S::kBoxesB; ++box) {
+      ptx::copy_box(place.b + static_cast<unsigned>(box * S::kBoxB), in.b, k + box * box_elements(SPEC.b), row_b,
+                    place.full);
+    }
+#pragma unroll
+    for (int box = 0; box < S::kBoxesA; ++box) {
+      copy_tokens<SPEC>(in.a, tile, k + box * box_elements(SPEC.a), place.a + static_cast<unsigned>(box * S::kBoxA),
+                        place.full);
+    }
+  }
+}
+
+// This block's tile among those that its cluster takes in its turn-th turn. The last one of a row may lie behind N: it
+// is multiplied, since the others wait for its copies, and nothing of it is written.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE OutputTile take_tile(const KernelArgs& args, GroupCursor& groups, int turn) {
+  constexpr int kCluster = SPEC.tile.cluster_size;
+  const int wanted = (ptx::block_index() + turn * ptx::grid_size()) / kCluster;
+  OutputTile tile = find_tile<cluster_tile(SPEC.tile)>(args, groups, wanted);
+  if constexpr (kCluster > 1) tile.column += ptx::cluster_rank() * SPEC.tile.block_size_n;
+  return tile;
+}
+
+// This warp has read the stage: every block that copies to it may.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void release(unsigned empty, int lane) {
+  if constexpr (Shape<SPEC>::kCluster == 1) {
+    if (lane == 0) ptx::mbarrier_arrive(empty);
+  } else {
+    if (lane < Shape<SPEC>::kCluster) ptx::mbarrier_arrive_at(empty, lane);
+  }
+}
+
+}  // namespace expertile::sm90
