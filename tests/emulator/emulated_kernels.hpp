@@ -11,6 +11,7 @@ namespace expertile::testing {
 struct EmulatedKernel {
   KernelSpec spec;
   void (*run)(const TiledArgs&) = nullptr;  // a kernel of the portable family looks at args alone
+  int cluster_size = 1;                     // that it is launched with
 };
 
 [[nodiscard]] std::vector<EmulatedKernel> float16_kernels();

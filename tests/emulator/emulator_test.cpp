@@ -70,10 +70,12 @@ Status multiply(const EmulatedKernel& kernel, const Problem& problem, const Grou
     in.b = map(args.b, box_rows_b(kernel.spec));
     blocks = std::min(blocks, kMultiprocessors);
   }
+  const int cluster_size = kernel.cluster_size;
   const emulator::Launch launch{
-      .blocks = blocks,
+      .blocks = (blocks + cluster_size - 1) / cluster_size * cluster_size,
       .threads = threads_of(tile),
       .shared_bytes = smem_bytes(kernel.spec),
+      .cluster_size = cluster_size,
       .memory = {region("A", args.a), region("B", args.b), region("C", args.c, true),
                  region("seg_indptr", args.seg_indptr), region("weight_indices", args.weight_indices),
                  region("scale_a", args.scale_a), region("scale_b", args.scale_b)}};
