@@ -6,6 +6,8 @@
 #include <numeric>
 #include <utility>
 
+#include "emulator/cluster.hpp"
+
 namespace expertile::emulator {
 namespace {
 
@@ -15,20 +17,23 @@ thread_local Block* running = nullptr;
 
 Block& block() { return *running; }
 
-Block::Block(const Launch& launch, GlobalMemory& global_memory, Stacks& stacks, int index)
+Block::Block(Cluster& cluster, const Launch& launch, GlobalMemory& global_memory, Stacks& stacks, int index, int rank)
     : global(global_memory),
-      shared(static_cast<std::size_t>(launch.shared_bytes), launch.threads / kWarp),
-      clocks(launch.threads),
-      mbarriers(shared, clocks),
-      products(launch.threads / kWarp, shared, clocks),
+      shared(static_cast<std::size_t>(launch.shared_bytes), launch.threads / kWarp, rank * launch.threads),
+      clocks(cluster.clocks),
+      mbarriers(shared, clocks, rank * launch.threads),
+      products(launch.threads / kWarp, rank * launch.threads, shared, clocks),
+      cluster_(cluster),
       launch_(launch),
       stacks_(stacks),
       index_(index),
+      rank_(rank),
+      first_thread_(rank * launch.threads),
       threads_(static_cast<std::size_t>(launch.threads)),
       everyone_(threads_.size()),
       warps_(threads_.size() / kWarp),
       warpgroups_(threads_.size() / kWarpgroup) {
-  std::iota(everyone_.begin(), everyone_.end(), 0);
+  std::iota(everyone_.begin(), everyone_.end(), first_thread_);
   for (Gathering& one : warps_) one.arguments.resize(kWarp);
   for (Gathering& one : warpgroups_) one.arguments.resize(kWarpgroup);
 }
@@ -47,7 +52,7 @@ void Block::end_of_thread() const {
   if (what != nullptr) throw Fault{fmt::format("block {} thread {}: ended with {} under way", index_, current_, what)};
 }
 
-void Block::start(std::size_t thread, const std::function<void()>& kernel) {
+void Block::start_thread(std::size_t thread, const std::function<void()>& kernel) {
   const auto body = [this, thread, &kernel](boost::context::fiber&& from) {
     Thread& mine = threads_[thread];
     mine.machine = std::move(from);
@@ -58,39 +63,27 @@ void Block::start(std::size_t thread, const std::function<void()>& kernel) {
       if (!fault_) fault_ = fault.text;
     }
     mine.waiting = Waiting::ended;
+    ++ended_;
     return std::move(mine.machine);
   };
   threads_[thread].fiber = boost::context::fiber(std::allocator_arg, stacks_, body);
 }
 
-std::optional<std::string> Block::run(const std::function<void()>& kernel) {
-  for (std::size_t i = 0; i < threads_.size(); ++i) start(i, kernel);
-  running = this;
-  std::size_t ended = 0;
-  while (ended < threads_.size() && !fault_) {
-    bool advanced = false;
-    ended = 0;
-    for (std::size_t i = 0; i < threads_.size() && !fault_; ++i) {
-      if (threads_[i].waiting == Waiting::ended) ++ended;
-      if (threads_[i].waiting != Waiting::nothing) continue;
-      current_ = static_cast<int>(i);
-      threads_[i].fiber = std::move(threads_[i].fiber).resume();
-      advanced = true;
-    }
-    if (advanced || ended == threads_.size() || fault_) continue;
-    if (!land_copy()) fault_ = deadlock();
-  }
-  running = nullptr;
-  if (!fault_) fault_ = check_end();
-  return fault_;
+void Block::start(const std::function<void()>& kernel) {
+  for (std::size_t i = 0; i < threads_.size(); ++i) start_thread(i, kernel);
 }
 
-std::optional<std::string> Block::check_end() const {
-  if (const BoxCopy* copy = bulk_copies_.oldest()) {
-    return describe(copy->thread, copy->where, "the block ended while this bulk copy was under way");
+bool Block::advance() {
+  bool advanced = false;
+  running = this;
+  for (std::size_t i = 0; i < threads_.size() && !fault_; ++i) {
+    if (threads_[i].waiting != Waiting::nothing) continue;
+    current_ = static_cast<int>(i);
+    threads_[i].fiber = std::move(threads_[i].fiber).resume();
+    advanced = true;
   }
-  if (auto fault = mbarriers.check_end()) return fmt::format("block {}: {}", index_, *fault);
-  return std::nullopt;
+  running = nullptr;
+  return advanced;
 }
 
 void Block::give_up(Waiting waiting, const char* operation, const Where& where) {
@@ -99,6 +92,12 @@ void Block::give_up(Waiting waiting, const char* operation, const Where& where) 
   mine.operation = operation;
   mine.where = where;
   mine.machine = std::move(mine.machine).resume();
+}
+
+void Block::resume_all(Waiting waiting) {
+  for (Thread& one : threads_) {
+    if (one.waiting == waiting) one.waiting = Waiting::nothing;
+  }
 }
 
 std::string Block::deadlock() const {
@@ -138,9 +137,7 @@ void Block::barrier(const Where& where) {
   }
   at_barrier_ = 0;
   clocks.meet(everyone_);
-  for (Thread& other : threads_) {
-    if (other.waiting == Waiting::at_barrier) other.waiting = Waiting::nothing;
-  }
+  resume_all(Waiting::at_barrier);
 }
 
 void Block::named_barrier(int id, int threads, const Where& where) {
@@ -158,19 +155,19 @@ void Block::named_barrier(int id, int threads, const Where& where) {
     stop(where, fmt::format("comes to named barrier {} of {} threads while others wait in one of {} at {}:{}", id,
                             threads, one.expected, file_name(one.where), one.where.line()));
   }
-  one.arrived.push_back(current_);
+  one.arrived.push_back(current_in_cluster());
   if (one.arrived.size() < static_cast<std::size_t>(one.expected)) {
     give_up(Waiting::at_named_barrier, "named_barrier", where);
     return;
   }
   std::vector<int> came(warps_.size());
-  for (const int thread : one.arrived) ++came[static_cast<std::size_t>(thread / kWarp)];
+  for (const int thread : one.arrived) ++came[static_cast<std::size_t>((thread - first_thread_) / kWarp)];
   for (std::size_t i = 0; i < came.size(); ++i) {
     if (came[i] == 0 || came[i] == kWarp) continue;
     stop(where, fmt::format("named barrier {}: {} threads of warp {} came, not all", id, came[i], i));
   }
   clocks.meet(one.arrived);
-  for (const int thread : one.arrived) resume(thread);
+  for (const int thread : one.arrived) resume(thread - first_thread_);
   one.arrived.clear();
 }
 
@@ -204,17 +201,17 @@ void Block::together(int size, const char* name, void* argument, const std::func
 // ---- shared memory ----------------------------------------------------------------------------------------------
 
 void Block::read_shared(int thread, unsigned offset, std::size_t bytes, void* to, const Where& where) {
-  if (auto fault = shared.read(clocks.observer(thread), offset, bytes, to)) stop(thread, where, *fault);
+  if (auto fault = shared.read(clocks.observer(first_thread_ + thread), offset, bytes, to)) stop(thread, where, *fault);
 }
 
 void Block::write_shared(unsigned offset, std::size_t bytes, const void* from, const Where& where) {
-  stop_if(shared.write(clocks.observer(current_), offset, bytes, from), where);
+  stop_if(shared.write(clocks.observer(current_in_cluster()), offset, bytes, from), where);
 }
 
 void Block::copy_async(const Copy& copy, const Where& where) {
   if (copy.bytes < 0 || copy.bytes > 16) stop(where, fmt::format("copies {} bytes, 0 to 16 are right", copy.bytes));
   if (copy.bytes > 0) stop_if(global.check_read(copy.from, static_cast<std::size_t>(copy.bytes), 16), where);
-  stop_if(shared.start_copy(clocks.observer(current_), copy.offset, 16), where);
+  stop_if(shared.start_copy(clocks.observer(current_in_cluster()), copy.offset, 16), where);
   self().open.push_back(copy);
 }
 
@@ -229,29 +226,29 @@ void Block::wait_for_copies(std::size_t pending) {
     for (const Copy& copy : groups.front()) {
       std::byte chunk[16] = {};
       if (copy.bytes > 0) std::memcpy(chunk, copy.from, static_cast<std::size_t>(copy.bytes));
-      shared.finish_copy(clocks.observer(current_), copy.offset, 16, chunk);
+      shared.finish_copy(clocks.observer(current_in_cluster()), copy.offset, 16, chunk);
     }
     groups.pop_front();
   }
 }
 
-// ---- mbarriers and bulk copies ----------------------------------------------------------------------------------
+// ---- mbarriers -------------------------------------------------------------------------------------------------
 
 void Block::mbarrier_init(unsigned offset, int arrivals, const Where& where) {
-  stop_if(mbarriers.init(current_, offset, arrivals), where);
+  stop_if(mbarriers.init(current_in_cluster(), offset, arrivals), where);
 }
 
 void Block::mbarrier_arrive(unsigned offset, int bytes, const Where& where) {
-  stop_if(mbarriers.check_use(current_, offset), where);
-  stop_if(mbarriers.arrive(current_, offset, bytes), where);
+  stop_if(mbarriers.check_use(current_in_cluster(), offset), where);
+  stop_if(mbarriers.arrive(current_in_cluster(), offset, bytes), where);
   resume_waiting_for_phases();
 }
 
 void Block::mbarrier_wait(unsigned offset, int parity, const Where& where) {
-  stop_if(mbarriers.check_use(current_, offset), where);
+  stop_if(mbarriers.check_use(current_in_cluster(), offset), where);
   if (parity != 0 && parity != 1) stop(where, fmt::format("waits for parity {}: 0 or 1 is right", parity));
   const int number = mbarriers.number(offset);
-  if (mbarriers.passes(current_, number, parity)) return;
+  if (mbarriers.passes(current_in_cluster(), number, parity)) return;
   self().mbarrier = number;
   self().parity = parity;
   give_up(Waiting::for_phase, "mbarrier_wait", where);
@@ -262,31 +259,8 @@ void Block::resume_waiting_for_phases() {
   for (std::size_t i = 0; i < threads_.size(); ++i) {
     Thread& one = threads_[i];
     if (one.waiting != Waiting::for_phase) continue;
-    if (mbarriers.passes(static_cast<int>(i), one.mbarrier, one.parity)) one.waiting = Waiting::nothing;
+    if (mbarriers.passes(everyone_[i], one.mbarrier, one.parity)) one.waiting = Waiting::nothing;
   }
-}
-
-void Block::copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier,
-                     const Where& where) {
-  stop_if(check_map(map), where);
-  stop_if(mbarriers.check_use(current_, mbarrier), where);
-  const BoxCopy copy{matrix_of(map), row, column, offset, mbarriers.number(mbarrier), current_, where};
-  stop_if(BulkCopies::check_source(copy, global), where);
-  const Observer by = clocks.observer(current_);
-  stop_if(shared.start_bulk_copy(by, offset, static_cast<std::size_t>(copy.bytes()), copy.mbarrier), where);
-  stop_if(mbarriers.start_copy(current_, mbarrier), where);
-  bulk_copies_.add(copy);
-}
-
-bool Block::land_copy() {
-  if (bulk_copies_.oldest() == nullptr) return false;
-  const BoxCopy copy = *bulk_copies_.oldest();
-  bulk_copies_.land(mbarriers.phase(copy.mbarrier) + 1, shared);
-  if (auto fault = mbarriers.finish_copy(copy.mbarrier, copy.bytes())) {
-    fault_ = describe(copy.thread, copy.where, *fault);
-  }
-  resume_waiting_for_phases();
-  return true;
 }
 
 }  // namespace expertile::emulator

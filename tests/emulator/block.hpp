@@ -1,5 +1,6 @@
 #pragma once
-// A block while it runs: its threads as fibers, the barriers between them, and its memory.
+// A block while it runs: its threads as fibers, the barriers between them, and its memory. Threads are the block's own
+// but where a name says that they are the cluster's.
 
 #include <boost/context/fiber.hpp>
 #include <boost/context/pooled_fixedsize_stack.hpp>
@@ -10,7 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "emulator/bulk_copies.hpp"
 #include "emulator/clocks.hpp"
 #include "emulator/emulator.hpp"
 #include "emulator/fault.hpp"
@@ -20,6 +20,8 @@
 #include "emulator/shared_memory.hpp"
 
 namespace expertile::emulator {
+
+class Cluster;
 
 // One pool for all blocks of a launch.
 using Stacks = boost::context::pooled_fixedsize_stack;
@@ -31,7 +33,7 @@ struct Copy {
   int bytes = 0;
 };
 
-enum class Waiting { nothing, at_barrier, at_named_barrier, for_phase, for_lanes, ended };
+enum class Waiting { nothing, at_barrier, at_cluster_barrier, at_named_barrier, for_phase, for_lanes, ended };
 
 struct Thread {
   boost::context::fiber fiber;    // to continue it
@@ -54,21 +56,30 @@ struct Gathering {
 };
 
 struct NamedBarrier {
-  std::vector<int> arrived;  // threads
+  std::vector<int> arrived;  // threads, as the cluster numbers them
   int expected = 0;
   Where where;  // of the first
 };
 
 class Block {
  public:
-  Block(const Launch& launch, GlobalMemory& global, Stacks& stacks, int index);
+  // index: in the launch. rank: in its cluster.
+  Block(Cluster& cluster, const Launch& launch, GlobalMemory& global_memory, Stacks& stacks, int index, int rank);
 
-  std::optional<std::string> run(const std::function<void()>& kernel);
+  void start(const std::function<void()>& kernel);  // which must outlive the block
+  // Continues each thread that waits for nothing, up to a fault; false where there was none.
+  bool advance();
+  [[nodiscard]] bool has_ended() const { return ended_ == threads_.size(); }
+  [[nodiscard]] const std::optional<std::string>& fault() const { return fault_; }
 
   [[nodiscard]] int current() const { return current_; }  // thread
+  [[nodiscard]] int current_in_cluster() const { return first_thread_ + current_; }
+  [[nodiscard]] int first_in_cluster() const { return first_thread_; }
   [[nodiscard]] int warp() const { return current_ / kWarp; }
   [[nodiscard]] const Launch& launch() const { return launch_; }
   [[nodiscard]] int index() const { return index_; }
+  [[nodiscard]] int rank() const { return rank_; }
+  [[nodiscard]] Cluster& cluster() const { return cluster_; }
 
   [[noreturn]] void stop(const Where& where, const std::string& what) const { stop(current_, where, what); }
   [[noreturn]] void stop(int thread, const Where& where, const std::string& what) const {
@@ -81,7 +92,13 @@ class Block {
     if (fault) stop(fault->thread, where, fault->what);
   }
 
+  // "block 2 thread 37, mainloop.hpp:251: " and what is wrong.
+  [[nodiscard]] std::string describe(int thread, const Where& where, const std::string& what) const;
+  [[nodiscard]] std::string deadlock() const;
+
   void barrier(const Where& where);
+  void wait_for_cluster(const Where& where) { give_up(Waiting::at_cluster_barrier, "cluster_barrier", where); }
+  void resume_waiting_for_cluster() { resume_all(Waiting::at_cluster_barrier); }
   void named_barrier(int id, int threads, const Where& where);
   // size: consecutive threads that come together, kWarp or kWarpgroup.
   void together(int size, const char* name, void* argument, const std::function<void(const Lanes&)>& operate,
@@ -96,40 +113,39 @@ class Block {
   void mbarrier_init(unsigned offset, int arrivals, const Where& where);
   void mbarrier_arrive(unsigned offset, int bytes, const Where& where);
   void mbarrier_wait(unsigned offset, int parity, const Where& where);
-  void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier, const Where& where);
+  // After arrivals and copies: whoever waits for a phase that they ended.
+  void resume_waiting_for_phases();
 
   // What the operations that need no fiber work on.
   GlobalMemory& global;
   SharedMemory shared;
-  Clocks clocks;
+  Clocks& clocks;  // the cluster's
   Mbarriers mbarriers;
   Products products;
 
  private:
-  void start(std::size_t thread, const std::function<void()>& kernel);
+  void start_thread(std::size_t thread, const std::function<void()>& kernel);
   void end_of_thread() const;
   void give_up(Waiting waiting, const char* operation, const Where& where);
   void resume(int thread) { threads_[static_cast<std::size_t>(thread)].waiting = Waiting::nothing; }
-  void resume_waiting_for_phases();
-  // What happens once no thread can advance: a copy lands; false where none is under way.
-  bool land_copy();
-  [[nodiscard]] std::string describe(int thread, const Where& where, const std::string& what) const;
-  [[nodiscard]] std::string deadlock() const;
-  [[nodiscard]] std::optional<std::string> check_end() const;
+  void resume_all(Waiting waiting);
   Thread& self() { return threads_[static_cast<std::size_t>(current_)]; }
 
+  Cluster& cluster_;
   const Launch& launch_;
   Stacks& stacks_;
   int index_;
-  int current_ = 0;  // thread
+  int rank_;
+  int first_thread_;  // its number in the cluster
+  int current_ = 0;   // thread
   std::vector<Thread> threads_;
-  std::vector<int> everyone_;  // 0, 1, ...: the block's barrier's threads
+  std::size_t ended_ = 0;      // threads
+  std::vector<int> everyone_;  // the block's threads, as the cluster numbers them
   std::vector<Gathering> warps_;
   std::vector<Gathering> warpgroups_;
   std::size_t at_barrier_ = 0;
   Where barrier_where_;
   std::map<int, NamedBarrier> named_barriers_;
-  BulkCopies bulk_copies_;
   std::optional<std::string> fault_;
 };
 

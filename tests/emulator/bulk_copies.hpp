@@ -1,5 +1,5 @@
 #pragma once
-// Boxes on their way from global to shared memory, oldest first.
+// Boxes on their way from global memory to the blocks of a cluster, oldest first.
 
 #include <cstddef>
 #include <deque>
@@ -18,8 +18,10 @@ struct BoxCopy {
   std::int64_t row = 0;
   std::int64_t column = 0;  // elements
   unsigned offset = 0;
-  int mbarrier = 0;  // its number
-  int thread = 0;    // that started it, and where
+  int to = 0;        // rank of the block whose shared memory it fills
+  int mbarrier = 0;  // its number there
+  int by = 0;        // rank of the block whose thread started it, and where
+  int thread = 0;
   Where where;
 
   [[nodiscard]] int bytes() const { return from.box_rows * kBoxRowBytes; }

@@ -1,5 +1,6 @@
 #pragma once
-// The order that barriers make between the accesses of a block's threads, as vector clocks.
+// The order that barriers make between the accesses of a cluster's threads, as vector clocks. Threads and warps are
+// numbered through the cluster here: block after block.
 //
 // Agents are the warps and, for the bulk copies that they count, the mbarriers. A warp's time advances whenever one of
 // its threads publishes what was done; an mbarrier's time is the number of its phases that have ended. A thread knows
@@ -32,7 +33,6 @@ class Clocks {
   [[nodiscard]] Observer observer(int thread) const {
     return {thread, times_[index(thread / kWarp)], known_[index(thread)].data()};
   }
-  [[nodiscard]] int warps() const { return static_cast<int>(times_.size()); }
   // Another agent, of which nobody knows anything. Observers of before are no longer valid.
   int add_agent() {
     for (Knowledge& one : known_) one.push_back(0);
@@ -53,6 +53,12 @@ class Clocks {
     Knowledge all;
     for (const int thread : threads) publish(thread, all);
     for (const int thread : threads) known_[index(thread)] = all;
+  }
+  // What the threads first, first + 1, ... know together.
+  [[nodiscard]] Knowledge united(int first, int count) const {
+    Knowledge all = known_[index(first)];
+    for (int thread = first + 1; thread < first + count; ++thread) join(known_[index(thread)], all);
+    return all;
   }
   // What every one of the threads first, first + 1, ... knows.
   [[nodiscard]] Knowledge common(int first, int count) const {

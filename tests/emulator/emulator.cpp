@@ -1,21 +1,33 @@
 #include "emulator/emulator.hpp"
 
+#include <fmt/format.h>
+
 #include <cstring>
 
 #include "emulator/block.hpp"
+#include "emulator/cluster.hpp"
 
 namespace expertile::emulator {
 namespace {
 
 constexpr std::size_t kStackBytes = std::size_t{256} << 10;
+constexpr int kMostInCluster = 8;  // on every device with clusters
 
 }  // namespace
 
 Status run(const Launch& launch, const std::function<void()>& kernel) {
+  if (launch.cluster_size < 1 || launch.cluster_size > kMostInCluster) {
+    return fail(ErrorCode::internal,
+                fmt::format("a cluster of {} blocks: 1 to {} are right", launch.cluster_size, kMostInCluster));
+  }
+  if (launch.blocks % launch.cluster_size != 0) {
+    return fail(ErrorCode::internal,
+                fmt::format("{} blocks: a multiple of the cluster's {} is right", launch.blocks, launch.cluster_size));
+  }
   GlobalMemory global(launch.memory);
   Stacks stacks(kStackBytes);
-  for (int i = 0; i < launch.blocks; ++i) {
-    Block one(launch, global, stacks, i);
+  for (int i = 0; i < launch.blocks; i += launch.cluster_size) {
+    Cluster one(launch, global, stacks, i);
     if (auto fault = one.run(kernel)) return fail(ErrorCode::internal, *fault);
   }
   return {};

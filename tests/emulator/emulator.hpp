@@ -28,13 +28,15 @@ struct Region {
 };
 
 struct Launch {
-  int blocks = 1;
+  int blocks = 1;        // a multiple of the cluster's
   int threads = 32;      // of a block, a multiple of 32
   int shared_bytes = 0;  // dynamic shared memory of a block
+  int cluster_size = 1;  // blocks of a cluster, 1 to 8
   std::vector<Region> memory;
 };
 
-// Runs the blocks one after the other. The error is the first fault: "block 2 thread 37, mainloop.hpp:251: ...".
+// Runs the clusters one after the other, the blocks of each side by side. The error is the first fault: "block 2 thread
+// 37, mainloop.hpp:251: ...".
 [[nodiscard]] Status run(const Launch& launch, const std::function<void()>& kernel);
 
 // ---- what tests/emulator/ptx.hpp is made of; only inside a kernel that run() runs --------------------------------

@@ -4,13 +4,14 @@
 #include <vector>
 
 #include "emulator/block.hpp"
+#include "emulator/cluster.hpp"
 
 namespace expertile::emulator {
 
 void mbarrier_init(unsigned offset, int arrivals, const Where& where) {
   block().mbarrier_init(offset, arrivals, where);
 }
-void mbarrier_fence_inits() { block().mbarriers.fence_inits(block().current()); }
+void mbarrier_fence_inits() { block().mbarriers.fence_inits(block().current_in_cluster()); }
 void mbarrier_arrive(unsigned offset, int expected_bytes, const Where& where) {
   block().mbarrier_arrive(offset, expected_bytes, where);
 }
@@ -27,9 +28,20 @@ void warp_barrier(const Where& where) {
 }
 
 void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier, const Where& where) {
-  block().copy_box(offset, map, column, row, mbarrier, where);
+  block().cluster().copy_box(block(), offset, map, column, row, mbarrier, 1U << static_cast<unsigned>(cluster_rank()),
+                             where);
 }
 void prefetch_map(const TensorMap& map, const Where& where) { block().stop_if(check_map(map), where); }
+
+int cluster_rank() { return block().rank(); }
+void cluster_barrier(const Where& where) { block().cluster().barrier(block(), where); }
+void mbarrier_arrive_at(unsigned offset, int rank, const Where& where) {
+  block().cluster().arrive_at(block(), offset, rank, where);
+}
+void copy_box_to(unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier, unsigned ranks,
+                 const Where& where) {
+  block().cluster().copy_box(block(), offset, map, column, row, mbarrier, ranks, where);
+}
 
 void start_product(ProductCall call, const Where& where) {
   const auto start = [&where](const Lanes& lanes) {

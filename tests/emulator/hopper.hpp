@@ -1,12 +1,14 @@
 #pragma once
-// What tests/emulator/ptx90.hpp and wgmma.hpp are made of: mbarriers, named barriers, bulk copies and the products of
-// a warpgroup. As emulator.hpp, stricter than a GPU:
+// What tests/emulator/ptx90.hpp and wgmma.hpp are made of: mbarriers, named barriers, bulk copies, clusters and the
+// products of a warpgroup. As emulator.hpp, stricter than a GPU:
 //
-// A copy lands only when no thread of the block can advance, the oldest first; a product reads its operands and writes
-// its sums at the wait that retires it. Stopped are: bytes that are read before their copy's phase has been waited for
-// or that are overwritten before their readers are known to have finished; barriers that are used before their
-// initialisation can be seen; phases whose arrivals or bytes do not add up; products whose threads bring different
-// operands, or that no fence comes before; and what is still under way at the end.
+// A copy lands only when no thread of the cluster can advance, the oldest first and block by block; a product reads its
+// operands and writes its sums at the wait that retires it. Stopped are: bytes that are read before their copy's phase
+// has been waited for or that are overwritten before their readers are known to have finished; barriers that are used
+// before their initialisation can be seen; phases whose arrivals or bytes do not add up; a copy for a barrier that may
+// still be in an earlier phase; products whose threads bring different operands, or that no fence comes before; what is
+// still under way at the end; and a block that is reached into before it is known to have begun, or whose end does not
+// wait for what others do to it.
 
 #include "emulator/emulator.hpp"
 #include "emulator/products.hpp"
@@ -23,6 +25,13 @@ void warp_barrier(const Where& where);
 
 void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier, const Where& where);
 void prefetch_map(const TensorMap& map, const Where& where);
+
+[[nodiscard]] int cluster_rank();
+void cluster_barrier(const Where& where);
+void mbarrier_arrive_at(unsigned offset, int rank, const Where& where);
+// To the blocks whose bits are set in `ranks`.
+void copy_box_to(unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier, unsigned ranks,
+                 const Where& where);
 
 // Collectives: the first of the warpgroup, the others of each warp.
 void start_product(ProductCall call, const Where& where);

@@ -15,9 +15,11 @@ std::optional<std::string> Mbarriers::init(int thread, unsigned offset, int arri
   if (number(offset) >= 0) return fmt::format("the mbarrier at {} is initialised a second time", offset);
   if (arrivals < 1 || arrivals > kMostCounted) return fmt::format("an mbarrier of {} arrivals", arrivals);
   const Observer by = clocks_.observer(thread);
-  if (auto fault = shared_.make_mbarrier(by, offset)) return fault;
-  clocks_.add_agent();
+  if (auto fault = shared_.check_mbarrier(by, offset)) return fault;
+  const int agent = clocks_.add_agent();
+  shared_.make_mbarrier(offset, agent);
   all_.push_back({.offset = offset,
+                  .agent = agent,
                   .arrivals = arrivals,
                   .missing = arrivals,
                   .initialiser = thread,
@@ -49,7 +51,7 @@ std::optional<std::string> Mbarriers::check_use(int thread, unsigned offset) con
     return std::nullopt;
   }
   return fmt::format("the mbarrier at {} is used without a barrier after thread {} initialised it", offset,
-                     one.initialiser);
+                     one.initialiser - first_thread_);
 }
 
 std::optional<std::string> Mbarriers::arrive(int thread, unsigned offset, int bytes) {
@@ -72,6 +74,13 @@ std::optional<std::string> Mbarriers::start_copy(int thread, unsigned offset) {
     return fmt::format("a copy for the mbarrier at {} begins without mbarrier_fence_inits and a barrier after it",
                        offset);
   }
+  // Else the bytes may be counted by the phase before, whose copies they are not.
+  if (clocks_.observer(thread).known[one.agent] < one.phase) {
+    return fmt::format(
+        "a copy for phase {} of the mbarrier at {} begins, and nothing tells its thread that phase {} has "
+        "ended",
+        one.phase, offset, one.phase - 1);
+  }
   ++one.copies;
   return std::nullopt;
 }
@@ -79,7 +88,7 @@ std::optional<std::string> Mbarriers::start_copy(int thread, unsigned offset) {
 std::optional<std::string> Mbarriers::finish_copy(int number, int bytes) {
   Mbarrier& one = all_[static_cast<std::size_t>(number)];
   --one.copies;
-  if (one.bytes < bytes) {
+  if (one.missing == 0 && one.bytes < bytes) {
     return fmt::format("a copy of {} bytes lands in phase {} of the mbarrier at {}, which expects {} more", bytes,
                        one.phase, one.offset, one.bytes);
   }
@@ -90,6 +99,10 @@ std::optional<std::string> Mbarriers::finish_copy(int number, int bytes) {
 // Ends the phase when nothing is missing.
 std::optional<std::string> Mbarriers::settle(Mbarrier& one) {
   if (one.missing > 0 || one.bytes > 0) return std::nullopt;
+  if (one.bytes < 0) {
+    return fmt::format("phase {} of the mbarrier at {} has all its arrivals, and they expected {} bytes too few",
+                       one.phase, one.offset, -one.bytes);
+  }
   if (one.copies > 0) {
     return fmt::format(
         "phase {} of the mbarrier at {} ends while {} of its copies are under way: it expected too few "
@@ -100,7 +113,7 @@ std::optional<std::string> Mbarriers::settle(Mbarrier& one) {
   one.missing = one.arrivals;
   one.learnt = std::move(one.arriving);
   one.arriving = {};
-  const auto agent = static_cast<std::size_t>(clocks_.warps() + number(one.offset));
+  const auto agent = static_cast<std::size_t>(one.agent);
   if (one.learnt.size() <= agent) one.learnt.resize(agent + 1, 0);
   one.learnt[agent] = one.phase;
   ended_ = true;

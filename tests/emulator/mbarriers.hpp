@@ -11,9 +11,12 @@
 
 namespace expertile::emulator {
 
+// Threads are numbered through the cluster: those of its other blocks arrive here, too, and start copies.
 class Mbarriers {
  public:
-  Mbarriers(SharedMemory& shared, Clocks& clocks) : shared_(shared), clocks_(clocks) {}
+  // first_thread: the block's first thread's number in its cluster.
+  Mbarriers(SharedMemory& shared, Clocks& clocks, int first_thread)
+      : shared_(shared), clocks_(clocks), first_thread_(first_thread) {}
 
   // Each returns what is wrong, if anything.
   [[nodiscard]] std::optional<std::string> init(int thread, unsigned offset, int arrivals);
@@ -30,6 +33,8 @@ class Mbarriers {
   // Whether a wait passes; if so, the thread learns what the phase has to tell.
   [[nodiscard]] bool passes(int thread, int number, int parity);
   [[nodiscard]] int phase(int number) const { return all_[static_cast<std::size_t>(number)].phase; }
+  [[nodiscard]] unsigned offset(int number) const { return all_[static_cast<std::size_t>(number)].offset; }
+  [[nodiscard]] int agent(int number) const { return all_[static_cast<std::size_t>(number)].agent; }
   // Whether a phase has ended since the last call.
   [[nodiscard]] bool take_ended() { return std::exchange(ended_, false); }
   [[nodiscard]] std::string describe(int number) const;
@@ -37,9 +42,10 @@ class Mbarriers {
  private:
   struct Mbarrier {
     unsigned offset = 0;
+    int agent = 0;
     int arrivals = 0;     // a phase
     int missing = 0;      // arrivals of this phase
-    long long bytes = 0;  // expected and not copied
+    long long bytes = 0;  // expected and not copied; negative: copied before the arrival that expects them
     int phase = 0;        // under way, counted from 0
     int copies = 0;       // under way
     int initialiser = 0;  // thread
@@ -53,6 +59,7 @@ class Mbarriers {
 
   SharedMemory& shared_;
   Clocks& clocks_;
+  int first_thread_;
   std::vector<Mbarrier> all_;
   bool ended_ = false;
 };

@@ -85,8 +85,8 @@ std::optional<Wrong> Products::add_operand(int first_thread, const char* name, u
   if (operand.start % 1024 >= 128 || operand.start % kOperandBytes != 0) {
     return wrong(fmt::format("it begins at {}, not 0, 32, 64 or 96 bytes after a multiple of 1024", operand.start));
   }
-  const Knowledge common = clocks_.common(first_thread, kWarpgroup);
-  const Observer all{first_thread, 0, common.data()};
+  const Knowledge common = clocks_.common(threads_before_ + first_thread, kWarpgroup);
+  const Observer all{threads_before_ + first_thread, 0, common.data()};
   for (std::size_t row = 0; row < rows; ++row) {
     for (unsigned chunk = 0; chunk < 2; ++chunk) {
       const auto straight = static_cast<unsigned>(row / 8) * operand.eight_rows + static_cast<unsigned>(row % 8) * 128 +
@@ -95,7 +95,7 @@ std::optional<Wrong> Products::add_operand(int first_thread, const char* name, u
       chunks.push_back(place);
       if (!shared_.check_operand(all, place)) continue;
       for (int thread = first_thread; thread < first_thread + kWarpgroup; ++thread) {  // who is it?
-        if (auto fault = shared_.check_operand(clocks_.observer(thread), place)) {
+        if (auto fault = shared_.check_operand(clocks_.observer(threads_before_ + thread), place)) {
           Wrong found = wrong(fmt::format("row {}: {}", row, *fault));
           found.thread = thread;
           return found;
@@ -219,7 +219,7 @@ std::optional<Wrong> Products::retire(int warp, OfWarp& one) {
   const auto rows = static_cast<std::size_t>(warp * kWarp % kWarpgroup / kWarp) * 16;
   multiply_rows(shared.product, shared.columns, shared.x.data() + rows * elements_of(shared.product), shared.y.data(),
                 one.accumulates, sums.values.data());
-  const Observer by = clocks_.observer(warp * kWarp);
+  const Observer by = clocks_.observer(threads_before_ + warp * kWarp);
   for (const unsigned chunk : shared.chunks) shared_.finish_product(by, chunk);
   if (--sums.under_way > 0) return std::nullopt;
   std::optional<Wrong> wrong;

@@ -32,8 +32,9 @@ struct ProductCall {
 
 class Products {
  public:
-  Products(int warps, SharedMemory& shared, const Clocks& clocks)
-      : warps_(static_cast<std::size_t>(warps)), shared_(shared), clocks_(clocks) {}
+  // first_thread: the block's first thread's number in its cluster; below, threads and warps are the block's.
+  Products(int warps, int first_thread, SharedMemory& shared, const Clocks& clocks)
+      : warps_(static_cast<std::size_t>(warps)), threads_before_(first_thread), shared_(shared), clocks_(clocks) {}
 
   // lanes: the 128 threads' ProductCall, in order.
   [[nodiscard]] std::optional<Wrong> start(int first_thread, const Lanes& lanes);
@@ -89,6 +90,7 @@ class Products {
   [[nodiscard]] std::optional<Wrong> retire(int warp, OfWarp& one);
 
   std::vector<Warp> warps_;
+  int threads_before_;
   SharedMemory& shared_;
   const Clocks& clocks_;
 };

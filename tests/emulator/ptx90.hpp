@@ -44,6 +44,18 @@ EXPERTILE_DEVICE void prefetch_map(const TensorMap& map, const Where& where = Wh
   emulator::prefetch_map(map, where);
 }
 
+// ---- clusters: blocks that run at the same time and reach into each other's shared memory ---------------------------
+
+EXPERTILE_DEVICE int cluster_rank() { return emulator::cluster_rank(); }
+EXPERTILE_DEVICE void cluster_barrier(const Where& where = Where::current()) { emulator::cluster_barrier(where); }
+EXPERTILE_DEVICE void mbarrier_arrive_at(unsigned offset, int rank, const Where& where = Where::current()) {
+  emulator::mbarrier_arrive_at(offset, rank, where);
+}
+EXPERTILE_DEVICE void copy_box_to(unsigned offset, const TensorMap& map, int column, int row, unsigned barrier,
+                                  unsigned short ranks, const Where& where = Where::current()) {
+  emulator::copy_box_to(offset, map, column, row, barrier, ranks, where);
+}
+
 // ---- products of a warpgroup ----------------------------------------------------------------------------------------
 
 // Shared memory begins at address 0 here.

@@ -13,8 +13,9 @@ std::size_t end_word(unsigned offset, std::size_t bytes) { return (offset + byte
 
 }  // namespace
 
-SharedMemory::SharedMemory(std::size_t bytes, int warps)
+SharedMemory::SharedMemory(std::size_t bytes, int warps, int first_thread)
     : warps_(static_cast<std::size_t>(warps)),
+      first_thread_(first_thread),
       bytes_(bytes, std::byte{0xcd}),
       words_((bytes + 3) / 4),
       products_((bytes + 15) / 16),
@@ -30,8 +31,9 @@ std::optional<std::string> SharedMemory::check_place(unsigned offset, std::size_
 
 // A thread sees its own accesses without any barrier.
 bool SharedMemory::knows(const Observer& by, int who, int time) const {
-  if (who == by.thread) return true;
-  const int agent = who >= kBulkCopy ? static_cast<int>(warps_) + who - kBulkCopy : who / kWarp;
+  if (first_thread_ + who == by.thread) return true;
+  const int agent =
+      who >= kBulkCopy ? mbarriers_[static_cast<std::size_t>(who - kBulkCopy)].agent : (first_thread_ + who) / kWarp;
   return by.known[agent] >= time;
 }
 
@@ -39,8 +41,7 @@ bool SharedMemory::knows(const Observer& by, int who, int time) const {
 std::string SharedMemory::ownership(std::size_t word) const {
   const int copier = words_[word].copier;
   if (copier < kBulkCopy) return fmt::format("a copy of thread {} is under way", copier);
-  return fmt::format("a bulk copy for the mbarrier at {} is under way",
-                     mbarrier_offsets_[static_cast<std::size_t>(copier - kBulkCopy)]);
+  return fmt::format("a bulk copy for the mbarrier at {} is under way", offset_of_mbarrier(words_[word].copier));
 }
 
 // Whether what lies in a word may be read.
@@ -56,7 +57,7 @@ std::optional<std::string> SharedMemory::check_word(const Observer& by, std::siz
   if (word.writer >= kBulkCopy) {
     return fmt::format(
         "shared memory {} is read without a wait for phase {} of the mbarrier at {}, which its copy ends", 4 * i,
-        word.written - 1, mbarrier_offsets_[static_cast<std::size_t>(word.writer - kBulkCopy)]);
+        word.written - 1, offset_of_mbarrier(word.writer));
   }
   return fmt::format("shared memory {} is read without a barrier after thread {} filled it", 4 * i, word.writer);
 }
@@ -64,14 +65,14 @@ std::optional<std::string> SharedMemory::check_word(const Observer& by, std::siz
 void SharedMemory::note_reader(const Observer& by, std::size_t i) {
   Word& word = words_[i];
   if (word.reader == kSeveral) {
-    chunk_read(i, by.thread / kWarp) = by.time;
+    chunk_read(i, in_block(by.thread)) = by.time;
   } else if (word.reader == kNobody || knows(by, word.reader, word.read)) {
-    word.reader = static_cast<std::int16_t>(by.thread);  // whoever knows of this reader knows of the one before
+    word.reader = in_block(by.thread);  // whoever knows of this reader knows of the one before
     word.read = by.time;
   } else {
-    int& other = chunk_read(i, word.reader / kWarp);
+    int& other = chunk_read(i, word.reader);
     other = std::max(other, word.read);
-    chunk_read(i, by.thread / kWarp) = by.time;
+    chunk_read(i, in_block(by.thread)) = by.time;
     word.reader = kSeveral;
   }
 }
@@ -93,8 +94,9 @@ std::optional<std::string> SharedMemory::check_readers(const Observer& by, std::
     if (knows(by, word.reader, word.read)) return std::nullopt;
     return fmt::format("shared memory {} is written without a barrier after thread {} read it", 4 * i, word.reader);
   }
+  const int* known = by.known + first_thread_ / kWarp;
   for (std::size_t warp = 0; warp < warps_; ++warp) {
-    if (chunk_reads_[i / 4 * warps_ + warp] <= by.known[warp]) continue;
+    if (chunk_reads_[i / 4 * warps_ + warp] <= known[warp]) continue;
     return fmt::format("shared memory {} is written without a barrier after several threads read it (of warp {}, too)",
                        4 * i, warp);
   }
@@ -119,7 +121,7 @@ std::optional<std::string> SharedMemory::check_write(const Observer& by, unsigne
       return fmt::format(
           "shared memory {} is written without a wait for phase {} of the mbarrier at {}, whose copy "
           "filled it",
-          4 * i, word.written - 1, mbarrier_offsets_[static_cast<std::size_t>(word.writer - kBulkCopy)]);
+          4 * i, word.written - 1, offset_of_mbarrier(word.writer));
     }
     return fmt::format("shared memory {} is written without a barrier after thread {} wrote it", 4 * i, word.writer);
   }
@@ -138,24 +140,26 @@ std::optional<std::string> SharedMemory::start_copy(const Observer& by, unsigned
   if (auto fault = check_place(offset, bytes)) return fault;
   if (auto fault = check_write(by, offset, bytes)) return fault;
   for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
-    words_[i].copier = static_cast<std::int16_t>(by.thread);
+    words_[i].copier = in_block(by.thread);
   }
   return std::nullopt;
 }
 
 void SharedMemory::finish_copy(const Observer& by, unsigned offset, std::size_t bytes, const void* from) {
   for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
-    words_[i] = {.writer = static_cast<std::int16_t>(by.thread), .written = by.time};
+    words_[i] = {.writer = in_block(by.thread), .written = by.time};
   }
   std::memcpy(bytes_.data() + offset, from, bytes);
 }
 
-std::optional<std::string> SharedMemory::make_mbarrier(const Observer& by, unsigned offset) {
+std::optional<std::string> SharedMemory::check_mbarrier(const Observer& by, unsigned offset) const {
   if (auto fault = check_place(offset, 8)) return fault;
-  if (auto fault = check_write(by, offset, 8)) return fault;
+  return check_write(by, offset, 8);
+}
+
+void SharedMemory::make_mbarrier(unsigned offset, int agent) {
   words_[offset / 4].copier = words_[offset / 4 + 1].copier = kMbarrier;
-  mbarrier_offsets_.push_back(offset);
-  return std::nullopt;
+  mbarriers_.push_back({offset, agent});
 }
 
 std::optional<std::string> SharedMemory::start_bulk_copy(const Observer& by, unsigned offset, std::size_t bytes,
@@ -195,11 +199,11 @@ void SharedMemory::start_product(unsigned offset, int warps) {
 
 void SharedMemory::finish_product(const Observer& by, unsigned offset) {
   --products_[offset / 16];
-  chunk_read(offset / 4, by.thread / kWarp) = by.time;
+  chunk_read(offset / 4, in_block(by.thread)) = by.time;
   for (std::size_t i = offset / 4; i < offset / 4 + 4; ++i) {
     Word& word = words_[i];
     if (word.reader >= 0) {
-      int& other = chunk_read(i, word.reader / kWarp);
+      int& other = chunk_read(i, word.reader);
       other = std::max(other, word.read);
     }
     word.reader = kSeveral;

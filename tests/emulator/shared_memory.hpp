@@ -11,9 +11,12 @@
 
 namespace expertile::emulator {
 
+// Observers are threads of the block, or, where a bulk copy starts, of another block of its cluster. Words keep their
+// threads by the numbers that they have in the block.
 class SharedMemory {
  public:
-  SharedMemory(std::size_t bytes, int warps);
+  // first_thread: the block's first thread's number in its cluster.
+  SharedMemory(std::size_t bytes, int warps, int first_thread);
 
   [[nodiscard]] std::size_t size() const { return bytes_.size(); }
 
@@ -26,8 +29,9 @@ class SharedMemory {
   [[nodiscard]] std::optional<std::string> start_copy(const Observer& by, unsigned offset, std::size_t bytes);
   void finish_copy(const Observer& by, unsigned offset, std::size_t bytes, const void* from);
 
-  // From now on an mbarrier, which takes the next number.
-  [[nodiscard]] std::optional<std::string> make_mbarrier(const Observer& by, unsigned offset);
+  // Whether an mbarrier can begin there; then it does, takes the next number, and is an agent.
+  [[nodiscard]] std::optional<std::string> check_mbarrier(const Observer& by, unsigned offset) const;
+  void make_mbarrier(unsigned offset, int agent);
 
   // A bulk copy owns its bytes until it lands; from then on they are seen by whoever knows of `phase` of its mbarrier,
   // counted from 1. Multiples of 16 bytes.
@@ -61,17 +65,27 @@ class SharedMemory {
   [[nodiscard]] std::optional<std::string> check_write(const Observer& by, unsigned offset, std::size_t bytes) const;
   [[nodiscard]] bool knows(const Observer& by, int who, int time) const;
   [[nodiscard]] std::string ownership(std::size_t word) const;
-  int& chunk_read(std::size_t word, int warp) {
-    return chunk_reads_[word / 4 * warps_ + static_cast<std::size_t>(warp)];
+  int& chunk_read(std::size_t word, int thread) {
+    return chunk_reads_[word / 4 * warps_ + static_cast<std::size_t>(thread / kWarp)];
+  }
+  [[nodiscard]] std::int16_t in_block(int thread) const { return static_cast<std::int16_t>(thread - first_thread_); }
+  [[nodiscard]] unsigned offset_of_mbarrier(std::int16_t who) const {
+    return mbarriers_[static_cast<std::size_t>(who - kBulkCopy)].offset;
   }
   void note_reader(const Observer& by, std::size_t word);
 
+  struct Mbarrier {
+    unsigned offset = 0;
+    int agent = 0;
+  };
+
   std::size_t warps_;
+  int first_thread_;
   std::vector<std::byte> bytes_;
   std::vector<Word> words_;              // of 4 bytes
   std::vector<std::uint16_t> products_;  // [16-byte chunks] warps and products that are yet to read them
   std::vector<int> chunk_reads_;         // [16-byte chunks, warps] times of words that have several readers
-  std::vector<unsigned> mbarrier_offsets_;
+  std::vector<Mbarrier> mbarriers_;
 };
 
 }  // namespace expertile::emulator
