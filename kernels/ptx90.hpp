@@ -76,9 +76,10 @@ EXPERTILE_DEVICE unsigned load_pair(unsigned offset) {
 // ---- bulk tensor copies -----------------------------------------------------------------------------------------
 
 // Starts copying a box of a matrix to shared memory (aligned to 1024): rows `row` and on, 128 bytes of each from
-// element `column` on; what lies outside the matrix becomes zero. Box and element size are the map's. Row r of the box
-// lies at offset + 128 * r, its 16-byte chunk c at place c ^ (r % 8). The copied bytes (the whole box's) are counted by
-// the barrier; whoever has waited for its phase sees them. Called by one thread.
+// element `column` on; what lies outside the matrix becomes zero. Box and element type are the map's: float32 is
+// rounded to tf32, to nearest, ties away from zero. Row r of the box lies at offset + 128 * r, its 16-byte chunk c at
+// place c ^ (r % 8). The copied bytes (the whole box's) are counted by the barrier; whoever has waited for its phase
+// sees them. Called by one thread.
 EXPERTILE_DEVICE void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned barrier) {
   asm volatile(
       "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(

@@ -12,7 +12,7 @@
 namespace expertile::sm90 {
 namespace {
 
-constexpr int kMostHeld = 192;        // registers a thread for sums and scales; with more, ptxas spills
+constexpr int kMostHeld = 192;        // registers a thread for sums, scales and weights; with more, ptxas spills
 constexpr int kRegistersBeside = 48;  // addresses, descriptors, the group in hand
 constexpr std::int64_t kSharedBytes = std::int64_t{227} << 10;  // of a Hopper block
 constexpr double kL2BytesPerSecond = 8e12;
@@ -32,8 +32,7 @@ KernelSpec spec_of(const Problem& problem, const TileConfig& tile) {
 }
 
 bool multiplies(Product product) {
-  return product == Product::float16 || product == Product::bfloat16 || product == Product::e4m3 ||
-         product == Product::int8 || widens_weights(product);
+  return product != Product::tf32x3;  // its large and small parts would have to be written to shared memory
 }
 
 Status check_numbers(const TileConfig& tile) {
@@ -184,7 +183,7 @@ Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceIn
                                      device.name, device.l1_bytes >> 10));
   }
   if (tiled_registers(spec) > kMostHeld) {
-    return refused(tile, fmt::format("needs {} registers a thread for sums and scales, {} are allowed",
+    return refused(tile, fmt::format("needs {} registers a thread for sums, scales and weights, {} are allowed",
                                      tiled_registers(spec), kMostHeld));
   }
   return {};

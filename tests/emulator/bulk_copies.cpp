@@ -1,6 +1,7 @@
 #include "emulator/bulk_copies.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <vector>
 
@@ -24,6 +25,17 @@ Part part_within(const BoxCopy& copy, int row) {
           static_cast<std::size_t>((first - copy.column) * copy.from.element_bytes)};
 }
 
+// To 10 bits of mantissa: to nearest, ties away from zero. Infinities and NaN stay.
+void round_to_tf32(std::byte* row, std::size_t bytes) {
+  for (std::size_t i = 0; i < bytes; i += 4) {
+    std::uint32_t bits = 0;
+    std::memcpy(&bits, row + i, 4);
+    if ((bits & 0x7f800000U) == 0x7f800000U) continue;
+    bits = (bits + 0x1000U) & 0xffffe000U;
+    std::memcpy(row + i, &bits, 4);
+  }
+}
+
 }  // namespace
 
 std::optional<std::string> BulkCopies::check_source(const BoxCopy& copy, const GlobalMemory& global) {
@@ -42,6 +54,7 @@ void BulkCopies::land(int phase, SharedMemory& shared) {
     const Part part = part_within(copy, row);
     std::byte straight[kBoxRowBytes] = {};
     if (part.bytes > 0) std::memcpy(straight + part.at, part.from, part.bytes);
+    if (copy.from.rounds_to_tf32) round_to_tf32(straight + part.at, part.bytes);
     for (int chunk = 0; chunk < kBoxRowBytes / 16; ++chunk) {
       const int place = kBoxRowBytes * row + 16 * (chunk ^ (row % 8));
       std::memcpy(box.data() + place, straight + 16 * chunk, 16);

@@ -64,7 +64,8 @@ Status multiply(const EmulatedKernel& kernel, const Problem& problem, const Grou
   if (tile.kernel == KernelFamily::sm90) {
     const auto map = [](const ConstMatrixView& m, int box_rows) {
       const int bytes = static_cast<int>(size_of(m.type));
-      return emulator::make_tensor_map(m.data, m.rows, m.cols, m.pitch * bytes, bytes, box_rows);
+      const TensorMap one = emulator::make_tensor_map(m.data, m.rows, m.cols, m.pitch * bytes, bytes, box_rows);
+      return m.type == ElementType::float32 ? emulator::rounding_to_tf32(one) : one;
     };
     in.a = map(args.a, box_rows_a(kernel.spec));
     in.b = map(args.b, box_rows_b(kernel.spec));

@@ -97,6 +97,23 @@ TEST_F(HopperFault, OneLaneReleasesWhatOthersOfItsWarpReadOnlyAfterABarrierOfThe
   EXPECT_EQ(released(true), "none");
   expect_in(released(false), "is written without a barrier after");
 }
+TEST_F(HopperFault, NoneWhereABoxIsRoundedToTf32OnItsWay) {
+  alignas(16) static const unsigned in[8][32] = {
+      {0x3f801000, 0xbf801000, 0x3f800fff, 0x3fffffff, 0x7f800000, 0xff801fff, 0x7fc00001, 0x00000fff}};
+  const unsigned out[8] = {0x3f802000, 0xbf802000, 0x3f800000, 0x40000000, 0x7f800000, 0xff801fff, 0x7fc00001, 0};
+  const TensorMap map = emulator::rounding_to_tf32(emulator::make_tensor_map(in, 8, 32, 128, 4, 8));
+  const emulator::Launch launch{
+      .blocks = 1, .threads = 32, .shared_bytes = 2048, .memory = {{"in", in, sizeof(in), false}}};
+  const auto status = emulator::run(launch, [&] {
+    init_one(0);
+    if (ptx::thread_index() > 0) return;
+    ptx::mbarrier_arrive_expecting(0, 1024);
+    ptx::copy_box(1024, map, 0, 0, 0);
+    ptx::mbarrier_wait(0, 0);
+    for (unsigned i = 0; i < 8; ++i) EXPECT_EQ(ptx::load_shared<unsigned>(1024 + 4 * i), out[i]) << i;
+  });
+  EXPECT_TRUE(status) << status.error().message;
+}
 TEST_F(HopperFault, NoneWhereABoxReachesOutOfItsMatrix) {
   for (auto& row : matrix_) {
     for (auto& element : row) element = 7;

@@ -11,7 +11,8 @@ EmulatedKernel emulated_on_hopper() {
   return {SPEC, [](const TiledArgs& in) { sm90::grouped_gemm<SPEC>(in); }};
 }
 
-// Both operand orders, one and two warpgroups, sharing and taking turns, stages of one and of two boxes.
+// Both operand orders, one and two warpgroups, sharing and taking turns, stages of one and of two boxes, tiles that are
+// cut, clusters of two and four.
 template <Storage STORAGE, Scaling SCALING, Product PRODUCT>
 std::vector<EmulatedKernel> hopper_kernels_of() {
   constexpr bool kBlocks = SCALING == Scaling::block;
@@ -28,14 +29,14 @@ std::vector<EmulatedKernel> hopper_kernels_of() {
                       .wide_loads = true};
   };
   constexpr auto kHopper = KernelFamily::sm90;
-  // M, N, K, GROUP_SIZE_M, warps, stages, SPLIT_K, SWAP_AB, family, PINGPONG
+  // M, N, K, GROUP_SIZE_M, warps, stages, SPLIT_K, SWAP_AB, family, PINGPONG, CLUSTER_SIZE
   return {emulated_on_hopper<spec({64, 64, kBox, 1, 4, 3, 1, 0, kHopper, 0}, 64)>(),
-          emulated_on_hopper<spec({256, 32, 2 * kBox, 2, 8, 2, 1, 0, kHopper, 0}, 64)>(),
-          emulated_on_hopper<spec({64, 32, kBox, 1, 8, 4, 1, 0, kHopper, 1}, 128)>(),
+          emulated_on_hopper<spec({256, 32, 2 * kBox, 2, 8, 2, 1, 0, kHopper, 0, 4}, 64)>(),
+          emulated_on_hopper<spec({64, 32, kBox, 1, 8, 4, 1, 0, kHopper, 1, 2}, 128)>(),
           emulated_on_hopper<spec({8, 64, 2 * kBox, 1, 4, 3, 1, 1, kHopper, 0}, 128)>(),
           emulated_on_hopper<spec({24, 128, kBox, 1, 8, 2, 1, 1, kHopper, 0}, 64)>(),
           emulated_on_hopper<spec({16, 128, kBox, 1, 8, 3, 1, 1, kHopper, 1}, 64)>(),
-          emulated_on_hopper<spec({64, 64, kBox, 1, 4, 2, 1, 1, kHopper, 0}, 128)>()};
+          emulated_on_hopper<spec({64, 64, kBox, 1, 4, 2, 1, 1, kHopper, 0, 2}, 128)>()};
 }
 
 // Weights that are widened: one, two and four blocks of 64 rows a warpgroup, parts of four, two and one steps, stages
@@ -55,10 +56,10 @@ std::vector<EmulatedKernel> hopper_widening_kernels_of() {
                       .wide_loads = true};
   };
   constexpr auto kHopper = KernelFamily::sm90;
-  // M, N, K, GROUP_SIZE_M, warps, stages, SPLIT_K, SWAP_AB, family, PINGPONG
+  // M, N, K, GROUP_SIZE_M, warps, stages, SPLIT_K, SWAP_AB, family, PINGPONG, CLUSTER_SIZE
   return {emulated_on_hopper<spec({8, 64, 256, 1, 4, 3, 1, 1, kHopper, 0}, 128)>(),
           emulated_on_hopper<spec({24, 128, 128, 1, 8, 2, 1, 1, kHopper, 0}, 64)>(),
-          emulated_on_hopper<spec({16, 128, 128, 1, 8, 3, 1, 1, kHopper, 1}, 64)>(),
+          emulated_on_hopper<spec({16, 128, 128, 1, 8, 3, 1, 1, kHopper, 1, 2}, 64)>(),
           emulated_on_hopper<spec({72, 64, 128, 2, 4, 2, 1, 1, kHopper, 0}, 128)>(),
           emulated_on_hopper<spec({136, 64, 128, 1, 4, 2, 1, 1, kHopper, 0}, 128)>(),
           emulated_on_hopper<spec({16, 256, 128, 1, 4, 2, 1, 1, kHopper, 0}, 64)>()};

@@ -18,6 +18,8 @@ using emulator::Where;
 EXPERTILE_DEVICE int thread_index() { return emulator::thread_index(); }
 EXPERTILE_DEVICE int block_index() { return emulator::block_index(); }
 EXPERTILE_DEVICE int grid_size() { return emulator::grid_size(); }
+EXPERTILE_DEVICE void wait_for_work_ahead() {}
+EXPERTILE_DEVICE void let_next_begin() {}
 EXPERTILE_DEVICE void barrier(const Where& where = Where::current()) { emulator::barrier(where); }
 
 // ---- global and shared memory ---------------------------------------------------------------------------------------

@@ -9,16 +9,25 @@ namespace {
 
 constexpr std::uint64_t kMark = 0x7465'6e73'6f72'6d70;  // after the description
 
-}  // namespace
-
-TensorMap make_tensor_map(const void* data, std::int64_t rows, std::int64_t columns, std::int64_t pitch_bytes,
-                          int element_bytes, int box_rows) {
-  const MappedMatrix matrix{static_cast<const std::byte*>(data), rows, columns, pitch_bytes, element_bytes, box_rows};
+TensorMap map_of(const MappedMatrix& matrix) {
   TensorMap map{};
   static_assert(sizeof(matrix) + sizeof(kMark) <= sizeof(map.bytes));
   std::memcpy(map.bytes, &matrix, sizeof(matrix));
   std::memcpy(map.bytes + sizeof(matrix), &kMark, sizeof(kMark));
   return map;
+}
+
+}  // namespace
+
+TensorMap make_tensor_map(const void* data, std::int64_t rows, std::int64_t columns, std::int64_t pitch_bytes,
+                          int element_bytes, int box_rows) {
+  return map_of({static_cast<const std::byte*>(data), rows, columns, pitch_bytes, element_bytes, box_rows});
+}
+
+TensorMap rounding_to_tf32(const TensorMap& map) {
+  MappedMatrix matrix = matrix_of(map);
+  matrix.rounds_to_tf32 = true;
+  return map_of(matrix);
 }
 
 MappedMatrix matrix_of(const TensorMap& map) {
@@ -42,6 +51,9 @@ std::optional<std::string> check_map(const TensorMap& map) {
   }
   if (m.element_bytes != 1 && m.element_bytes != 2 && m.element_bytes != 4) {
     return fmt::format("the tensor map's elements have {} bytes", m.element_bytes);
+  }
+  if (m.rounds_to_tf32 && m.element_bytes != 4) {
+    return fmt::format("the tensor map rounds elements of {} bytes to tf32", m.element_bytes);
   }
   if (m.box_rows < 1 || m.box_rows > 256) return fmt::format("the tensor map's box has {} rows", m.box_rows);
   return std::nullopt;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <random>
+#include <string>
 
 namespace expertile {
 namespace {
@@ -13,6 +14,17 @@ DeviceInfo device() {
   info.kind = "cpu";
   info.name = "Test_CPU";
   info.threads = 2;
+  return info;
+}
+
+DeviceInfo hopper() {
+  DeviceInfo info;
+  info.kind = "cuda";
+  info.name = "Test_Hopper";
+  info.isa = "sm_90a";
+  info.threads = 132;
+  info.l1_bytes = 227 << 10;
+  info.l2_bytes = 50 << 20;
   return info;
 }
 
@@ -56,6 +68,61 @@ TEST(CheckTile, SaysWhichFieldIsImpossible) {
       check_tile(Problem{}, TileConfig{.block_size_m = 4096, .block_size_n = 4096}, device()).error().message,
       "BLOCK_SIZE_M=4096, BLOCK_SIZE_N=4096, BLOCK_SIZE_K=512, GROUP_SIZE_M=1 needs 145 MiB of scratch a thread, at "
       "most 64 MiB is allowed");
+}
+
+// ---- the Hopper family ------------------------------------------------------------------------------------------
+
+std::string refusal_on_hopper(const Problem& problem, const TileConfig& tile) {
+  const Status status = check_tile(problem, tile, hopper());
+  return status ? "none" : status.error().message;
+}
+
+TEST(CheckTileOnHopper, WeightsThatAreWidenedTakeTheRowsInWholeBoxes) {
+  const Problem problem{.n = 4096, .k = 4096, .dtype = DType::int8_w8a16};
+  TileConfig tile{.block_size_m = 128,
+                  .block_size_n = 128,
+                  .block_size_k = 128,
+                  .num_warps = 8,
+                  .num_stages = 4,
+                  .swap_ab = 1,
+                  .kernel = KernelFamily::sm90};
+  EXPECT_EQ(refusal_on_hopper(problem, tile), "none");
+  tile.block_size_k = 64;
+  EXPECT_EQ(refusal_on_hopper(problem, tile),
+            "BLOCK_SIZE_M=128, BLOCK_SIZE_N=128, BLOCK_SIZE_K=64, GROUP_SIZE_M=1, num_warps=8, num_stages=4, "
+            "SWAP_AB=1, PINGPONG=0, kernel=sm90: BLOCK_SIZE_K must be a multiple of 128 elements up to 256");
+  tile.block_size_k = 128;
+  tile.swap_ab = 0;
+  EXPECT_EQ(refusal_on_hopper(problem, tile),
+            "BLOCK_SIZE_M=128, BLOCK_SIZE_N=128, BLOCK_SIZE_K=128, GROUP_SIZE_M=1, num_warps=8, num_stages=4, "
+            "SWAP_AB=0, PINGPONG=0, kernel=sm90: SWAP_AB must be 1: int8 weights are widened in the registers of the "
+            "tensor core's rows");
+  tile.swap_ab = 1;
+  tile.num_stages = 2;
+  tile.block_size_n = 256;  // 128 sums, and two sets of two blocks' weights
+  EXPECT_EQ(
+      refusal_on_hopper(problem, tile),
+      "BLOCK_SIZE_M=128, BLOCK_SIZE_N=256, BLOCK_SIZE_K=128, GROUP_SIZE_M=1, num_warps=8, num_stages=2, "
+      "SWAP_AB=1, PINGPONG=0, kernel=sm90: needs 148 registers a thread for sums, scales and weights, 140 are allowed");
+}
+
+TEST(BuiltInTileOnHopper, IsOfTheFamilyThatMultipliesTheProblem) {
+  const auto family = [](const Problem& problem) {
+    for (const TileConfig& tile : built_in_tiles(problem, hopper())) {
+      EXPECT_EQ(refusal_on_hopper(problem, tile), "none");
+    }
+    return built_in_tile(problem, 1024, hopper()).kernel;
+  };
+  Problem problem{.n = 4096, .k = 4096, .dtype = DType::int8_w8a16};
+  EXPECT_EQ(family(problem), KernelFamily::sm90);
+  problem.block_shape = BlockShape{128, 128};
+  EXPECT_EQ(family(problem), KernelFamily::sm90);
+  problem.block_shape = BlockShape{128, 64};  // half a box of weights
+  EXPECT_EQ(family(problem), KernelFamily::sm80);
+  problem = {.n = 4096, .k = 4096, .dtype = DType::float32, .tf32 = true};
+  EXPECT_EQ(family(problem), KernelFamily::sm90);
+  problem.tf32 = false;  // float32's accuracy
+  EXPECT_EQ(family(problem), KernelFamily::sm80);
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ std::vector<TileConfig> gpu_tiles(const Problem& problem, const DeviceInfo& devi
   constexpr auto kGpu = KernelFamily::sm80;
   std::vector<TileConfig> tiles;
   constexpr auto kHopper = KernelFamily::sm90;
-  for (const int box : {64, 128}) {  // 128 bytes of 16 and of 8 bits; the other does not fit and is left out below
+  for (const int box : {32, 64, 128}) {  // 128 bytes of 32, 16 and 8 bits; what does not fit is left out below
     tiles.insert(tiles.end(), {{8, 64, box, 1, 4, 3, 1, 1, kHopper, 0},
                                {64, 64, box, 1, 4, 2, 1, 0, kHopper, 0},
                                {16, 128, 2 * box, 1, 4, 4, 1, 1, kHopper, 0},

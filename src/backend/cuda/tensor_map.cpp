@@ -7,13 +7,14 @@
 namespace expertile::cuda {
 namespace {
 
-// CUtensorMapDataType. Bytes that the tensor core reads as e4m3 are copied as any others.
+// CUtensorMapDataType. Bytes that the tensor core reads as e4m3 are copied as any others. The family multiplies float32
+// as tf32 alone, so the copy rounds it to that: the tensor core would cut it off.
 int data_type(ElementType type) {
   switch (type) {
     case ElementType::float16:
       return 6;
     case ElementType::float32:
-      return 7;
+      return 11;  // TFLOAT32
     case ElementType::bfloat16:
       return 9;
     default:

@@ -8,8 +8,8 @@
 namespace expertile::cuda {
 
 // For copies of boxes of `box_rows` rows (256 at most) and 128 bytes of each, permuted as kernels/ptx90.hpp's copy_box
-// says. The matrix is not read. An error names what the device cannot copy: rows that do not begin at multiples of 16
-// bytes, or more of them than can be numbered.
+// says, float32 rounded to tf32. The matrix is not read. An error names what the device cannot copy: rows that do not
+// begin at multiples of 16 bytes, or more of them than can be numbered.
 [[nodiscard]] Result<TensorMap> make_tensor_map(const Driver& driver, const ConstMatrixView& matrix, int box_rows);
 
 }  // namespace expertile::cuda
