@@ -128,8 +128,8 @@ EXPERTILE_DEVICE void copy_box_to(unsigned offset, const TensorMap& map, int col
 }
 
 // ---- products of a warpgroup ------------------------------------------------------------------------------------
-// wgmma<PRODUCT, COLUMNS>(d, x, y, accumulates): the first COLUMNS of d [64, 8 * HELD] (+)= x [64, 32 bytes] x y
-// [COLUMNS, 32 bytes]^T, without waiting. Warp w of the warpgroup holds rows 16 * w and on; its lane l holds in
+// wgmma<PRODUCT, COLUMNS, ADDS>(d, x, y): the first COLUMNS of d [64, 8 * HELD] = x [64, 32 bytes] x y [COLUMNS, 32
+// bytes]^T, or += where it ADDS, without waiting. Warp w of the warpgroup holds rows 16 * w and on; its lane l holds in
 // d[j][0], d[j][1] row l / 4, columns 8 * j + 2 * (l % 4) and the next, and in d[j][2], d[j][3] the same of row l / 4 +
 // 8: as mma's. x and y are matrix_operand's; x of wgmma_from_registers is mma's a of the warp's 16 rows. All of these
 // are collectives of the warpgroup.

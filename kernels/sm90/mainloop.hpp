@@ -29,17 +29,21 @@ EXPERTILE_DEVICE Operands operands_of(const Place<SPEC>& place, const WarpPlace&
   return {(S::kSwapped ? b : a) + static_cast<unsigned>(warp.group * kBoxBytes), S::kSwapped ? a : b};
 }
 
-// Starts sums (+)= X x Y^T over one box.
-template <KernelSpec SPEC, Extent EXTENT, class Sums>
-EXPERTILE_DEVICE void multiply_box(Sums& sums, const Operands& at, bool continues) {
+// Starts sums = X x Y^T over one box, or += where it ADDS.
+template <KernelSpec SPEC, Extent EXTENT, bool ADDS, class Sums>
+EXPERTILE_DEVICE void multiply_box(Sums& sums, const Operands& at) {
 #pragma unroll
   for (int step = 0; step < Shape<SPEC>::kSteps; ++step) {
     const unsigned within = static_cast<unsigned>(32 * step);
 #pragma unroll
     for (int m = 0; m < EXTENT.blocks; ++m) {
-      ptx::wgmma<SPEC.product, EXTENT.columns>(
-          sums[m], ptx::matrix_operand(at.x + static_cast<unsigned>(64 * m * kBoxBytes) + within),
-          ptx::matrix_operand(at.y + within), continues || step > 0 ? 1 : 0);
+      const auto x = ptx::matrix_operand(at.x + static_cast<unsigned>(64 * m * kBoxBytes) + within);
+      const auto y = ptx::matrix_operand(at.y + within);
+      if (ADDS || step > 0) {
+        ptx::wgmma<SPEC.product, EXTENT.columns, true>(sums[m], x, y);
+      } else {
+        ptx::wgmma<SPEC.product, EXTENT.columns, false>(sums[m], x, y);
+      }
     }
   }
 }
@@ -53,11 +57,11 @@ struct Widened {
   unsigned x[2][kSteps][S::kX][4];
 };
 
-// Starts sums (+)= X x Y^T over part `part` of a stage, whose X goes through registers. The part before the last one
-// has been waited for: its registers are used again.
-template <KernelSpec SPEC, Extent EXTENT, class Sums>
+// Starts sums = X x Y^T, or += where it ADDS, over part `part` of a stage, whose X goes through registers. The part
+// before the last one has been waited for: its registers are used again.
+template <KernelSpec SPEC, Extent EXTENT, bool ADDS, class Sums>
 EXPERTILE_DEVICE void multiply_widened(Sums& sums, Widened<SPEC>& weights, const Place<SPEC>& place,
-                                       const WarpPlace& warp, int part, bool continues) {
+                                       const WarpPlace& warp, int part) {
   using S = Shape<SPEC>;
   constexpr int kSteps = Widened<SPEC>::kSteps;
   constexpr int kStepsABox = box_elements(SPEC.b) / 16;
@@ -80,7 +84,11 @@ EXPERTILE_DEVICE void multiply_widened(Sums& sums, Widened<SPEC>& weights, const
     const auto y = ptx::behind(tokens, step / S::kSteps * S::kBoxA + step % S::kSteps * 32);
 #pragma unroll
     for (int m = 0; m < S::kX; ++m) {
-      ptx::wgmma_from_registers<SPEC.product, EXTENT.columns>(sums[m], x[i][m], y, continues || i > 0 ? 1 : 0);
+      if (ADDS || i > 0) {
+        ptx::wgmma_from_registers<SPEC.product, EXTENT.columns, true>(sums[m], x[i][m], y);
+      } else {
+        ptx::wgmma_from_registers<SPEC.product, EXTENT.columns, false>(sums[m], x[i][m], y);
+      }
     }
   }
 }
@@ -110,12 +118,12 @@ EXPERTILE_DEVICE void multiply_plain(const KernelArgs& args, const WarpPlace& wa
 #pragma unroll
     for (int part = 0; part < kParts; ++part) {
       if constexpr (S::kWidens) {
-        multiply_widened<SPEC, EXTENT>(total, weights, place, warp, part, i > 0 || part > 0);
+        multiply_widened<SPEC, EXTENT, true>(total, weights, place, warp, part);
       } else {
         ptx::wgmma_fence();
 #pragma unroll
         for (int span = 0; span < S::kSpans; ++span) {
-          multiply_box<SPEC, EXTENT>(total, operands_of<SPEC>(place, warp, span), i > 0 || span > 0);
+          multiply_box<SPEC, EXTENT, true>(total, operands_of<SPEC>(place, warp, span));
         }
       }
       ptx::wgmma_commit();

@@ -76,7 +76,11 @@ EXPERTILE_DEVICE void start_span(Sums& sums, [[maybe_unused]] Widened<SPEC>& wei
     constexpr int kParts = Widened<SPEC>::kPartsASpan;
 #pragma unroll
     for (int i = 0; i < kParts; ++i) {
-      multiply_widened<SPEC, kPart>(sums, weights, place, warp, span * kParts + i, i > 0);
+      if (i > 0) {
+        multiply_widened<SPEC, kPart, true>(sums, weights, place, warp, span * kParts + i);
+      } else {
+        multiply_widened<SPEC, kPart, false>(sums, weights, place, warp, span * kParts + i);
+      }
       ptx::wgmma_commit();
       if (i + 1 < kParts) ptx::wgmma_wait<1>();
     }
@@ -86,13 +90,14 @@ EXPERTILE_DEVICE void start_span(Sums& sums, [[maybe_unused]] Widened<SPEC>& wei
     at.x += static_cast<unsigned>(64 * begin.blocks * kBoxBytes);
     at.y += static_cast<unsigned>(begin.columns * kBoxBytes);
     ptx::wgmma_fence();
-    multiply_box<SPEC, kPart>(sums, at, false);
+    multiply_box<SPEC, kPart, false>(sums, at);
     ptx::wgmma_commit();
   }
 }
 
-// Sums that are taken over into float32 after every span. The next part's products are under way meanwhile, and the
-// next span's scales on their way.
+// Sums that are taken over into float32 after every span. The second half's products are under way while the first half
+// is taken over, those of other warpgroups meanwhile, and the next span's scales are on their way. No product is under
+// way from one span to the next: the compiler then loses track of the sums that are there.
 template <KernelSpec SPEC, Extent EXTENT>
 EXPERTILE_DEVICE void multiply_promoting(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
                                          const Turns& turns, int index,
@@ -110,41 +115,33 @@ EXPERTILE_DEVICE void multiply_promoting(const KernelArgs& args, const OutputTil
       if (k < args.k) load_scales<SPEC, EXTENT>(next, args, tile, warp, k);
     }
   };
-  const auto start_slice = [&](int i) {
-    const Place<SPEC> place = place_of<SPEC>(index + i);
-    ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
-    start_span<SPEC, EXTENT>(sums[0], weights, place, warp, 0, 0);
-  };
   load_next(0);
   begin_turn<SPEC>(turns);
-  start_slice(0);
   for (int i = 0; i < slices; ++i) {
     const Place<SPEC> place = place_of<SPEC>(index + i);
 #pragma unroll
     for (int span = 0; span < S::kSpans; ++span) {
-      const bool ends_slice = span == S::kSpans - 1;
-      const bool ends_tile = ends_slice && i == slices - 1;
-      const auto start_next_span = [&] {
-        if (!ends_slice) start_span<SPEC, EXTENT>(sums[0], weights, place, warp, span + 1, 0);
-        if (ends_slice && !ends_tile) start_slice(i + 1);
-      };
       const BoxScales<SPEC, EXTENT> scales = next;
       load_next(i * S::kTile.block_size_k + (span + 1) * span_elements(SPEC));
+      if (span == 0) ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
 #pragma unroll
       for (int part = 0; part < kParts; ++part) {
-        const bool ends_span = part == kParts - 1;
-        if (!ends_span) start_span<SPEC, EXTENT>(sums[part + 1], weights, place, warp, span, part + 1);
-        if (ends_span && kParts > 1) start_next_span();
-        if (kParts == 1 || (ends_span && ends_tile)) {
+        start_span<SPEC, EXTENT>(sums[part], weights, place, warp, span, part);
+      }
+#pragma unroll
+      for (int part = 0; part < kParts; ++part) {
+        const bool is_last = part == kParts - 1;
+        if (is_last) {
           ptx::wgmma_wait<0>();
         } else {
-          ptx::wgmma_wait<1>();  // this part's
+          ptx::wgmma_wait<1>();  // this part's products are done, the next part's under way
         }
         hold_all(sums[part]);
-        if (ends_span && ends_slice) release<SPEC>(place.empty, warp.lane);
-        if (ends_span && ends_tile) end_turn<SPEC>(turns, warp.lane);
+        if (is_last && span == S::kSpans - 1) {
+          release<SPEC>(place.empty, warp.lane);
+          if (i == slices - 1) end_turn<SPEC>(turns, warp.lane);
+        }
         promote<SPEC, EXTENT>(total, sums[part], part, scales);
-        if (kParts == 1) start_next_span();
       }
     }
   }

@@ -92,12 +92,20 @@ void consume(bool x_in_registers, const Mistakes& mistakes, ptx::WideSum<PRODUCT
     for (int step = 0; step < kSteps; ++step) {
       const auto place = static_cast<unsigned>(32 * step);
       const auto y = ptx::matrix_operand(kY + stage * kYBytes + place);
-      const int accumulates = slice > 0 || step > 0;
+      const bool adds = slice > 0 || step > 0;
       if (x_in_registers) {
-        ptx::wgmma_from_registers<PRODUCT, kColumns>(d, x[step], y, accumulates);
+        if (adds) {
+          ptx::wgmma_from_registers<PRODUCT, kColumns, true>(d, x[step], y);
+        } else {
+          ptx::wgmma_from_registers<PRODUCT, kColumns, false>(d, x[step], y);
+        }
       } else {
         const auto in_shared = ptx::matrix_operand(kX + stage * kRows * 128 + place) + mistakes.x_descriptor;
-        ptx::wgmma<PRODUCT, kColumns>(d, in_shared, y, accumulates);
+        if (adds) {
+          ptx::wgmma<PRODUCT, kColumns, true>(d, in_shared, y);
+        } else {
+          ptx::wgmma<PRODUCT, kColumns, false>(d, in_shared, y);
+        }
       }
     }
     ptx::wgmma_commit();

@@ -13,21 +13,20 @@ namespace expertile::ptx {
 template <Product PRODUCT>
 using WideSum = std::conditional_t<PRODUCT == Product::int8, int, float>;
 
-template <Product PRODUCT, int COLUMNS, int HELD>
-void wgmma(WideSum<PRODUCT> (&d)[HELD][4], unsigned long long x, unsigned long long y, int accumulates,
+template <Product PRODUCT, int COLUMNS, bool ADDS, int HELD>
+void wgmma(WideSum<PRODUCT> (&d)[HELD][4], unsigned long long x, unsigned long long y,
            const Where& where = Where::current()) {
   static_assert(COLUMNS % 8 == 0 && COLUMNS >= 8 && COLUMNS <= 256 && COLUMNS <= 8 * HELD &&
                 PRODUCT != Product::tf32x3);
-  emulator::start_product(
-      {.product = PRODUCT, .columns = COLUMNS, .x = x, .y = y, .d = d, .accumulates = accumulates != 0}, where);
+  emulator::start_product({.product = PRODUCT, .columns = COLUMNS, .x = x, .y = y, .d = d, .accumulates = ADDS}, where);
 }
-template <Product PRODUCT, int COLUMNS, int HELD>
-void wgmma_from_registers(WideSum<PRODUCT> (&d)[HELD][4], const unsigned (&x)[4], unsigned long long y, int accumulates,
+template <Product PRODUCT, int COLUMNS, bool ADDS, int HELD>
+void wgmma_from_registers(WideSum<PRODUCT> (&d)[HELD][4], const unsigned (&x)[4], unsigned long long y,
                           const Where& where = Where::current()) {
   static_assert(COLUMNS % 8 == 0 && COLUMNS >= 8 && COLUMNS <= 256 && COLUMNS <= 8 * HELD &&
                 PRODUCT != Product::tf32x3);
-  emulator::start_product(
-      {.product = PRODUCT, .columns = COLUMNS, .registers = x, .y = y, .d = d, .accumulates = accumulates != 0}, where);
+  emulator::start_product({.product = PRODUCT, .columns = COLUMNS, .registers = x, .y = y, .d = d, .accumulates = ADDS},
+                          where);
 }
 
 }  // namespace expertile::ptx

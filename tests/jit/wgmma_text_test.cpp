@@ -43,9 +43,11 @@ __device__ void multiply(const X& x, unsigned long long y, Sum* out) {{
   Sum d[{columns} / 8][4] = {{}};
   ::expertile::ptx::wgmma_fence();
   if constexpr (sizeof(X) == 16) {{
-    expertile::ptx::wgmma_from_registers<kProduct, {columns}>(d, x, y, 1);
+    expertile::ptx::wgmma_from_registers<kProduct, {columns}, false>(d, x, y);
+    expertile::ptx::wgmma_from_registers<kProduct, {columns}, true>(d, x, y);
   }} else {{
-    expertile::ptx::wgmma<kProduct, {columns}>(d, x, y, 1);
+    expertile::ptx::wgmma<kProduct, {columns}, false>(d, x, y);
+    expertile::ptx::wgmma<kProduct, {columns}, true>(d, x, y);
   }}
   ::expertile::ptx::wgmma_commit();
   ::expertile::ptx::wgmma_wait<0>();

@@ -90,20 +90,23 @@ TEST(CheckTileOnHopper, WeightsThatAreWidenedTakeTheRowsInWholeBoxes) {
   tile.block_size_k = 64;
   EXPECT_EQ(refusal_on_hopper(problem, tile),
             "BLOCK_SIZE_M=128, BLOCK_SIZE_N=128, BLOCK_SIZE_K=64, GROUP_SIZE_M=1, num_warps=8, num_stages=4, "
-            "SWAP_AB=1, PINGPONG=0, kernel=sm90: BLOCK_SIZE_K must be a multiple of 128 elements up to 256");
+            "SWAP_AB=1, PINGPONG=0, CLUSTER_SIZE=1, kernel=sm90: BLOCK_SIZE_K must be a multiple of 128 elements up to "
+            "256");
   tile.block_size_k = 128;
   tile.swap_ab = 0;
   EXPECT_EQ(refusal_on_hopper(problem, tile),
             "BLOCK_SIZE_M=128, BLOCK_SIZE_N=128, BLOCK_SIZE_K=128, GROUP_SIZE_M=1, num_warps=8, num_stages=4, "
-            "SWAP_AB=0, PINGPONG=0, kernel=sm90: SWAP_AB must be 1: int8 weights are widened in the registers of the "
-            "tensor core's rows");
+            "SWAP_AB=0, PINGPONG=0, CLUSTER_SIZE=1, kernel=sm90: SWAP_AB must be 1: int8 weights are widened in the "
+            "registers of the tensor core's rows");
   tile.swap_ab = 1;
   tile.num_stages = 2;
-  tile.block_size_n = 256;  // 128 sums, and two sets of two blocks' weights
+  tile.block_size_m = 256;
+  tile.num_warps = 4;  // 256 sums, and two sets of two blocks' weights
   EXPECT_EQ(
       refusal_on_hopper(problem, tile),
-      "BLOCK_SIZE_M=128, BLOCK_SIZE_N=256, BLOCK_SIZE_K=128, GROUP_SIZE_M=1, num_warps=8, num_stages=2, "
-      "SWAP_AB=1, PINGPONG=0, kernel=sm90: needs 148 registers a thread for sums, scales and weights, 140 are allowed");
+      "BLOCK_SIZE_M=256, BLOCK_SIZE_N=128, BLOCK_SIZE_K=128, GROUP_SIZE_M=1, num_warps=4, num_stages=2, "
+      "SWAP_AB=1, PINGPONG=0, CLUSTER_SIZE=1, kernel=sm90: needs 276 registers a thread for sums, scales and weights, "
+      "192 are allowed");
 }
 
 TEST(BuiltInTileOnHopper, IsOfTheFamilyThatMultipliesTheProblem) {
