@@ -6,8 +6,7 @@
 // its sums at the wait that retires it. Stopped are: bytes that are read before their copy's phase has been waited for
 // or that are overwritten before their readers are known to have finished; barriers that are used before their
 // initialisation can be seen; phases whose arrivals or bytes do not add up; products whose threads bring different
-// operands, or that no fence comes before; registers that are written while a product has them as sums or as x; and
-// what is still under way at the end.
+// operands, or that no fence comes before; and what is still under way at the end.
 
 #include "emulator/emulator.hpp"
 #include "emulator/products.hpp"
