@@ -143,8 +143,8 @@ EXPERTILE_DEVICE unsigned long long matrix_operand(unsigned offset) {
   constexpr unsigned long long kUnused = 1ULL << 16;
   return kSwizzle128 | kEightRows | kUnused | ((shared_address(offset) & 0x3ffffU) >> 4);
 }
-// The same matrix, from `bytes` on behind its begin: a whole number of boxes of 1024 bytes and 32, 64 or 96. Takes one
-// instruction.
+// The operand that begins `bytes` behind another: a multiple of 1024, and 0, 32, 64 or 96. One instruction, where
+// matrix_operand takes four.
 EXPERTILE_DEVICE unsigned long long behind(unsigned long long operand, int bytes) {
   return operand + static_cast<unsigned>(bytes / 16);
 }

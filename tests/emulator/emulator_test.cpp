@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
+#include <bit>
 #include <cstring>
 #include <ptx.hpp>  // the emulator's
 
@@ -21,7 +21,6 @@
 #include "quantise.hpp"
 #include "support/placed_problem.hpp"
 #include "support/random_problem.hpp"
-#include "widening.hpp"
 
 namespace expertile::testing {
 namespace {
@@ -56,16 +55,17 @@ Status quantise(const Problem& problem, const GroupedGemmArgs& args) {
   });
 }
 
-Status multiply(const EmulatedKernel& kernel, const Problem& problem, const GroupedGemmArgs& args) {
+Status multiply(const EmulatedKernel& kernel, const Problem& problem, const GroupedGemmArgs& args,
+                bool copies_round = true) {
   const TileConfig& tile = kernel.spec.tile;
   TiledArgs in{make_kernel_args(problem, args), {}, {}};
   const auto groups = static_cast<std::int64_t>(args.weight_indices.size());
   auto blocks = static_cast<int>(block_count(problem, tile, args.a.rows, groups));
   if (tile.kernel == KernelFamily::sm90) {
-    const auto map = [](const ConstMatrixView& m, int box_rows) {
+    const auto map = [copies_round](const ConstMatrixView& m, int box_rows) {
       const int bytes = static_cast<int>(size_of(m.type));
       const TensorMap one = emulator::make_tensor_map(m.data, m.rows, m.cols, m.pitch * bytes, bytes, box_rows);
-      return m.type == ElementType::float32 ? emulator::rounding_to_tf32(one) : one;
+      return m.type == ElementType::float32 && copies_round ? emulator::rounding_to_tf32(one) : one;
     };
     in.a = map(args.a, box_rows_a(kernel.spec));
     in.b = map(args.b, box_rows_b(kernel.spec));
@@ -172,35 +172,6 @@ TEST_P(EveryHopperCombinationEmulated, AgreesWithTheReferenceOnRaggedProblems) {
 INSTANTIATE_TEST_SUITE_P(, EveryHopperCombinationEmulated, ::testing::ValuesIn(hopper_combinations()),
                          [](const auto& entry) { return entry.param.name; });
 
-TEST(Conversion, OfE4m3ByBitsIsExactForEveryValue) {
-  for (unsigned bits = 0; bits < 256; ++bits) {
-    const unsigned four = bits * 0x01010101U;
-    const unsigned low = float16x2_from_e4m3_bits<0>(four);
-    const unsigned high = float16x2_from_e4m3_bits<1>(four);
-    EXPECT_EQ(low, high);
-    EXPECT_EQ(low & 0xffffU, low >> 16U);
-    const float expected = to_float(Float8E4M3{static_cast<std::uint8_t>(bits)});
-    const float got = to_float(Float16{static_cast<std::uint16_t>(low)});
-    EXPECT_TRUE(got == expected || (std::isnan(got) && std::isnan(expected))) << bits;
-  }
-}
-
-TEST(Conversion, OfInt8IsExactForEveryValue) {
-  for (int value = -128; value < 128; ++value) {
-    const unsigned other = static_cast<std::uint8_t>(value ^ 0x55);
-    const unsigned four = static_cast<std::uint8_t>(value) | other << 8U |
-                          static_cast<unsigned>(static_cast<std::uint8_t>(value)) << 16U | other << 24U;
-    for (const unsigned pair : {bfloat16x2_from_int8<0>(four), bfloat16x2_from_int8<1>(four)}) {
-      EXPECT_EQ(to_float(BFloat16{static_cast<std::uint16_t>(pair)}), value);
-      EXPECT_EQ(to_float(BFloat16{static_cast<std::uint16_t>(pair >> 16U)}), static_cast<std::int8_t>(other));
-    }
-    for (const unsigned pair : {float16x2_from_int8<0>(four), float16x2_from_int8<1>(four)}) {
-      EXPECT_EQ(to_float(Float16{static_cast<std::uint16_t>(pair)}), value);
-      EXPECT_EQ(to_float(Float16{static_cast<std::uint16_t>(pair >> 16U)}), static_cast<std::int8_t>(other));
-    }
-  }
-}
-
 TEST(Emulated, ASplitKWithoutItsLastPartIsCaught) {
   // The check that the combinations are judged by must notice a missing product.
   RandomProblem random(combination_named("float16"), 3, {.is_aligned = true});
@@ -212,6 +183,31 @@ TEST(Emulated, ASplitKWithoutItsLastPartIsCaught) {
   ASSERT_GE(row, 0);
   store_element(args.c.type, 1e4F, c, row * args.c.pitch);
   EXPECT_GT(worst_error_over_bound(random.problem(), args, reference_grouped_gemm(random.problem(), args)), 1.0);
+}
+
+TEST(Emulated, Tf32ThatIsCutOffInsteadOfRoundedIsCaught) {
+  // All operands are a little less than a number of tf32, so that cutting off errs most.
+  const Combination combination = combination_named("tf32");
+  const auto kernels = kernels_for(combination, KernelFamily::sm90);
+  ASSERT_FALSE(kernels.empty());
+  for (const EmulatedKernel& kernel : kernels) {
+    std::uint64_t seed = 0;
+    while (random_problem(combination, kernel.spec, seed).args().c.type != ElementType::float32) ++seed;
+    for (const bool copies_round : {true, false}) {
+      RandomProblem random = random_problem(combination, kernel.spec, seed);
+      const GroupedGemmArgs args = random.args();
+      for (const ConstMatrixView& m : {args.a, args.b}) {
+        for (std::int64_t i = 0; i < m.rows * m.pitch; ++i) {
+          store_element(m.type, std::bit_cast<float>(0x3f801fffU), const_cast<void*>(m.data), i);
+        }
+      }
+      const auto status = multiply(kernel, random.problem(), args, copies_round);
+      ASSERT_TRUE(status) << status.error().message;
+      const double error =
+          worst_error_over_bound(random.problem(), args, reference_grouped_gemm(random.problem(), args));
+      EXPECT_EQ(error > 1.0, !copies_round) << error << ": " << random.describe();
+    }
+  }
 }
 
 TEST(EmulatedAndGpu, AgreeToTheLastBitForInt8) {

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -87,6 +88,7 @@ struct NamedProduct {
   const char* name;
   Product product;
 };
+void PrintTo(const NamedProduct& one, std::ostream* out) { *out << one.name; }
 
 class EveryWgmma : public ::testing::TestWithParam<NamedProduct> {};
 
