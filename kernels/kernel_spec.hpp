@@ -226,23 +226,6 @@ constexpr bool promotes(const KernelSpec& spec) {
   return spec.scaling == Scaling::block || spec.product == Product::e4m3;
 }
 
-// Promoted sums are halved along their blocks, or along their columns: one half is multiplied while the other is taken
-// over.
-constexpr int parts_of(const KernelSpec& spec, Extent extent) {
-  if (widens_weights(spec.product)) return 1;  // their registers are filled from part to part of K
-  return extent.blocks % 2 == 0 || extent.columns % 32 == 0 ? 2 : 1;
-}
-constexpr Extent part_of(const KernelSpec& spec, Extent extent) {
-  if (parts_of(spec, extent) == 1) return extent;
-  if (extent.blocks % 2 == 0) return {extent.blocks / 2, extent.columns};
-  return {extent.blocks, extent.columns / 2};
-}
-// The first block and the first column of a part.
-constexpr Extent begin_of(const KernelSpec& spec, Extent extent, int part) {
-  if (extent.blocks % 2 == 0) return {part * part_of(spec, extent).blocks, 0};
-  return {0, part * part_of(spec, extent).columns};
-}
-
 // The ring, two barriers a stage, and two of the warpgroups that take turns.
 constexpr int tiled_smem_bytes(const KernelSpec& spec) {
   return spec.tile.num_stages * (stage_bytes_a(spec) + stage_bytes_b(spec) + 16) + 16;

@@ -105,13 +105,15 @@ EXPERTILE_DEVICE int cluster_rank() {
 EXPERTILE_DEVICE void cluster_barrier() {
   asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
 }
-// One arrival at the barrier with this offset of the cluster's block `rank`.
+// One arrival at the barrier with this offset of the cluster's block `rank`. It says that this warp has read what it
+// waited for, and hands over nothing that was written: a release that the whole cluster sees would first wait for all
+// of the thread's accesses to memory (MEMBAR.ALL.GPU), at every slice.
 EXPERTILE_DEVICE void mbarrier_arrive_at(unsigned offset, int rank) {
   asm volatile(
       "{\n"
       ".reg .b32 there;\n"
       "mapa.shared::cluster.u32 there, %0, %1;\n"
-      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n"
+      "mbarrier.arrive.shared::cluster.b64 _, [there];\n"
       "}" ::"r"(shared_address(offset)),
       "r"(rank)
       : "memory");

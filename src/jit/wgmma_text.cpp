@@ -73,16 +73,10 @@ EXPERTILE_DEVICE void {name}({sum} (&d)[HELD][4], {x}, unsigned long long y) {{
       fmt::arg("outputs", outputs), fmt::arg("x_input", x_input));
 }
 
-// Of the products that a tile takes, whole or in parts.
+// Of the products that a tile is cut to.
 std::set<int> widths(const KernelSpec& spec) {
   std::set<int> columns;
-  const int most_blocks = blocks_x(spec.tile);
-  for (int quarters = 1; quarters <= 4; ++quarters) {
-    for (int blocks = 1; blocks <= most_blocks; ++blocks) {
-      const Extent extent{blocks, columns_of(spec, quarters)};
-      columns.insert(promotes(spec) ? part_of(spec, extent).columns : extent.columns);
-    }
-  }
+  for (int quarters = 1; quarters <= 4; ++quarters) columns.insert(columns_of(spec, quarters));
   return columns;
 }
 

@@ -56,12 +56,10 @@ double transfer_seconds(const Problem& problem, const KernelSpec& spec, std::int
   const double memory =
       bytes_moved(problem, static_cast<double>(rows), counts.groups) / (kMemoryBytesPerSecond * share);
 
-  // Every row tile reads its group's weights, every column tile all of A, a cluster's once: from the L2, where it is
-  // not memory.
-  const double reads_a = counts.column_tiles / spec.tile.cluster_size;
+  // Every row tile reads its group's weights, every column tile all of A: from the L2, where it is not memory.
   const double l2 = static_cast<double>(problem.k) *
                     (counts.groups * counts.row_tiles * static_cast<double>(problem.n) * size_of(spec.b) +
-                     static_cast<double>(rows) * reads_a * size_of(spec.a)) /
+                     static_cast<double>(rows) * counts.column_tiles * size_of(spec.a)) /
                     l2_bytes_per_second;
   return std::max(memory, l2);
 }

@@ -21,6 +21,7 @@ constexpr double kStartSeconds = 2.5e-6;  // the ring's first filling, and the e
 constexpr double kTensorShare = 0.75;     // of its rate, that power and the L2 leave it
 constexpr double kSliceClocks = 60;       // waiting for a slice, starting its products
 constexpr double kDrainClocks = 130;      // waiting for the products' end where sums are promoted
+constexpr double kClusterCost = 1.05;     // blocks that wait for each other; what they gain has not been measured
 constexpr double kWideningClocks = 30;    // issue of 64 rows' weights, 16 of K (kernels/sm90/widened.hpp counts them)
 
 Status refused(const TileConfig& tile, const std::string& why) {
@@ -263,7 +264,8 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const double tiles_each = std::ceil(counts.tiles() / multiprocessors);
   const double at_once = std::min(tiles_each, resident * warpgroups(tile) / sharers(tile));
   const double clocks = tiles_each * std::max(busy, alone / at_once);
-  return std::max(transfer, clocks / gpu_model::kClock) + kStartSeconds;
+  const double coupled = tile.cluster_size > 1 ? kClusterCost : 1.0;
+  return coupled * std::max(transfer, clocks / gpu_model::kClock) + kStartSeconds;
 }
 
 TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device) {
