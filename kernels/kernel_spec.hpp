@@ -181,7 +181,19 @@ constexpr int stage_bytes_b(const KernelSpec& spec) {
 
 // What one bulk copy takes of a row, and the period of its swizzle.
 inline constexpr int kBoxBytes = 128;
-constexpr int box_rows_a(const KernelSpec& spec) { return spec.tile.block_size_m / spec.tile.cluster_size; }
+// Whether no more of a tile's tokens are copied and multiplied than there are, about: few are not worth it, memory is
+// the limit there.
+constexpr bool cuts_tokens(const KernelSpec& spec) { return spec.tile.swap_ab == 0 || spec.tile.block_size_m >= 48; }
+// Rows of a box of A: tokens come in pieces, which a cluster's blocks take in turns. Where they are not cut, one piece
+// a block.
+constexpr int box_rows_a(const KernelSpec& spec) {
+  const int m = spec.tile.block_size_m;
+  if (!cuts_tokens(spec)) return m / spec.tile.cluster_size;
+  for (int rows = spec.tile.swap_ab == 0 || m >= 192 ? 64 : 32; rows > 8; rows /= 2) {
+    if (m % rows == 0) return rows;
+  }
+  return 8;  // the period of the swizzle
+}
 constexpr int box_rows_b(const KernelSpec& spec) { return spec.tile.block_size_n; }
 // Elements of K in a box of an operand, and its boxes that make a stage.
 constexpr int box_elements(Storage storage) { return kBoxBytes / size_of(storage); }
@@ -210,18 +222,21 @@ struct Extent {
   int blocks = 0;
   int columns = 0;
 };
-// The least that a tile is cut to where the tokens are the columns: so many quarters (1 to 4) of them. Few columns are
-// not cut: there memory is the limit. int8 products have a multiple of 16 columns.
-constexpr int kLeastColumnsCut = 48;
-constexpr int columns_of(const KernelSpec& spec, int quarters) {
+// Where the tokens are the columns, a tile is multiplied by the narrowest of several forms that holds them: the next
+// one wider than `columns`, or the whole tile. None is wider than the pieces that hold its tokens, and those of int8
+// products have a multiple of 16 columns.
+constexpr int next_columns(const KernelSpec& spec, int columns) {
   const int all = tile_y(spec.tile);
-  if (spec.tile.swap_ab == 0 || all < kLeastColumnsCut) return all;
-  const int unit = spec.product == Product::int8 ? 16 : 8;
-  return ceil_divide(all * quarters, 4 * unit) * unit;
+  if (spec.tile.swap_ab == 0 || !cuts_tokens(spec)) return all;
+  const int piece = box_rows_a(spec);
+  const int unit = piece >= 32 && columns < all / 2 ? piece : piece % 16 == 0 ? 16 : 8;
+  return columns + unit < all ? columns + unit : all;
 }
 
-// Whether sums leave the tensor core's registers after every box, into float32 beside them: for scales of blocks, and
-// for e4m3, of whose sums the tensor core keeps 14 bits only.
+// Whether sums leave the tensor core's registers on the way along K, into float32 beside them: for scales of blocks,
+// and for e4m3, of whose sums the tensor core keeps 14 bits only. Those without block scales leave after so many
+// elements (a multiple of any BLOCK_SIZE_K).
+inline constexpr int kLongestSum = 512;
 constexpr bool promotes(const KernelSpec& spec) {
   return spec.scaling == Scaling::block || spec.product == Product::e4m3;
 }

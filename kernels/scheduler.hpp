@@ -34,6 +34,18 @@ EXPERTILE_DEVICE Group load_group(const KernelArgs& args, int index) {
   return group;
 }
 
+// Rows of a group's tiles but the last one: all alike where a tile costs what its rows cost, so that no tile reads its
+// weights for a handful of rows.
+template <TileConfig TILE>
+EXPERTILE_DEVICE int rows_of_tiles(const Group& group, int row_tiles) {
+  if constexpr (TILE.kernel != KernelFamily::sm90 || TILE.swap_ab == 0) {
+    return TILE.block_size_m;
+  } else {
+    constexpr int kUnit = 8;  // of the tensor core's columns
+    return ceil_divide(ceil_divide(static_cast<int>(group.end - group.begin), row_tiles), kUnit) * kUnit;
+  }
+}
+
 // Tile `local` of a group. GROUP_SIZE_M row tiles pass over one column tile (its B stays in the L2) before the next.
 template <TileConfig TILE>
 EXPERTILE_DEVICE OutputTile tile_of_group(const KernelArgs& args, const Group& group, int local) {
@@ -42,11 +54,12 @@ EXPERTILE_DEVICE OutputTile tile_of_group(const KernelArgs& args, const Group& g
   const int band_row = local / (TILE.group_size_m * column_tiles) * TILE.group_size_m;
   const int band_rows = row_tiles - band_row < TILE.group_size_m ? row_tiles - band_row : TILE.group_size_m;
   const int in_band = local - band_row * column_tiles;
+  const int rows = rows_of_tiles<TILE>(group, row_tiles);
   OutputTile tile;
   tile.expert = group.expert;
-  tile.row = group.begin + static_cast<long long>(band_row + in_band % band_rows) * TILE.block_size_m;
+  tile.row = group.begin + static_cast<long long>(band_row + in_band % band_rows) * rows;
   const long long left = group.end - tile.row;
-  tile.rows = left < TILE.block_size_m ? static_cast<int>(left) : TILE.block_size_m;
+  tile.rows = left < rows ? static_cast<int>(left) : rows;
   tile.column = in_band / band_rows * TILE.block_size_n;
   return tile;
 }

@@ -29,19 +29,19 @@ EXPERTILE_DEVICE void multiply_extent(const KernelArgs& args, const OutputTile& 
   }
 }
 
-// Multiplies what has tokens, by the narrowest of the forms from this one on: PARTS is blocks of 64 rows of a warpgroup
-// where the tokens are the rows, and quarters of the columns where they are those.
-template <KernelSpec SPEC, int PARTS>
+// Multiplies what has tokens, by the narrowest of the forms from this one on: SIZE is blocks of 64 rows of a warpgroup
+// where the tokens are the rows, and columns where they are those.
+template <KernelSpec SPEC, int SIZE>
 EXPERTILE_DEVICE void multiply_tile(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
                                     const Turns& turns, int index,
                                     typename Shape<SPEC>::Total (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   using S = Shape<SPEC>;
-  constexpr Extent kExtent = S::kSwapped ? Extent{S::kX, columns_of(SPEC, PARTS)} : Extent{PARTS, S::kColumns};
-  constexpr bool kIsLast = S::kSwapped ? PARTS == 4 : PARTS == S::kX;
+  constexpr Extent kExtent = S::kSwapped ? Extent{S::kX, SIZE} : Extent{SIZE, S::kColumns};
+  constexpr bool kIsLast = SIZE == (S::kSwapped ? S::kColumns : S::kX);
   if constexpr (!kIsLast) {
-    const bool fits = S::kSwapped ? tile.rows <= kExtent.columns : tile.rows - warp.group <= 64 * PARTS;
-    const bool is_narrower = !S::kSwapped || kExtent.columns < columns_of(SPEC, PARTS + 1);
-    if (!is_narrower || !fits) return multiply_tile<SPEC, PARTS + 1>(args, tile, warp, turns, index, total);
+    constexpr int kNext = S::kSwapped ? next_columns(SPEC, SIZE) : SIZE + 1;
+    const bool fits = S::kSwapped ? tile.rows <= SIZE : tile.rows - warp.group <= 64 * SIZE;
+    if (!fits) return multiply_tile<SPEC, kNext>(args, tile, warp, turns, index, total);
   }
   multiply_extent<SPEC, kExtent>(args, tile, warp, turns, index, total);
 }

@@ -43,7 +43,8 @@ EXPERTILE_DEVICE void multiply_tiles(const KernelArgs& args, int warp) {
     if (tile.rows == 0) return;
     typename S::Total total[S::kX][S::kY][4] = {};
     const Turns turns = turns_of<SPEC>(warpgroup, turn);
-    multiply_tile<SPEC, S::kSwapped ? 1 : 0>(args, tile, place, turns, turn * slices, total);
+    constexpr int kNarrowest = S::kSwapped ? next_columns(SPEC, 0) : 0;
+    multiply_tile<SPEC, kNarrowest>(args, tile, place, turns, turn * slices, total);
     write_tile<SPEC>(args, tile, place, total);
   }
 }

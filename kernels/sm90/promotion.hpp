@@ -1,6 +1,6 @@
 #pragma once
-// Products whose sums leave the tensor core's registers after every span of K, into float32 beside them: for scales of
-// blocks of K, and for e4m3, of whose sums the tensor core keeps few bits.
+// Products whose sums leave the tensor core's registers on the way along K, into float32 beside them: after every span
+// for scales of blocks of K, and now and then for e4m3, of whose sums the tensor core keeps few bits.
 
 #include "sm90/mainloop.hpp"
 
@@ -84,13 +84,60 @@ EXPERTILE_DEVICE void start_span(Sums& sums, [[maybe_unused]] Widened<SPEC>& wei
   }
 }
 
-// Sums that are taken over into float32 after every span. The other warpgroups' products fill the tensor cores
+// The products of SLICES slices, the first of which has number `index`, into one sum that is then taken over.
+template <KernelSpec SPEC, Extent EXTENT, int SLICES, class Sums>
+EXPERTILE_DEVICE void multiply_run(Sums& sums, const WarpPlace& warp, const Turns& turns, int index, bool is_last,
+                                   float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
+  using S = Shape<SPEC>;
+#pragma unroll
+  for (int i = 0; i < SLICES; ++i) {
+    const Place<SPEC> place = place_of<SPEC>(index + i);
+    ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
+    ptx::wgmma_fence();
+#pragma unroll
+    for (int span = 0; span < S::kSpans; ++span) {
+      const Operands at = operands_of<SPEC>(place, warp, span);
+      if (i + span > 0) {
+        multiply_box<SPEC, EXTENT, true>(sums, at);
+      } else {
+        multiply_box<SPEC, EXTENT, false>(sums, at);
+      }
+    }
+    ptx::wgmma_commit();
+    if (i == 0) continue;
+    ptx::wgmma_wait<1>();  // the slice before has been read
+    release<SPEC>(place_of<SPEC>(index + i - 1).empty, warp.lane);
+  }
+  ptx::wgmma_wait<0>();
+  hold_all(sums);
+  release<SPEC>(place_of<SPEC>(index + SLICES - 1).empty, warp.lane);
+  if (is_last) end_turn<SPEC>(turns, warp.lane);
+  promote<SPEC, EXTENT>(total, sums, {});
+}
+
+// Sums without scales along K are taken over every kLongestSum elements: as seldom as their accuracy allows.
+template <KernelSpec SPEC, Extent EXTENT>
+EXPERTILE_DEVICE void multiply_long_sums(const KernelArgs& args, const WarpPlace& warp, const Turns& turns, int index,
+                                         float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
+  using S = Shape<SPEC>;
+  constexpr int kSlices = kLongestSum / S::kTile.block_size_k;
+  const int slices = slice_count<SPEC>(args.k);
+  typename S::Accumulator sums[EXTENT.blocks][EXTENT.columns / 8][4];
+  begin_turn<SPEC>(turns);
+  int i = 0;
+  for (; i + kSlices <= slices; i += kSlices) {
+    multiply_run<SPEC, EXTENT, kSlices>(sums, warp, turns, index + i, i + kSlices == slices, total);
+  }
+  for (; i < slices; ++i) multiply_run<SPEC, EXTENT, 1>(sums, warp, turns, index + i, i + 1 == slices, total);
+}
+
+// Sums that are taken over after every span, with its scales. The other warpgroups' products fill the tensor cores
 // meanwhile, and the next span's scales are on their way. No product is under way from one span to the next: the
 // compiler would lose track of the sums that are there.
 template <KernelSpec SPEC, Extent EXTENT>
-EXPERTILE_DEVICE void multiply_promoting(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
-                                         const Turns& turns, int index,
-                                         float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
+EXPERTILE_DEVICE void multiply_scaled_spans(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
+                                            const Turns& turns, int index,
+                                            float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   using S = Shape<SPEC>;
   const int slices = slice_count<SPEC>(args.k);
   typename S::Accumulator sums[EXTENT.blocks][EXTENT.columns / 8][4];
@@ -98,9 +145,7 @@ EXPERTILE_DEVICE void multiply_promoting(const KernelArgs& args, const OutputTil
   [[maybe_unused]] Widened<SPEC> weights;
   // A span wholly behind K has no scales, and adds zeros.
   const auto load_next = [&](int k) {
-    if constexpr (SPEC.scaling == Scaling::block) {
-      if (k < args.k) load_scales<SPEC, EXTENT>(next, args, tile, warp, k);
-    }
+    if (k < args.k) load_scales<SPEC, EXTENT>(next, args, tile, warp, k);
   };
   load_next(0);
   begin_turn<SPEC>(turns);
@@ -120,6 +165,17 @@ EXPERTILE_DEVICE void multiply_promoting(const KernelArgs& args, const OutputTil
       }
       promote<SPEC, EXTENT>(total, sums, scales);
     }
+  }
+}
+
+template <KernelSpec SPEC, Extent EXTENT>
+EXPERTILE_DEVICE void multiply_promoting(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
+                                         const Turns& turns, int index,
+                                         float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
+  if constexpr (SPEC.scaling == Scaling::block) {
+    multiply_scaled_spans<SPEC, EXTENT>(args, tile, warp, turns, index, total);
+  } else {
+    multiply_long_sums<SPEC, EXTENT>(args, warp, turns, index, total);
   }
 }
 

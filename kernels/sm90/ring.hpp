@@ -38,7 +38,8 @@ struct Shape {
   static constexpr int kBoxesB = stage_boxes(SPEC, SPEC.b);
   static constexpr int kBoxA = kTile.block_size_m * kBoxBytes;  // bytes
   static constexpr int kBoxB = kTile.block_size_n * kBoxBytes;
-  static constexpr int kCopyA = box_rows_a(SPEC) * kBoxBytes;  // of kBoxA: what one block of the cluster copies
+  static constexpr int kPieceRows = box_rows_a(SPEC);  // tokens that one copy takes
+  static constexpr int kPieces = kTile.block_size_m / kPieceRows;
   static constexpr int kStageBytes = kBoxesA * kBoxA + kBoxesB * kBoxB;
   static constexpr int kSpans = kTile.block_size_k / span_elements(SPEC);
   static constexpr int kSteps = kBoxBytes / 32;  // products a box of the operands in shared memory
@@ -114,35 +115,44 @@ EXPERTILE_DEVICE void init_ring() {
   ptx::mbarrier_fence_inits();
 }
 
-// By one thread: this block's copies of one box of A. The other blocks' shares come from them; their bytes may be
-// counted before this block expects them, but never in an earlier phase, which all blocks have read before any copies
-// again.
+// By one thread: this block's copies of one box of A, so many pieces of it. In a cluster the blocks take the pieces in
+// turns, each for all of them. The others' bytes may be counted before this block expects them, but never in an earlier
+// phase, which all blocks have read before any copies again.
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE void copy_tokens(const TensorMap& map, const OutputTile& tile, int column, unsigned to,
+EXPERTILE_DEVICE void copy_tokens(const TensorMap& map, const OutputTile& tile, int column, int pieces, unsigned to,
                                   unsigned full) {
   using S = Shape<SPEC>;
+  constexpr auto kAll = static_cast<unsigned short>((1 << S::kCluster) - 1);
+  constexpr int kPieceBytes = S::kPieceRows * kBoxBytes;
+  const int first = S::kCluster > 1 ? ptx::cluster_rank() : 0;
   const int row = static_cast<int>(tile.row);
-  if constexpr (S::kCluster == 1) {
-    ptx::copy_box(to, map, column, row, full);
-  } else {
-    constexpr auto kAll = static_cast<unsigned short>((1 << S::kCluster) - 1);
-    const int rank = ptx::cluster_rank();
-    ptx::copy_box_to(to + static_cast<unsigned>(rank * S::kCopyA), map, column, row + rank * box_rows_a(SPEC), full,
-                     kAll);
+#pragma unroll
+  for (int i = 0; i < ceil_divide(S::kPieces, S::kCluster); ++i) {
+    const int piece = first + i * S::kCluster;
+    if (piece >= pieces) return;
+    const unsigned at = to + static_cast<unsigned>(piece * kPieceBytes);
+    if constexpr (S::kCluster == 1) {
+      ptx::copy_box(at, map, column, row + piece * S::kPieceRows, full);
+    } else {
+      ptx::copy_box_to(at, map, column, row + piece * S::kPieceRows, full, kAll);
+    }
   }
 }
 
-// By one thread: the copies of all slices of a tile, the first of which has number `index`. Rows behind the group's end
-// are copied too, and those behind the matrix's become zero: what is made of them is never written.
+// By one thread: the copies of all slices of a tile, the first of which has number `index`. The last piece's rows
+// behind the tile's end are copied too, and those behind the matrix's become zero: what is made of them is never
+// written.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void copy_tile(const TiledArgs& in, const OutputTile& tile, int index) {
   using S = Shape<SPEC>;
   const int slices = slice_count<SPEC>(in.args.k);
   const int row_b = static_cast<int>(tile.expert) * in.args.n + tile.column;
+  const int pieces = cuts_tokens(SPEC) ? ceil_divide(tile.rows, S::kPieceRows) : S::kPieces;
+  const int bytes = S::kBoxesB * S::kBoxB + S::kBoxesA * pieces * S::kPieceRows * kBoxBytes;
   for (int i = 0; i < slices; ++i) {
     const Place<SPEC> place = place_of<SPEC>(index + i);
     ptx::mbarrier_wait(place.empty, place.parity ^ 1);  // what the stage held before has been read
-    ptx::mbarrier_arrive_expecting(place.full, S::kStageBytes);
+    ptx::mbarrier_arrive_expecting(place.full, bytes);
     const int k = i * S::kTile.block_size_k;
 #pragma unroll
     for (int box = 0; box < S::kBoxesB; ++box) {
@@ -151,8 +161,8 @@ EXPERTILE_DEVICE void copy_tile(const TiledArgs& in, const OutputTile& tile, int
     }
 #pragma unroll
     for (int box = 0; box < S::kBoxesA; ++box) {
-      copy_tokens<SPEC>(in.a, tile, k + box * box_elements(SPEC.a), place.a + static_cast<unsigned>(box * S::kBoxA),
-                        place.full);
+      copy_tokens<SPEC>(in.a, tile, k + box * box_elements(SPEC.a), pieces,
+                        place.a + static_cast<unsigned>(box * S::kBoxA), place.full);
     }
   }
 }

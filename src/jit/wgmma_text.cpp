@@ -75,9 +75,9 @@ EXPERTILE_DEVICE void {name}({sum} (&d)[HELD][4], {x}, unsigned long long y) {{
 
 // Of the products that a tile is cut to.
 std::set<int> widths(const KernelSpec& spec) {
-  std::set<int> columns;
-  for (int quarters = 1; quarters <= 4; ++quarters) columns.insert(columns_of(spec, quarters));
-  return columns;
+  std::set<int> all;
+  for (int columns = 0; columns < tile_y(spec.tile);) all.insert(columns = next_columns(spec, columns));
+  return all;
 }
 
 }  // namespace

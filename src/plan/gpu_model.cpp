@@ -12,8 +12,9 @@ constexpr double kMemoryBytesPerSecond = 4.3e12;
 constexpr double kBytesInFlight = 48 << 10;     // on their way to a multiprocessor, for its full share of memory
 constexpr std::int64_t kReservedShared = 1024;  // a block
 
-// Parts of `part` rows that hold a group's `rows` rows on average, as random routing deals them: the sum over j of the
-// chance that there are more than j parts' rows, by the normal distribution.
+}  // namespace
+
+// The sum over j of the chance that there are more than j parts' rows, by the normal distribution.
 double expected_parts(double rows, int part) {
   const double deviation = std::sqrt(2.0 * rows);
   double tiles = 1;
@@ -25,16 +26,11 @@ double expected_parts(double rows, int part) {
   return tiles;
 }
 
-}  // namespace
-
-TileCounts count_tiles(const Problem& problem, const TileConfig& tile, std::int64_t rows, double active_groups,
-                       int least_rows) {
+TileCounts count_tiles(const Problem& problem, const TileConfig& tile, std::int64_t rows, double active_groups) {
   TileCounts counts;
   counts.groups = std::max(active_groups, 1.0);
   const double rows_a_group = std::max(1.0, static_cast<double>(rows) / counts.groups);
   counts.row_tiles = expected_parts(rows_a_group, tile.block_size_m);
-  const double multiplied = expected_parts(rows_a_group, least_rows) * least_rows;
-  counts.share = std::min(1.0, multiplied / (counts.row_tiles * tile.block_size_m));
   counts.column_tiles = std::ceil(static_cast<double>(problem.n) / tile.block_size_n);
   return counts;
 }

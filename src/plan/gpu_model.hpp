@@ -21,9 +21,11 @@ struct TileCounts {
   double share = 1;  // of the row tiles, that is multiplied
   [[nodiscard]] double tiles() const { return groups * row_tiles * column_tiles; }
 };
-// least_rows: a tile is multiplied in parts of so many rows, as far as it has rows.
+// Its share is 1.
 [[nodiscard]] TileCounts count_tiles(const Problem& problem, const TileConfig& tile, std::int64_t rows,
-                                     double active_groups, int least_rows);
+                                     double active_groups);
+// Parts of `part` rows that hold a group's `rows` rows on average, as random routing deals them.
+[[nodiscard]] double expected_parts(double rows, int part);
 
 // Blocks that fit a multiprocessor at once, by shared memory, threads and registers (a thread's).
 [[nodiscard]] int resident_blocks(const KernelSpec& spec, int registers, const DeviceInfo& device);

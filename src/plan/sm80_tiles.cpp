@@ -217,7 +217,7 @@ Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_gro
 double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int64_t rows, double active_groups,
                         const DeviceInfo& device) {
   const KernelSpec spec = spec_of(problem, tile);
-  const gpu_model::TileCounts counts = gpu_model::count_tiles(problem, tile, rows, active_groups, tile.block_size_m);
+  const gpu_model::TileCounts counts = gpu_model::count_tiles(problem, tile, rows, active_groups);
   const double multiprocessors = device.threads;
   const int fitting = gpu_model::resident_blocks(spec, accumulators(spec) + kRegistersBeside, device);
   const double resident = std::min<double>(fitting, std::max(1.0, std::ceil(counts.tiles() / multiprocessors)));

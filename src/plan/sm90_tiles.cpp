@@ -133,7 +133,7 @@ void add_straight(std::vector<TileConfig>& tiles, int k, int cluster, int group)
 
 // Tiles for many rows of a group, which are cut to the rows that there are.
 void add_swapped(std::vector<TileConfig>& tiles, int k, int cluster, int group) {
-  for (const int m : {128, 256, 192, 96}) {
+  for (const int m : {128, 256, 160, 192, 96}) {
     for (const int n : {128, 256, 64}) {
       for (const int warps : {8, 4}) {
         tiles.push_back(make_tile(m, n, k, warps, 1, 0, group));
@@ -233,11 +233,31 @@ Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_gro
   return {};
 }
 
+namespace {
+
+// With the share of the tiles that is multiplied. Tokens on the 64-row side are cut in 64s; as columns, all tiles of a
+// group have as many, and each is cut by the step of its forms, half of which is lost on average.
+gpu_model::TileCounts count_tiles(const Problem& problem, const KernelSpec& spec, std::int64_t rows,
+                                  double active_groups) {
+  gpu_model::TileCounts counts = gpu_model::count_tiles(problem, spec.tile, rows, active_groups);
+  const double rows_a_group = std::max(1.0, static_cast<double>(rows) / counts.groups);
+  const int m = spec.tile.block_size_m;
+  double multiplied = counts.row_tiles * m;
+  if (spec.tile.swap_ab == 0) {
+    multiplied = 64 * gpu_model::expected_parts(rows_a_group, 64);
+  } else if (cuts_tokens(spec)) {
+    multiplied = rows_a_group + counts.row_tiles * (next_columns(spec, m / 2) - m / 2) / 2.0;
+  }
+  counts.share = std::min(1.0, multiplied / (counts.row_tiles * m));
+  return counts;
+}
+
+}  // namespace
+
 double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int64_t rows, double active_groups,
                         const DeviceInfo& device) {
   const KernelSpec spec = spec_of(problem, tile);
-  const int part = tile.swap_ab != 0 ? columns_of(spec, 1) : std::min(64, tile.block_size_m);
-  const gpu_model::TileCounts counts = gpu_model::count_tiles(problem, tile, rows, active_groups, part);
+  const gpu_model::TileCounts counts = count_tiles(problem, spec, rows, active_groups);
   const double multiprocessors = device.threads;
   const int fitting = gpu_model::resident_blocks(spec, accumulators(spec) + kRegistersBeside, device);
   const double resident = std::min<double>(fitting, std::max(1.0, std::ceil(counts.tiles() / multiprocessors)));
