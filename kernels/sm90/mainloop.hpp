@@ -32,13 +32,14 @@ EXPERTILE_DEVICE Operands operands_of(const Place<SPEC>& place, const WarpPlace&
 // Starts sums = X x Y^T over one box, or += where it ADDS.
 template <KernelSpec SPEC, Extent EXTENT, bool ADDS, class Sums>
 EXPERTILE_DEVICE void multiply_box(Sums& sums, const Operands& at) {
+  const unsigned long long rows = ptx::matrix_operand(at.x);
+  const unsigned long long columns = ptx::matrix_operand(at.y);
 #pragma unroll
   for (int step = 0; step < Shape<SPEC>::kSteps; ++step) {
-    const unsigned within = static_cast<unsigned>(32 * step);
+    const auto y = ptx::behind(columns, 32 * step);
 #pragma unroll
     for (int m = 0; m < EXTENT.blocks; ++m) {
-      const auto x = ptx::matrix_operand(at.x + static_cast<unsigned>(64 * m * kBoxBytes) + within);
-      const auto y = ptx::matrix_operand(at.y + within);
+      const auto x = ptx::behind(rows, 64 * m * kBoxBytes + 32 * step);
       if (ADDS || step > 0) {
         ptx::wgmma<SPEC.product, EXTENT.columns, true>(sums[m], x, y);
       } else {

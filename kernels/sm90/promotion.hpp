@@ -18,23 +18,49 @@ struct BoxScales {
   float weight[kWeights];
 };
 
+// Where a lane finds them: what does not change along K is worked out once a tile. A row behind the group's end or a
+// column behind N takes the last one's scales: nothing of it is written.
 template <KernelSpec SPEC, Extent EXTENT>
-EXPERTILE_DEVICE void load_scales(BoxScales<SPEC, EXTENT>& scales, const KernelArgs& args, const OutputTile& tile,
+struct ScaleSource {
+  using Scales = BoxScales<SPEC, EXTENT>;
+  const float* tokens = nullptr;  // of the tile's first row
+  int last_row = 0;
+  int k_blocks = 0;
+  const float* weight[Scales::kWeights];
+};
+template <KernelSpec SPEC, Extent EXTENT>
+EXPERTILE_DEVICE ScaleSource<SPEC, EXTENT> scale_source(const KernelArgs& args, const OutputTile& tile,
+                                                        const WarpPlace& warp) {
+  using S = Shape<SPEC>;
+  using Scales = BoxScales<SPEC, EXTENT>;
+  ScaleSource<SPEC, EXTENT> from;
+  from.k_blocks = ceil_divide(args.k, SPEC.block_k);
+  from.last_row = tile.rows - 1;
+  from.tokens = args.scale_a + tile.row * from.k_blocks;
+  const long long n_blocks = ceil_divide(args.n, SPEC.block_n);
+#pragma unroll
+  for (int j = 0; j < Scales::kWeights; ++j) {
+    const int column = tile.column + (S::kSwapped ? warp.group + 64 * j : j * Scales::kColumnsAScale);
+    const int block = (column < args.n ? column : args.n - 1) / SPEC.block_n;
+    from.weight[j] = args.scale_b + (tile.expert * n_blocks + block) * from.k_blocks;
+  }
+  return from;
+}
+
+template <KernelSpec SPEC, Extent EXTENT>
+EXPERTILE_DEVICE void load_scales(BoxScales<SPEC, EXTENT>& scales, const ScaleSource<SPEC, EXTENT>& from,
                                   const WarpPlace& warp, int k) {
   using S = Shape<SPEC>;
   using Scales = BoxScales<SPEC, EXTENT>;
-  const int k_blocks = ceil_divide(args.k, SPEC.block_k);
   const int block = k / SPEC.block_k;
 #pragma unroll
-  for (int j = 0; j < Scales::kWeights; ++j) {
-    const int column = S::kSwapped ? warp.group + 64 * j : j * Scales::kColumnsAScale;
-    scales.weight[j] = weight_scale<SPEC>(args, tile, column, block, k_blocks);
-  }
+  for (int j = 0; j < Scales::kWeights; ++j) scales.weight[j] = ptx::load_global(from.weight[j] + block);
 #pragma unroll
   for (int j = 0; j < Scales::kTokens; ++j) {
     const int row =
         S::kSwapped ? 8 * (j / 2) + 2 * (warp.lane % 4) + j % 2 : warp.x + 64 * (j / 2) + 8 * (j % 2) + warp.lane / 4;
-    scales.token[j] = token_scale<SPEC>(args, tile, row, block, k_blocks);
+    const int in_group = row < from.last_row ? row : from.last_row;
+    scales.token[j] = SPEC.scales_a ? ptx::load_global(from.tokens + (in_group * from.k_blocks + block)) : 1.0F;
   }
 }
 
@@ -141,11 +167,12 @@ EXPERTILE_DEVICE void multiply_scaled_spans(const KernelArgs& args, const Output
   using S = Shape<SPEC>;
   const int slices = slice_count<SPEC>(args.k);
   typename S::Accumulator sums[EXTENT.blocks][EXTENT.columns / 8][4];
+  const ScaleSource<SPEC, EXTENT> source = scale_source<SPEC, EXTENT>(args, tile, warp);
   BoxScales<SPEC, EXTENT> next{};
   [[maybe_unused]] Widened<SPEC> weights;
   // A span wholly behind K has no scales, and adds zeros.
   const auto load_next = [&](int k) {
-    if (k < args.k) load_scales<SPEC, EXTENT>(next, args, tile, warp, k);
+    if (k < args.k) load_scales<SPEC, EXTENT>(next, source, warp, k);
   };
   load_next(0);
   begin_turn<SPEC>(turns);
@@ -154,9 +181,9 @@ EXPERTILE_DEVICE void multiply_scaled_spans(const KernelArgs& args, const Output
 #pragma unroll
     for (int span = 0; span < S::kSpans; ++span) {
       const BoxScales<SPEC, EXTENT> scales = next;
-      load_next(i * S::kTile.block_size_k + (span + 1) * span_elements(SPEC));
       if (span == 0) ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
       start_span<SPEC, EXTENT>(sums, weights, place, warp, span);
+      load_next(i * S::kTile.block_size_k + (span + 1) * span_elements(SPEC));  // beside the products
       ptx::wgmma_wait<0>();
       hold_all(sums);
       if (span == S::kSpans - 1) {

@@ -128,7 +128,7 @@ TEST_F(TuneInWorkers, ATileThatCrashesIsRefusedAndTheRestGoesOn) {
 }
 
 TEST_F(TuneInWorkers, ATileThatHangsIsRefusedAndTheRestGoesOn) {
-  const auto status = run(echo(trying()) + "; sleep 100", echo(decision()));
+  const auto status = run(echo(trying()) + "; exec sleep 100", echo(decision()));
   EXPECT_TRUE(status) << status.error().message;
   EXPECT_EQ(decided_, std::vector<std::int64_t>{4});
   EXPECT_THAT(jobs(), HasSubstr("took longer than 1 s"));
