@@ -94,6 +94,11 @@ constexpr int tile_y(const TileConfig& tile) { return tile.swap_ab ? tile.block_
 // Columns of the tiles, side by side, that a cluster works on at a time.
 constexpr int cluster_tile_n(const TileConfig& tile) { return tile.block_size_n * tile.cluster_size; }
 
+// sm90: blocks that each multiply a part of K of one tile.
+constexpr int parts_of_k(const TileConfig& tile) { return tile.kernel == KernelFamily::sm90 ? tile.split_k : 1; }
+// Blocks of a cluster: side by side along N, or with parts of the same tile's K.
+constexpr int cluster_blocks(const TileConfig& tile) { return tile.cluster_size * parts_of_k(tile); }
+
 // sm90: warpgroups that multiply, and how many of them share a tile.
 constexpr int warpgroups(const TileConfig& tile) { return tile.num_warps / 4; }
 constexpr int sharers(const TileConfig& tile) { return tile.pingpong ? 1 : warpgroups(tile); }
@@ -241,10 +246,16 @@ constexpr bool promotes(const KernelSpec& spec) {
   return spec.scaling == Scaling::block || spec.product == Product::e4m3;
 }
 
-// The ring, two barriers a stage, and two of the warpgroups that take turns.
-constexpr int tiled_smem_bytes(const KernelSpec& spec) {
-  return spec.tile.num_stages * (stage_bytes_a(spec) + stage_bytes_b(spec) + 16) + 16;
+// Shared memory of an sm90 block: the ring, two barriers a stage, two of the warpgroups that take turns; and where
+// blocks multiply parts of K, two barriers and the sums that they hand to each other, 16 bytes a lane.
+constexpr int turns_offset(const KernelSpec& spec) {
+  return spec.tile.num_stages * (stage_bytes_a(spec) + stage_bytes_b(spec) + 16);
 }
+constexpr int exchange_offset(const KernelSpec& spec) { return turns_offset(spec) + 16; }
+constexpr int exchange_bytes(const KernelSpec& spec) {
+  return parts_of_k(spec.tile) > 1 ? 16 + spec.tile.block_size_m * spec.tile.block_size_n * 4 : 0;
+}
+constexpr int tiled_smem_bytes(const KernelSpec& spec) { return exchange_offset(spec) + exchange_bytes(spec); }
 
 // ---- figures of the sm80 epilogue -------------------------------------------------------------------------------
 

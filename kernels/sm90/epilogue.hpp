@@ -1,8 +1,9 @@
 #pragma once
 // Sums -> C, straight from the registers: applies the scales that are constant along K, rounds, and writes rows of the
-// group and columns below N only. No shared memory and no barrier, so that a warp writes while others multiply.
+// group and columns below N only. No shared memory and no barrier, so that a warp writes while others multiply. Of a
+// tile whose K several blocks have multiplied, each writes the part that it has added up.
 
-#include "sm90/mainloop.hpp"
+#include "sm90/exchange.hpp"
 
 namespace expertile::sm90 {
 
@@ -66,7 +67,8 @@ EXPERTILE_DEVICE void write_straight(const KernelArgs& args, const OutputTile& t
   static_assert(S::kY % 4 == 0, "BLOCK_SIZE_N is a multiple of 32");
   const int in_quad = warp.lane % 4;
 #pragma unroll
-  for (int n = 0; n < S::kY; n += 4) {
+  for (int n = 0; n < S::kY; n += written_together<SPEC>()) {
+    if (!writes<SPEC>(n)) continue;
     float scale[8];
 #pragma unroll
     for (int j = 0; j < 8; ++j) {
@@ -119,7 +121,7 @@ template <KernelSpec SPEC, Storage C, class Total>
 EXPERTILE_DEVICE void write_swapped(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
                                     const Total& total) {
   using S = Shape<SPEC>;
-  constexpr int kTogether = S::kY % 2 == 0 ? 2 : 1;  // blocks of 8 tokens
+  constexpr int kTogether = written_together<SPEC>();
   const int in_quad = warp.lane % 4;
   float column_factor[2 * S::kX];
 #pragma unroll
@@ -128,6 +130,7 @@ EXPERTILE_DEVICE void write_swapped(const KernelArgs& args, const OutputTile& ti
   }
 #pragma unroll
   for (int n = 0; n < S::kY; n += kTogether) {
+    if (!writes<SPEC>(n)) continue;
     float token_factor[2 * kTogether];
 #pragma unroll
     for (int t = 0; t < 2 * kTogether; ++t) {

@@ -4,7 +4,8 @@
 // A block stays and takes every grid-th tile of C. One warp copies: it runs ahead of the others by as many slices as
 // the ring has stages, into the next tile too, so that memory never waits for a tile's end. The other warps, in
 // warpgroups, multiply and write. Either all warpgroups share a tile, each with its part of X, or (pingpong) they take
-// turns: one writes its tile while the other multiplies the next.
+// turns: one writes its tile while the other multiplies the next. Where there are fewer tiles than multiprocessors, the
+// blocks of a cluster each multiply a part of K of one tile (SPLIT_K), and add up their sums at its end.
 
 #include "sm90/epilogue.hpp"
 #include "sm90/extent.hpp"
@@ -44,7 +45,10 @@ EXPERTILE_DEVICE void multiply_tiles(const KernelArgs& args, int warp) {
     typename S::Total total[S::kX][S::kY][4] = {};
     const Turns turns = turns_of<SPEC>(warpgroup, turn);
     constexpr int kNarrowest = S::kSwapped ? next_columns(SPEC, 0) : 0;
-    multiply_tile<SPEC, kNarrowest>(args, tile, place, turns, turn * slices, total);
+    if (S::kParts == 1 || slices > 0) {
+      multiply_tile<SPEC, kNarrowest>(args, tile, place, turns, turn * slices, total);
+    }
+    if constexpr (S::kParts > 1) add_parts<SPEC>(warp, place.lane, turn, total);
     write_tile<SPEC>(args, tile, place, total);
   }
 }
@@ -55,9 +59,10 @@ EXPERTILE_DEVICE void grouped_gemm(const TiledArgs& in) {
   static_assert(S::kX > 0 && tile_x(S::kTile) == 64 * S::kX * sharers(S::kTile), "64 rows of X a warpgroup");
   static_assert(S::kSpans > 0, "BLOCK_SIZE_K has at least the 128 bytes of a box of each operand");
   static_assert(S::kSwapped || !S::kWidens, "weights that are widened take the 64-row side");
+  static_assert(S::kParts == 1 || (S::kCluster == 1 && S::kTile.pingpong == 0), "a cluster has one tile, in order");
   const int warp = ptx::shuffle(ptx::thread_index() / 32, 0);  // the same for all lanes, as the compiler can see
   if (ptx::thread_index() == 0) init_ring<SPEC>();
-  if constexpr (S::kCluster == 1) {
+  if constexpr (cluster_blocks(S::kTile) == 1) {
     ptx::barrier();  // the ring's barriers can be used
   } else {
     ptx::cluster_barrier();  // the other blocks' too
@@ -71,7 +76,8 @@ EXPERTILE_DEVICE void grouped_gemm(const TiledArgs& in) {
     if constexpr (moves_registers(SPEC)) ptx::take_registers<kRegistersToMultiply>();
     multiply_tiles<SPEC>(in.args, warp);
   }
-  if constexpr (S::kCluster > 1) ptx::cluster_barrier();  // no block is gone while another one arrives at its barriers
+  // No block is gone while another one arrives at its barriers or reads its sums.
+  if constexpr (cluster_blocks(S::kTile) > 1) ptx::cluster_barrier();
 }
 
 }  // namespace expertile::sm90

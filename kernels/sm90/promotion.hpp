@@ -165,6 +165,7 @@ EXPERTILE_DEVICE void multiply_scaled_spans(const KernelArgs& args, const Output
                                             const Turns& turns, int index,
                                             float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   using S = Shape<SPEC>;
+  const int first = first_slice<SPEC>(args.k);
   const int slices = slice_count<SPEC>(args.k);
   typename S::Accumulator sums[EXTENT.blocks][EXTENT.columns / 8][4];
   const ScaleSource<SPEC, EXTENT> source = scale_source<SPEC, EXTENT>(args, tile, warp);
@@ -174,7 +175,7 @@ EXPERTILE_DEVICE void multiply_scaled_spans(const KernelArgs& args, const Output
   const auto load_next = [&](int k) {
     if (k < args.k) load_scales<SPEC, EXTENT>(next, source, warp, k);
   };
-  load_next(0);
+  load_next(first * S::kTile.block_size_k);
   begin_turn<SPEC>(turns);
   for (int i = 0; i < slices; ++i) {
     const Place<SPEC> place = place_of<SPEC>(index + i);
@@ -183,7 +184,7 @@ EXPERTILE_DEVICE void multiply_scaled_spans(const KernelArgs& args, const Output
       const BoxScales<SPEC, EXTENT> scales = next;
       if (span == 0) ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
       start_span<SPEC, EXTENT>(sums, weights, place, warp, span);
-      load_next(i * S::kTile.block_size_k + (span + 1) * span_elements(SPEC));  // beside the products
+      load_next((first + i) * S::kTile.block_size_k + (span + 1) * span_elements(SPEC));  // beside the products
       ptx::wgmma_wait<0>();
       hold_all(sums);
       if (span == S::kSpans - 1) {

@@ -1,7 +1,7 @@
 #pragma once
 // A ring of stages in shared memory that one warp keeps full by bulk tensor copies, and that the others empty by wgmma.
 // The blocks of a cluster multiply the same tokens with neighbouring weights: each copies its share of the tokens to
-// all of them.
+// all of them. Or (SPLIT_K) they multiply parts of K of the same tile, each with a ring of its own.
 //
 // A stage holds, for each operand, boxes of [rows, 128 bytes of K]. Each stage has two barriers: `full`, whose phase
 // ends when the copies are there, and `empty`, whose phase ends when every warp that multiplies has read them, of the
@@ -33,7 +33,8 @@ struct Shape {
   static constexpr int kColumns = tile_y(kTile);
   static constexpr int kY = kColumns / 8;
   static constexpr int kStages = kTile.num_stages;
-  static constexpr int kCluster = kTile.cluster_size;  // blocks
+  static constexpr int kCluster = kTile.cluster_size;  // blocks that copy for each other
+  static constexpr int kParts = parts_of_k(kTile);
   static constexpr int kBoxesA = stage_boxes(SPEC, SPEC.a);
   static constexpr int kBoxesB = stage_boxes(SPEC, SPEC.b);
   static constexpr int kBoxA = kTile.block_size_m * kBoxBytes;  // bytes
@@ -48,9 +49,20 @@ struct Shape {
   using Total = typename SumType<SPEC.product == Product::int8 && !promotes(SPEC)>::Type;
 };
 
+// Slices of K before part `part`: parts are as even as whole slices allow, and may have none.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE int slices_before(int k, int part) {
+  return part * ceil_divide(k, SPEC.tile.block_size_k) / parts_of_k(SPEC.tile);
+}
+// The first of the slices that this block multiplies of every tile, and how many there are.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE int first_slice(int k) {
+  return Shape<SPEC>::kParts == 1 ? 0 : slices_before<SPEC>(k, ptx::cluster_rank());
+}
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE int slice_count(int k) {
-  return ceil_divide(k, SPEC.tile.block_size_k);
+  if constexpr (Shape<SPEC>::kParts == 1) return ceil_divide(k, SPEC.tile.block_size_k);
+  return slices_before<SPEC>(k, ptx::cluster_rank() + 1) - first_slice<SPEC>(k);
 }
 
 // Where slice `index` lies, and the barriers that guard it. A stage: the boxes of A, then those of B.
@@ -86,7 +98,7 @@ struct Turns {
 };
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE Turns turns_of(int warpgroup, int turn) {
-  constexpr auto kBarriers = static_cast<unsigned>(SPEC.tile.num_stages * (Shape<SPEC>::kStageBytes + 16));
+  constexpr auto kBarriers = static_cast<unsigned>(turns_offset(SPEC));
   const unsigned mine = kBarriers + static_cast<unsigned>(8 * warpgroup);
   return {mine, 2 * kBarriers + 8 - mine, turn / 2 % 2 ^ (warpgroup == 0 ? 1 : 0)};
 }
@@ -101,6 +113,23 @@ EXPERTILE_DEVICE void end_turn(const Turns& turns, int lane) {
   }
 }
 
+// Where the blocks that multiply parts of K hand each other their sums: `filled`, whose phase ends when the others'
+// sums of a tile are there to be read, and `emptied`, whose phase ends when the others have read this block's.
+template <KernelSpec SPEC>
+struct Exchange {
+  static constexpr auto kFilled = static_cast<unsigned>(exchange_offset(SPEC));
+  static constexpr unsigned kEmptied = kFilled + 8;
+  static constexpr unsigned kSums = kFilled + 16;
+};
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void init_exchange() {
+  if constexpr (Shape<SPEC>::kParts > 1) {
+    constexpr int kArrivals = SPEC.tile.num_warps * (Shape<SPEC>::kParts - 1);  // of the others' warps
+    ptx::mbarrier_init(Exchange<SPEC>::kFilled, kArrivals);
+    ptx::mbarrier_init(Exchange<SPEC>::kEmptied, kArrivals);
+  }
+}
+
 // By one thread, before anything else.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void init_ring() {
@@ -112,6 +141,7 @@ EXPERTILE_DEVICE void init_ring() {
   const Turns turns = turns_of<SPEC>(0, 0);
   ptx::mbarrier_init(turns.mine, 4);
   ptx::mbarrier_init(turns.others, 4);
+  init_exchange<SPEC>();
   ptx::mbarrier_fence_inits();
 }
 
@@ -139,12 +169,13 @@ EXPERTILE_DEVICE void copy_tokens(const TensorMap& map, const OutputTile& tile, 
   }
 }
 
-// By one thread: the copies of all slices of a tile, the first of which has number `index`. The last piece's rows
-// behind the tile's end are copied too, and those behind the matrix's become zero: what is made of them is never
-// written.
+// By one thread: the copies of all slices of a tile that this block multiplies, the first of which has number `index`.
+// The last piece's rows behind the tile's end are copied too, and those behind the matrix's become zero: what is made
+// of them is never written.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void copy_tile(const TiledArgs& in, const OutputTile& tile, int index) {
   using S = Shape<SPEC>;
+  const int first = first_slice<SPEC>(in.args.k);
   const int slices = slice_count<SPEC>(in.args.k);
   const int row_b = static_cast<int>(tile.expert) * in.args.n + tile.column;
   const int pieces = cuts_tokens(SPEC) ? ceil_divide(tile.rows, S::kPieceRows) : S::kPieces;
@@ -153,7 +184,7 @@ EXPERTILE_DEVICE void copy_tile(const TiledArgs& in, const OutputTile& tile, int
     const Place<SPEC> place = place_of<SPEC>(index + i);
     ptx::mbarrier_wait(place.empty, place.parity ^ 1);  // what the stage held before has been read
     ptx::mbarrier_arrive_expecting(place.full, bytes);
-    const int k = i * S::kTile.block_size_k;
+    const int k = (first + i) * S::kTile.block_size_k;
 #pragma unroll
     for (int box = 0; box < S::kBoxesB; ++box) {
       ptx::copy_box(place.b + static_cast<unsigned>(box * S::kBoxB), in.b, k + box * box_elements(SPEC.b), row_b,
@@ -168,13 +199,13 @@ EXPERTILE_DEVICE void copy_tile(const TiledArgs& in, const OutputTile& tile, int
 }
 
 // This block's tile among those that its cluster takes in its turn-th turn. The last one of a row may lie behind N: it
-// is multiplied, since the others wait for its copies, and nothing of it is written.
+// is multiplied, since the others wait for its copies, and nothing of it is written. Blocks that multiply parts of K
+// all have the same.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE OutputTile take_tile(const KernelArgs& args, GroupCursor& groups, int turn) {
-  constexpr int kCluster = SPEC.tile.cluster_size;
-  const int wanted = (ptx::block_index() + turn * ptx::grid_size()) / kCluster;
+  const int wanted = (ptx::block_index() + turn * ptx::grid_size()) / cluster_blocks(SPEC.tile);
   OutputTile tile = find_tile<cluster_tile(SPEC.tile)>(args, groups, wanted);
-  if constexpr (kCluster > 1) tile.column += ptx::cluster_rank() * SPEC.tile.block_size_n;
+  if constexpr (SPEC.tile.cluster_size > 1) tile.column += ptx::cluster_rank() * SPEC.tile.block_size_n;
   return tile;
 }
 

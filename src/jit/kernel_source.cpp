@@ -33,7 +33,7 @@ Family family_of(KernelFamily kernel) {
 
 Source kernel_source(const KernelSpec& spec) {
   const Family family = family_of(spec.tile.kernel);
-  const int blocks = spec.tile.cluster_size;
+  const int blocks = cluster_blocks(spec.tile);
   const std::string clusters = blocks > 1 ? fmt::format(" __cluster_dims__({}, 1, 1)", blocks) : "";
   const std::string text = fmt::format(
       R"(#include "{}/grouped_gemm.hpp"

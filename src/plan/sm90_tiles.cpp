@@ -45,13 +45,21 @@ Status check_numbers(const TileConfig& tile) {
   if (tile.group_size_m < 1 || tile.group_size_m > 65536) {
     return out_of("GROUP_SIZE_M", tile.group_size_m, "1 to 65536");
   }
-  if (tile.split_k != 1) return out_of("SPLIT_K", tile.split_k, "1");
+  if (tile.split_k != 1 && tile.split_k != 2 && tile.split_k != 4 && tile.split_k != 8) {
+    return out_of("SPLIT_K", tile.split_k, "1, 2, 4 or 8");
+  }
   if (tile.swap_ab < 0 || tile.swap_ab > 1) return out_of("SWAP_AB", tile.swap_ab, "0 or 1");
   if (tile.pingpong < 0 || tile.pingpong > 1) return out_of("PINGPONG", tile.pingpong, "0 or 1");
   if (tile.cluster_size != 1 && tile.cluster_size != 2 && tile.cluster_size != 4) {
     return out_of("CLUSTER_SIZE", tile.cluster_size, "1, 2 or 4");
   }
   if (tile.pingpong != 0 && tile.num_warps != 8) return refused(tile, "PINGPONG=1 takes 8 warps, two warpgroups");
+  if (tile.split_k > 1 && tile.cluster_size > 1) {
+    return refused(tile, "CLUSTER_SIZE must be 1 with SPLIT_K: the blocks of a cluster have one tile then");
+  }
+  if (tile.split_k > 1 && tile.pingpong != 0) {
+    return refused(tile, "PINGPONG must be 0 with SPLIT_K: the blocks of a cluster hand over one tile at a time");
+  }
   return {};
 }
 

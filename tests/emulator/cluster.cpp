@@ -8,7 +8,7 @@
 namespace expertile::emulator {
 
 Cluster::Cluster(const Launch& launch, GlobalMemory& global, Stacks& stacks, int first_block)
-    : clocks(launch.cluster_size * launch.threads),
+    : clocks(launch.cluster_size, launch.threads),
       launch_(launch),
       visits_(static_cast<std::size_t>(launch.cluster_size)),
       everyone_(static_cast<std::size_t>(launch.cluster_size * launch.threads)) {
@@ -69,8 +69,8 @@ std::optional<std::string> Cluster::check_visits(const Block& block) const {
   for (const auto& [agent, visit] : visits) {
     if (known[static_cast<std::size_t>(agent)] >= visit.time) continue;
     return at(visit.by).describe(visit.thread, visit.where,
-                                 fmt::format("block {} ended without waiting for this {} (mbarrier at {})",
-                                             block.index(), visit.what, visit.mbarrier));
+                                 fmt::format("block {} ended without waiting for this {} ({} at {})", block.index(),
+                                             visit.what, visit.place, visit.offset));
   }
   return std::nullopt;
 }
@@ -89,7 +89,7 @@ void Cluster::barrier(Block& from, const Where& where) {
   }
   at_barrier_ = 0;
   ++barriers_;
-  clocks.meet(everyone_);
+  clocks.meet_across_blocks(everyone_);
   for (Block& one : blocks_) one.resume_waiting_for_cluster();
 }
 
@@ -111,17 +111,26 @@ std::string Cluster::place(const Block& from, const Block& to) {
   return &from == &to ? "" : fmt::format("in block {}: ", to.index());
 }
 
-void Cluster::arrive_at(Block& from, unsigned offset, int rank, const Where& where) {
+void Cluster::arrive_at(Block& from, unsigned offset, int rank, bool hands_over, const Where& where) {
   Block& to = reach(from, rank, where);
   const int thread = from.current_in_cluster();
   const int time = clocks.observer(thread).time;  // at which the arrival publishes
   if (auto fault = to.mbarriers.check_use(thread, offset)) from.stop(where, place(from, to) + *fault);
-  if (auto fault = to.mbarriers.arrive(thread, offset, 0)) from.stop(where, place(from, to) + *fault);
+  if (auto fault = to.mbarriers.arrive(thread, offset, 0, hands_over)) from.stop(where, place(from, to) + *fault);
   if (&from != &to) {
-    visits_[static_cast<std::size_t>(rank)][thread / kWarp] = {time,        "arrival",      offset,
+    visits_[static_cast<std::size_t>(rank)][thread / kWarp] = {time,        "arrival",      "mbarrier", offset,
                                                                from.rank(), from.current(), where};
   }
   to.resume_waiting_for_phases();
+}
+
+void Cluster::read_shared_of(Block& from, int rank, unsigned offset, std::size_t bytes, void* to, const Where& where) {
+  Block& owner = reach(from, rank, where);
+  if (&from == &owner) return from.read_shared(from.current(), offset, bytes, to, where);
+  const Observer by = clocks.observer(from.current_in_cluster());
+  if (auto fault = owner.shared.read_by_another(by, offset, bytes, to)) from.stop(where, place(from, owner) + *fault);
+  visits_[static_cast<std::size_t>(rank)][by.thread / kWarp] = {
+      by.time, "load", "shared memory", offset, from.rank(), from.current(), where};
 }
 
 void Cluster::copy_box(Block& from, unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier,
@@ -167,7 +176,7 @@ std::optional<std::string> Cluster::land_copy() {
   }
   if (copy.by != copy.to) {
     visits_[static_cast<std::size_t>(copy.to)][to.mbarriers.agent(copy.mbarrier)] = {
-        phase, "bulk copy", to.mbarriers.offset(copy.mbarrier), copy.by, copy.thread, copy.where};
+        phase, "bulk copy", "mbarrier", to.mbarriers.offset(copy.mbarrier), copy.by, copy.thread, copy.where};
   }
   to.resume_waiting_for_phases();
   return std::nullopt;

@@ -26,7 +26,8 @@ class Cluster {
 
   // Each on behalf of the current thread of `from`.
   void barrier(Block& from, const Where& where);
-  void arrive_at(Block& from, unsigned offset, int rank, const Where& where);
+  void arrive_at(Block& from, unsigned offset, int rank, bool hands_over, const Where& where);
+  void read_shared_of(Block& from, int rank, unsigned offset, std::size_t bytes, void* to, const Where& where);
   // ranks: a bit for each block that the box goes to.
   void copy_box(Block& from, unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier,
                 unsigned ranks, const Where& where);
@@ -38,8 +39,9 @@ class Cluster {
   struct Visit {
     int time = 0;
     const char* what = "";
-    unsigned mbarrier = 0;  // offset
-    int by = 0;             // rank of the block whose thread did it, and where
+    const char* place = "mbarrier";
+    unsigned offset = 0;
+    int by = 0;  // rank of the block whose thread did it, and where
     int thread = 0;
     Where where;
   };

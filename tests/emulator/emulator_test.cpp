@@ -75,7 +75,7 @@ Status multiply(const EmulatedKernel& kernel, const Problem& problem, const Grou
       .blocks = blocks,
       .threads = threads_of(kernel.spec),
       .shared_bytes = smem_bytes(kernel.spec),
-      .cluster_size = tile.cluster_size,
+      .cluster_size = cluster_blocks(tile),
       .memory = {region("A", args.a), region("B", args.b), region("C", args.c, true),
                  region("seg_indptr", args.seg_indptr), region("weight_indices", args.weight_indices),
                  region("scale_a", args.scale_a), region("scale_b", args.scale_b)}};

@@ -7,8 +7,9 @@
 // has been waited for or that are overwritten before their readers are known to have finished; barriers that are used
 // before their initialisation can be seen; phases whose arrivals or bytes do not add up; a copy for a barrier that may
 // still be in an earlier phase; products whose threads bring different operands, or that no fence comes before; what is
-// still under way at the end; and a block that is reached into before it is known to have begun, or whose end does not
-// wait for what others do to it.
+// still under way at the end; a block that is reached into before it is known to have begun, or whose end does not
+// wait for what others do to it; and shared memory of another block that is read before its writer handed it over, or
+// overwritten before its reader did.
 
 #include "emulator/emulator.hpp"
 #include "emulator/products.hpp"
@@ -29,6 +30,9 @@ void prefetch_map(const TensorMap& map, const Where& where);
 [[nodiscard]] int cluster_rank();
 void cluster_barrier(const Where& where);
 void mbarrier_arrive_at(unsigned offset, int rank, const Where& where);
+void mbarrier_hand_over(unsigned offset, int rank, const Where& where);
+void mbarrier_wait_for_blocks(unsigned offset, int parity, const Where& where);
+void read_shared_of(int rank, unsigned offset, std::size_t bytes, void* to, const Where& where);
 // To the blocks whose bits are set in `ranks`.
 void copy_box_to(unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier, unsigned ranks,
                  const Where& where);

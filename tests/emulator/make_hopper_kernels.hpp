@@ -12,7 +12,7 @@ EmulatedKernel emulated_on_hopper() {
 }
 
 // Both operand orders, one and two warpgroups, sharing and taking turns, stages of one and of two boxes, tiles that are
-// cut, clusters of two and four.
+// cut, clusters of two and four that share tokens, and that share a tile's K.
 template <Storage STORAGE, Scaling SCALING, Product PRODUCT>
 std::vector<EmulatedKernel> hopper_kernels_of() {
   constexpr bool kBlocks = SCALING == Scaling::block;
@@ -36,11 +36,15 @@ std::vector<EmulatedKernel> hopper_kernels_of() {
           emulated_on_hopper<spec({8, 64, 2 * kBox, 1, 4, 3, 1, 1, kHopper, 0}, 128)>(),
           emulated_on_hopper<spec({24, 128, kBox, 1, 8, 2, 1, 1, kHopper, 0}, 64)>(),
           emulated_on_hopper<spec({16, 128, kBox, 1, 8, 3, 1, 1, kHopper, 1}, 64)>(),
-          emulated_on_hopper<spec({64, 64, kBox, 1, 4, 2, 1, 1, kHopper, 0, 2}, 128)>()};
+          emulated_on_hopper<spec({64, 64, kBox, 1, 4, 2, 1, 1, kHopper, 0, 2}, 128)>(),
+          emulated_on_hopper<spec({64, 64, kBox, 1, 4, 2, 2, 0, kHopper, 0}, 64)>(),
+          emulated_on_hopper<spec({128, 32, 2 * kBox, 1, 8, 2, 4, 0, kHopper, 0}, 128)>(),
+          emulated_on_hopper<spec({8, 64, kBox, 1, 4, 3, 4, 1, kHopper, 0}, 128)>(),
+          emulated_on_hopper<spec({48, 128, kBox, 2, 8, 2, 2, 1, kHopper, 0}, 64)>()};
 }
 
 // Weights that are widened: one, two and four blocks of 64 rows a warpgroup, parts of four, two and one steps, stages
-// of one and of two boxes, sharing and taking turns.
+// of one and of two boxes, sharing and taking turns, parts of K.
 template <Storage STORAGE, Scaling SCALING, Product PRODUCT>
 std::vector<EmulatedKernel> hopper_widening_kernels_of() {
   constexpr bool kBlocks = SCALING == Scaling::block;
@@ -62,7 +66,9 @@ std::vector<EmulatedKernel> hopper_widening_kernels_of() {
           emulated_on_hopper<spec({16, 128, 128, 1, 8, 3, 1, 1, kHopper, 1, 2}, 64)>(),
           emulated_on_hopper<spec({72, 64, 128, 2, 4, 2, 1, 1, kHopper, 0}, 128)>(),
           emulated_on_hopper<spec({136, 64, 128, 1, 4, 2, 1, 1, kHopper, 0}, 128)>(),
-          emulated_on_hopper<spec({16, 256, 128, 1, 4, 2, 1, 1, kHopper, 0}, 64)>()};
+          emulated_on_hopper<spec({16, 256, 128, 1, 4, 2, 1, 1, kHopper, 0}, 64)>(),
+          emulated_on_hopper<spec({8, 64, 128, 1, 4, 3, 4, 1, kHopper, 0}, 128)>(),
+          emulated_on_hopper<spec({32, 128, 256, 1, 8, 2, 2, 1, kHopper, 0}, 64)>()};
 }
 
 }  // namespace expertile::testing

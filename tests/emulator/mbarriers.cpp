@@ -25,7 +25,9 @@ std::optional<std::string> Mbarriers::init(int thread, unsigned offset, int arri
                   .initialiser = thread,
                   .initialised = by.time,
                   .arriving = {},
-                  .learnt = {}});
+                  .learnt = {},
+                  .handing = {},
+                  .handed = {}});
   return std::nullopt;
 }
 
@@ -54,7 +56,7 @@ std::optional<std::string> Mbarriers::check_use(int thread, unsigned offset) con
                      one.initialiser - first_thread_);
 }
 
-std::optional<std::string> Mbarriers::arrive(int thread, unsigned offset, int bytes) {
+std::optional<std::string> Mbarriers::arrive(int thread, unsigned offset, int bytes, bool hands_over) {
   Mbarrier& one = at(offset);
   if (bytes < 0 || bytes > kMostCounted) return fmt::format("the mbarrier at {} is to expect {} bytes", offset, bytes);
   if (one.missing == 0) {
@@ -63,6 +65,7 @@ std::optional<std::string> Mbarriers::arrive(int thread, unsigned offset, int by
   }
   one.bytes += bytes;
   --one.missing;
+  if (hands_over) clocks_.hand_over(thread, one.handing);
   clocks_.publish(thread, one.arriving);
   return settle(one);
 }
@@ -113,6 +116,8 @@ std::optional<std::string> Mbarriers::settle(Mbarrier& one) {
   one.missing = one.arrivals;
   one.learnt = std::move(one.arriving);
   one.arriving = {};
+  one.handed = std::move(one.handing);
+  one.handing = {};
   const auto agent = static_cast<std::size_t>(one.agent);
   if (one.learnt.size() <= agent) one.learnt.resize(agent + 1, 0);
   one.learnt[agent] = one.phase;
@@ -120,10 +125,11 @@ std::optional<std::string> Mbarriers::settle(Mbarrier& one) {
   return std::nullopt;
 }
 
-bool Mbarriers::passes(int thread, int number, int parity) {
+bool Mbarriers::passes(int thread, int number, int parity, bool takes_over) {
   const Mbarrier& one = all_[static_cast<std::size_t>(number)];
   if (one.phase % 2 == parity) return false;
   clocks_.learn(thread, one.learnt);
+  if (takes_over) clocks_.take_over(thread, one.handed);
   return true;
 }
 

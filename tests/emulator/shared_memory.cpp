@@ -87,6 +87,39 @@ std::optional<std::string> SharedMemory::read(const Observer& by, unsigned offse
   return std::nullopt;
 }
 
+std::optional<std::string> SharedMemory::read_by_another(const Observer& by, unsigned offset, std::size_t bytes,
+                                                         void* to) {
+  if (auto fault = check_place(offset, bytes)) return fault;
+  for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
+    if (auto fault = check_word(by, i)) return fault;
+    const Word& word = words_[i];
+    if (word.writer < kBulkCopy && by.handed[(first_thread_ + word.writer) / kWarp] >= word.written) continue;
+    return fmt::format("shared memory {} is read, and what told of {} handed nothing over to another block", 4 * i,
+                       word.writer < kBulkCopy ? fmt::format("thread {}", word.writer) : "its copy");
+  }
+  visitors_[offset / 16][by.thread / kWarp] = {.thread = by.thread, .time = by.time};
+  std::memcpy(to, bytes_.data() + offset, bytes);
+  return std::nullopt;
+}
+
+// Whether every thread of another block that read has said so.
+std::optional<std::string> SharedMemory::check_visitors(const Observer& by, unsigned offset, std::size_t bytes) const {
+  const auto end = visitors_.upper_bound((offset + bytes - 1) / 16);
+  for (auto chunk = visitors_.lower_bound(offset / 16); chunk != end; ++chunk) {
+    for (const auto& [warp, visitor] : chunk->second) {
+      if (by.handed[warp] >= visitor.time) continue;
+      const int threads = static_cast<int>(warps_) * kWarp;
+      return fmt::format("shared memory {} is written before thread {} of rank {}, which read it, handed that over",
+                         16 * chunk->first, visitor.thread % threads, visitor.thread / threads);
+    }
+  }
+  return std::nullopt;
+}
+
+void SharedMemory::forget_visitors(unsigned offset, std::size_t bytes) {
+  visitors_.erase(visitors_.lower_bound(offset / 16), visitors_.upper_bound((offset + bytes - 1) / 16));
+}
+
 std::optional<std::string> SharedMemory::check_readers(const Observer& by, std::size_t i) const {
   const Word& word = words_[i];
   if (word.reader == kNobody) return std::nullopt;
@@ -104,6 +137,7 @@ std::optional<std::string> SharedMemory::check_readers(const Observer& by, std::
 }
 
 std::optional<std::string> SharedMemory::check_write(const Observer& by, unsigned offset, std::size_t bytes) const {
+  if (auto fault = check_visitors(by, offset, bytes)) return fault;
   for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
     const Word& word = words_[i];
     if (word.copier == kMbarrier) return fmt::format("shared memory {} is written, and it is an mbarrier", 4 * i);
@@ -132,6 +166,7 @@ std::optional<std::string> SharedMemory::write(const Observer& by, unsigned offs
                                                const void* from) {
   if (auto fault = check_place(offset, bytes)) return fault;
   if (auto fault = check_write(by, offset, bytes)) return fault;
+  forget_visitors(offset, bytes);
   finish_copy(by, offset, bytes, from);
   return std::nullopt;
 }
@@ -139,6 +174,7 @@ std::optional<std::string> SharedMemory::write(const Observer& by, unsigned offs
 std::optional<std::string> SharedMemory::start_copy(const Observer& by, unsigned offset, std::size_t bytes) {
   if (auto fault = check_place(offset, bytes)) return fault;
   if (auto fault = check_write(by, offset, bytes)) return fault;
+  forget_visitors(offset, bytes);
   for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
     words_[i].copier = in_block(by.thread);
   }
@@ -167,6 +203,7 @@ std::optional<std::string> SharedMemory::start_bulk_copy(const Observer& by, uns
   if (offset + bytes > bytes_.size()) return check_place(offset, bytes);
   if (offset % 1024 != 0) return fmt::format("shared memory {} is not aligned to 1024 bytes", offset);
   if (auto fault = check_write(by, offset, bytes)) return fault;
+  forget_visitors(offset, bytes);
   for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
     words_[i].copier = static_cast<std::int16_t>(kBulkCopy + mbarrier);
   }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,8 +12,8 @@
 
 namespace expertile::emulator {
 
-// Observers are threads of the block, or, where a bulk copy starts, of another block of its cluster. Words keep their
-// threads by the numbers that they have in the block.
+// Observers are threads of the block, or, where a bulk copy starts or another block reads, of another block of its
+// cluster. Words keep their threads by the numbers that they have in the block.
 class SharedMemory {
  public:
   // first_thread: the block's first thread's number in its cluster.
@@ -23,6 +24,9 @@ class SharedMemory {
   // Each returns what is wrong, if anything. What is kept of 4 bytes is kept of all of them: threads that touch
   // different bytes of the same word race.
   [[nodiscard]] std::optional<std::string> read(const Observer& by, unsigned offset, std::size_t bytes, void* to);
+  // A thread of another block, which sees what was handed over to it alone. A chunk of 16 bytes.
+  [[nodiscard]] std::optional<std::string> read_by_another(const Observer& by, unsigned offset, std::size_t bytes,
+                                                           void* to);
   [[nodiscard]] std::optional<std::string> write(const Observer& by, unsigned offset, std::size_t bytes,
                                                  const void* from);
   // A copy that has been started and not been waited for owns its bytes.
@@ -62,6 +66,8 @@ class SharedMemory {
   [[nodiscard]] std::optional<std::string> check_place(unsigned offset, std::size_t bytes) const;
   [[nodiscard]] std::optional<std::string> check_word(const Observer& by, std::size_t word) const;
   [[nodiscard]] std::optional<std::string> check_readers(const Observer& by, std::size_t word) const;
+  [[nodiscard]] std::optional<std::string> check_visitors(const Observer& by, unsigned offset, std::size_t bytes) const;
+  void forget_visitors(unsigned offset, std::size_t bytes);
   [[nodiscard]] std::optional<std::string> check_write(const Observer& by, unsigned offset, std::size_t bytes) const;
   [[nodiscard]] bool knows(const Observer& by, int who, int time) const;
   [[nodiscard]] std::string ownership(std::size_t word) const;
@@ -79,12 +85,15 @@ class SharedMemory {
     int agent = 0;
   };
 
+  using Visitors = std::map<int, Observer>;  // by warp, as the cluster numbers them: the latest that read
+
   std::size_t warps_;
   int first_thread_;
   std::vector<std::byte> bytes_;
-  std::vector<Word> words_;              // of 4 bytes
-  std::vector<std::uint16_t> products_;  // [16-byte chunks] warps and products that are yet to read them
-  std::vector<int> chunk_reads_;         // [16-byte chunks, warps] times of words that have several readers
+  std::vector<Word> words_;                   // of 4 bytes
+  std::vector<std::uint16_t> products_;       // [16-byte chunks] warps and products that are yet to read them
+  std::vector<int> chunk_reads_;              // [16-byte chunks, warps] times of words that have several readers
+  std::map<std::size_t, Visitors> visitors_;  // of other blocks, by 16-byte chunk
   std::vector<Mbarrier> mbarriers_;
 };
 
