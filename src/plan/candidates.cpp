@@ -6,6 +6,7 @@
 #include <cmath>
 #include <utility>
 
+#include "kernel_spec.hpp"
 #include "plan/cost_model.hpp"
 #include "plan/cpu_tiles.hpp"
 #include "plan/sm80_tiles.hpp"
@@ -29,7 +30,8 @@ bool resembles(const TileConfig& a, const TileConfig& b) {
 // The cost model knows shapes better than it knows their stages and warps: of a shape a few are measured.
 bool has_shape(const TileConfig& a, const TileConfig& b) {
   return a.block_size_m == b.block_size_m && a.block_size_n == b.block_size_n && a.swap_ab == b.swap_ab &&
-         a.kernel == b.kernel && a.pingpong == b.pingpong && a.cluster_size == b.cluster_size;
+         a.kernel == b.kernel && a.pingpong == b.pingpong && a.cluster_size == b.cluster_size &&
+         parts_of_k(a) == parts_of_k(b);
 }
 
 bool is_represented(const std::vector<TileConfig>& chosen, const TileConfig& tile, bool is_gpu) {
@@ -52,7 +54,8 @@ std::vector<TileConfig> grid_of(const Problem& problem, const DeviceInfo& device
   return tiles;
 }
 
-Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_group, const DeviceInfo& device) {
+Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_group, double active_groups,
+               const DeviceInfo& device) {
   switch (tile.kernel) {
     case KernelFamily::cpu:
       return cpu::refuse(problem, tile, rows_a_group, device);
@@ -61,7 +64,7 @@ Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_gro
     case KernelFamily::sm90:
       break;
   }
-  return sm90::refuse(problem, tile, rows_a_group, device);
+  return sm90::refuse(problem, tile, rows_a_group, active_groups, device);
 }
 
 double seconds_of(const Problem& problem, const TileConfig& tile, std::int64_t rows, double active_groups,
@@ -83,11 +86,11 @@ std::string describe(const TileConfig& tile) {
   std::string blocks = fmt::format("BLOCK_SIZE_M={}, BLOCK_SIZE_N={}, BLOCK_SIZE_K={}, GROUP_SIZE_M={}",
                                    tile.block_size_m, tile.block_size_n, tile.block_size_k, tile.group_size_m);
   if (tile.kernel == KernelFamily::cpu) return blocks;
-  const std::string own = tile.kernel == KernelFamily::sm90
-                              ? fmt::format("PINGPONG={}, CLUSTER_SIZE={}", tile.pingpong, tile.cluster_size)
-                              : fmt::format("SPLIT_K={}", tile.split_k);
-  return fmt::format("{}, num_warps={}, num_stages={}, SWAP_AB={}, {}, kernel={}", blocks, tile.num_warps,
-                     tile.num_stages, tile.swap_ab, own, name(tile.kernel));
+  const std::string more = tile.kernel == KernelFamily::sm90
+                               ? fmt::format(", PINGPONG={}, CLUSTER_SIZE={}", tile.pingpong, tile.cluster_size)
+                               : "";
+  return fmt::format("{}, num_warps={}, num_stages={}, SWAP_AB={}, SPLIT_K={}{}, kernel={}", blocks, tile.num_warps,
+                     tile.num_stages, tile.swap_ab, tile.split_k, more, name(tile.kernel));
 }
 
 Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceInfo& device) {
@@ -114,7 +117,7 @@ CandidateSet make_candidates(const Problem& problem, std::int64_t rows, double a
   const bool is_gpu = device.kind == "cuda";
   const std::size_t most = is_gpu ? kMostCandidatesOnGpu : kMostCandidates;
   for (const TileConfig& tile : grid_of(problem, device)) {
-    Refusal refusal = refuse(problem, tile, rows_a_group, device);
+    Refusal refusal = refuse(problem, tile, rows_a_group, active_groups, device);
     if (refusal.rule.empty()) {
       ranked.emplace_back(seconds_of(problem, tile, rows, active_groups, device), tile);
     } else {

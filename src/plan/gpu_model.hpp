@@ -19,9 +19,11 @@ struct TileCounts {
   double row_tiles = 1;  // of a group
   double column_tiles = 1;
   double share = 1;  // of the row tiles, that is multiplied
+  double parts = 1;  // of K, that different blocks multiply
   [[nodiscard]] double tiles() const { return groups * row_tiles * column_tiles; }
+  [[nodiscard]] double blocks() const { return tiles() * parts; }
 };
-// Its share is 1.
+// Its share and its parts are 1.
 [[nodiscard]] TileCounts count_tiles(const Problem& problem, const TileConfig& tile, std::int64_t rows,
                                      double active_groups);
 // Parts of `part` rows that hold a group's `rows` rows on average, as random routing deals them.

@@ -16,13 +16,16 @@ constexpr int kMostHeld = 192;        // registers a thread for sums, scales and
 constexpr int kRegistersBeside = 48;  // addresses, descriptors, the group in hand
 constexpr std::int64_t kSharedBytes = std::int64_t{227} << 10;  // of a Hopper block
 constexpr double kL2BytesPerSecond = 8e12;
-constexpr double kTileSeconds = 1.2e-6;   // finding a tile and writing it out
-constexpr double kStartSeconds = 2.5e-6;  // the ring's first filling, and the end
-constexpr double kTensorShare = 0.75;     // of its rate, that power and the L2 leave it
-constexpr double kSliceClocks = 60;       // waiting for a slice, starting its products
-constexpr double kDrainClocks = 130;      // waiting for the products' end where sums are promoted
-constexpr double kClusterCost = 1.05;     // blocks that wait for each other; what they gain has not been measured
-constexpr double kWideningClocks = 30;    // issue of 64 rows' weights, 16 of K (kernels/sm90/widened.hpp counts them)
+constexpr double kTileSeconds = 1.2e-6;        // finding a tile and writing it out
+constexpr double kStartSeconds = 2.5e-6;       // the ring's first filling, and the end
+constexpr double kTensorShare = 0.75;          // of its rate, that power and the L2 leave it
+constexpr double kSliceClocks = 60;            // waiting for a slice, starting its products
+constexpr double kDrainClocks = 130;           // waiting for the products' end where sums are promoted
+constexpr double kClusterCost = 1.05;          // blocks that wait for each other; what they gain has not been measured
+constexpr double kPartsCost = 1.03;            // of K: the blocks of a cluster end together
+constexpr double kExchangeClocks = 2000;       // two fences of all memory, two waits for the others' warps
+constexpr double kExchangeBytesPerClock = 32;  // from other blocks' shared memory
+constexpr double kWideningClocks = 30;  // issue of 64 rows' weights, 16 of K (kernels/sm90/widened.hpp counts them)
 
 Status refused(const TileConfig& tile, const std::string& why) {
   return fail(ErrorCode::unsupported, fmt::format("{}: {}", describe(tile), why));
@@ -111,9 +114,13 @@ TileConfig make_tile(int m, int n, int k, int warps, int swap_ab, int pingpong, 
 
 // The ring that lets so many blocks share a multiprocessor.
 int stages_for(const Problem& problem, TileConfig tile, int blocks) {
-  tile.num_stages = 1;
-  const std::int64_t stage = smem_bytes(spec_of(problem, tile));
-  return static_cast<int>(std::min<std::int64_t>(16, (kSharedBytes / blocks - 1024) / stage));
+  const auto bytes = [&](int stages) -> std::int64_t {
+    tile.num_stages = stages;
+    return smem_bytes(spec_of(problem, tile));
+  };
+  const std::int64_t beside = bytes(0);
+  const std::int64_t most = (kSharedBytes / blocks - 1024 - beside) / (bytes(1) - beside);
+  return static_cast<int>(std::clamp<std::int64_t>(most, 0, 16));
 }
 
 // Tiles for few rows of a group.
@@ -121,6 +128,18 @@ void add_small(std::vector<TileConfig>& tiles, int k) {
   for (const int m : {8, 16, 24, 32, 48, 64}) {
     for (const int n : {128, 64, 256}) {
       for (const int warps : {4, 8}) tiles.push_back(make_tile(m, n, k, warps, 1, 0, 1));
+    }
+  }
+}
+
+// The same for fewer tiles than multiprocessors: several work on each.
+void add_parts(std::vector<TileConfig>& tiles, int k) {
+  for (const int m : {8, 16, 24, 32, 48, 64}) {
+    for (const int n : {64, 128}) {
+      for (const int parts : {2, 4, 8}) {
+        tiles.push_back(make_tile(m, n, k, 4, 1, 0, 1));
+        tiles.back().split_k = parts;
+      }
     }
   }
 }
@@ -159,6 +178,7 @@ std::vector<TileConfig> shapes(const Problem& problem) {
   for (const int spans : {1, 2}) {
     const int k = spans * span_elements(any);
     add_small(tiles, k);
+    add_parts(tiles, k);
     for (const int cluster : {1, 2}) {
       for (const int group : {1, 8}) {
         if (!only_swapped) add_straight(tiles, k, cluster, group);
@@ -215,7 +235,33 @@ std::vector<TileConfig> grid(const Problem& problem) {
   return tiles;
 }
 
-Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_group, const DeviceInfo& device) {
+namespace {
+
+// Parts of K are for multiprocessors that would have no tile, and each is to keep its ring busy.
+Refusal refuse_parts(const Problem& problem, const TileConfig& tile, double rows_a_group, double active_groups,
+                     const DeviceInfo& device) {
+  if (tile.split_k == 1) return {};
+  const double rows = std::max(1.0, rows_a_group);
+  const double tiles = std::max(1.0, active_groups) * gpu_model::expected_parts(rows, tile.block_size_m) *
+                       static_cast<double>(ceil_div(problem.n, tile.block_size_n));
+  if (tiles * tile.split_k / 2 >= device.threads) {
+    return {tile, "SPLIT_K with enough tiles",
+            fmt::format("SPLIT_K={}: {} parts of about {:.0f} tiles are enough for {} multiprocessors", tile.split_k,
+                        tile.split_k / 2, tiles, device.threads)};
+  }
+  const std::int64_t slices = ceil_div(problem.k, tile.block_size_k);
+  if (slices < 4 * tile.split_k) {
+    return {tile, "SPLIT_K with a short K",
+            fmt::format("SPLIT_K={} parts of K={}, which has {} slices of BLOCK_SIZE_K={}", tile.split_k, problem.k,
+                        slices, tile.block_size_k)};
+  }
+  return {};
+}
+
+}  // namespace
+
+Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_group, double active_groups,
+               const DeviceInfo& device) {
   if (auto status = sm90::check_tile(problem, tile, device); !status) {
     return {tile, "does not fit the kernel or the device", status.error().message};
   }
@@ -238,7 +284,7 @@ Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_gro
             fmt::format("GROUP_SIZE_M={} with BLOCK_SIZE_M={} for {:.1f} rows of a group", tile.group_size_m,
                         tile.block_size_m, rows_a_group)};
   }
-  return {};
+  return refuse_parts(problem, tile, rows_a_group, active_groups, device);
 }
 
 namespace {
@@ -257,7 +303,15 @@ gpu_model::TileCounts count_tiles(const Problem& problem, const KernelSpec& spec
     multiplied = rows_a_group + counts.row_tiles * (next_columns(spec, m / 2) - m / 2) / 2.0;
   }
   counts.share = std::min(1.0, multiplied / (counts.row_tiles * m));
+  counts.parts = spec.tile.split_k;
   return counts;
+}
+
+// Adding up the parts of a tile, at its end.
+double exchange_clocks(const TileConfig& tile) {
+  if (tile.split_k == 1) return 0;
+  const double bytes = 4.0 * tile.block_size_m * tile.block_size_n * (tile.split_k - 1) / tile.split_k;
+  return kExchangeClocks + bytes / kExchangeBytesPerClock;
 }
 
 }  // namespace
@@ -268,7 +322,7 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const gpu_model::TileCounts counts = count_tiles(problem, spec, rows, active_groups);
   const double multiprocessors = device.threads;
   const int fitting = gpu_model::resident_blocks(spec, accumulators(spec) + kRegistersBeside, device);
-  const double resident = std::min<double>(fitting, std::max(1.0, std::ceil(counts.tiles() / multiprocessors)));
+  const double resident = std::min<double>(fitting, std::max(1.0, std::ceil(counts.blocks() / multiprocessors)));
   const double in_flight = resident * tile.num_stages * (stage_bytes_a(spec) + stage_bytes_b(spec));
   const double transfer =
       gpu_model::transfer_seconds(problem, spec, rows, counts, in_flight, kL2BytesPerSecond, device);
@@ -276,7 +330,8 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   // The tensor core takes half a clock a column for 64 rows and 32 bytes of K, shared memory 128 bytes a clock: each
   // block of 64 rows reads itself (as pairs of bytes that take as long as 32, where weights are widened) and all of Y.
   const int span = span_elements(spec);
-  const double spans = std::ceil(static_cast<double>(problem.k) / tile.block_size_k) * tile.block_size_k / span;
+  const double slices = std::ceil(std::ceil(static_cast<double>(problem.k) / tile.block_size_k) / tile.split_k);
+  const double spans = slices * tile.block_size_k / span;
   const double steps = span * size_of(spec.a) / 32.0;
   const double y = tile_y(tile);
   const double blocks_x = tile_x(tile) / 64.0;
@@ -288,12 +343,14 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   // promoted the products' end and 64 * y float32 operations by 128 threads. Warpgroups that share a tile do so in
   // step.
   const double promotion = promotes(spec) ? kDrainClocks + 0.75 * blocks_x / sharers(tile) * y * counts.share : 0;
-  const double alone = busy + spans * (kSliceClocks + promotion) + kTileSeconds * gpu_model::kClock;
-  const double tiles_each = std::ceil(counts.tiles() / multiprocessors);
+  const double exchange = exchange_clocks(tile);
+  const double alone = busy + spans * (kSliceClocks + promotion) + exchange + kTileSeconds * gpu_model::kClock;
+  const double tiles_each = std::ceil(counts.blocks() / multiprocessors);
   const double at_once = std::min(tiles_each, resident * warpgroups(tile) / sharers(tile));
   const double clocks = tiles_each * std::max(busy, alone / at_once);
-  const double coupled = tile.cluster_size > 1 ? kClusterCost : 1.0;
-  return coupled * std::max(transfer, clocks / gpu_model::kClock) + kStartSeconds;
+  const double coupled = tile.cluster_size > 1 ? kClusterCost : tile.split_k > 1 ? kPartsCost : 1.0;
+  // Nothing hides the last tile's exchange.
+  return coupled * std::max(transfer, clocks / gpu_model::kClock) + exchange / gpu_model::kClock + kStartSeconds;
 }
 
 TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device) {
@@ -317,6 +374,15 @@ std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo&
   std::vector all{make_tile(8, 64, 2 * span, 4, 1, 0, 1), make_tile(16, 64, 2 * span, 4, 1, 0, 1),
                   make_tile(32, 64, 2 * span, 4, 1, 0, 1), make_tile(64, 128, span, 4, 1, 0, 1)};
   all.insert(all.end(), with_many_tokens.begin(), with_many_tokens.end());
+  // Those for few tiles, where a call with the fewest rows has so few.
+  const double fewest_groups = static_cast<double>(std::min(problem.top_k, problem.experts));
+  for (const int m : {8, 32}) {
+    for (const int parts : {2, 4}) {
+      TileConfig tile = make_tile(m, 64, 2 * span, 4, 1, 0, 1);
+      tile.split_k = parts;
+      if (refuse_parts(problem, tile, 1, fewest_groups, device).rule.empty()) all.push_back(tile);
+    }
+  }
   std::vector<TileConfig> tiles;
   for (TileConfig& tile : all) {
     const int blocks = tile.block_size_m * tile.block_size_n <= 64 * 128 ? 2 : 1;

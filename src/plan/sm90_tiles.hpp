@@ -15,7 +15,7 @@ namespace expertile::sm90 {
 [[nodiscard]] Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceInfo& device);
 [[nodiscard]] std::vector<TileConfig> grid(const Problem& problem);
 // Why a tile that could run is not worth timing; an empty rule means that it is.
-[[nodiscard]] Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_group,
+[[nodiscard]] Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_group, double active_groups,
                              const DeviceInfo& device);
 [[nodiscard]] double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int64_t rows,
                                       double active_groups, const DeviceInfo& device);

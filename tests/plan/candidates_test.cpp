@@ -90,23 +90,118 @@ TEST(CheckTileOnHopper, WeightsThatAreWidenedTakeTheRowsInWholeBoxes) {
   tile.block_size_k = 64;
   EXPECT_EQ(refusal_on_hopper(problem, tile),
             "BLOCK_SIZE_M=128, BLOCK_SIZE_N=128, BLOCK_SIZE_K=64, GROUP_SIZE_M=1, num_warps=8, num_stages=4, "
-            "SWAP_AB=1, PINGPONG=0, CLUSTER_SIZE=1, kernel=sm90: BLOCK_SIZE_K must be a multiple of 128 elements up to "
+            "SWAP_AB=1, SPLIT_K=1, PINGPONG=0, CLUSTER_SIZE=1, kernel=sm90: BLOCK_SIZE_K must be a multiple of 128 "
+            "elements up to "
             "256");
   tile.block_size_k = 128;
   tile.swap_ab = 0;
   EXPECT_EQ(refusal_on_hopper(problem, tile),
             "BLOCK_SIZE_M=128, BLOCK_SIZE_N=128, BLOCK_SIZE_K=128, GROUP_SIZE_M=1, num_warps=8, num_stages=4, "
-            "SWAP_AB=0, PINGPONG=0, CLUSTER_SIZE=1, kernel=sm90: SWAP_AB must be 1: int8 weights are widened in the "
+            "SWAP_AB=0, SPLIT_K=1, PINGPONG=0, CLUSTER_SIZE=1, kernel=sm90: SWAP_AB must be 1: int8 weights are "
+            "widened in the "
             "registers of the tensor core's rows");
   tile.swap_ab = 1;
   tile.num_stages = 2;
   tile.block_size_m = 256;
   tile.num_warps = 4;  // 256 sums, and two sets of two blocks' weights
-  EXPECT_EQ(
-      refusal_on_hopper(problem, tile),
-      "BLOCK_SIZE_M=256, BLOCK_SIZE_N=128, BLOCK_SIZE_K=128, GROUP_SIZE_M=1, num_warps=4, num_stages=2, "
-      "SWAP_AB=1, PINGPONG=0, CLUSTER_SIZE=1, kernel=sm90: needs 276 registers a thread for sums, scales and weights, "
-      "192 are allowed");
+  EXPECT_EQ(refusal_on_hopper(problem, tile),
+            "BLOCK_SIZE_M=256, BLOCK_SIZE_N=128, BLOCK_SIZE_K=128, GROUP_SIZE_M=1, num_warps=4, num_stages=2, "
+            "SWAP_AB=1, SPLIT_K=1, PINGPONG=0, CLUSTER_SIZE=1, kernel=sm90: needs 276 registers a thread for sums, "
+            "scales and weights, "
+            "192 are allowed");
+}
+
+TEST(CheckTileOnHopper, PartsOfKTakeAClusterForOneTile) {
+  const Problem problem{.n = 4096, .k = 4096, .dtype = DType::bfloat16};
+  TileConfig tile{.block_size_m = 16,
+                  .block_size_n = 64,
+                  .block_size_k = 128,
+                  .num_warps = 4,
+                  .num_stages = 4,
+                  .swap_ab = 1,
+                  .kernel = KernelFamily::sm90};
+  const std::string begin =
+      "BLOCK_SIZE_M=16, BLOCK_SIZE_N=64, BLOCK_SIZE_K=128, GROUP_SIZE_M=1, num_warps=4, num_stages=4, SWAP_AB=1, ";
+  for (const int parts : {1, 2, 4, 8}) {
+    tile.split_k = parts;
+    EXPECT_EQ(refusal_on_hopper(problem, tile), "none") << parts;
+  }
+  tile.split_k = 3;
+  EXPECT_EQ(refusal_on_hopper(problem, tile),
+            begin + "SPLIT_K=3, PINGPONG=0, CLUSTER_SIZE=1, kernel=sm90: SPLIT_K=3 must be 1, 2, 4 or 8");
+  tile.split_k = 2;
+  tile.cluster_size = 2;
+  EXPECT_EQ(refusal_on_hopper(problem, tile),
+            begin +
+                "SPLIT_K=2, PINGPONG=0, CLUSTER_SIZE=2, kernel=sm90: CLUSTER_SIZE must be 1 with SPLIT_K: the "
+                "blocks of a cluster have one tile then");
+  tile.cluster_size = 1;
+  tile.pingpong = 1;
+  tile.num_warps = 8;
+  EXPECT_NE(refusal_on_hopper(problem, tile).find("PINGPONG must be 0 with SPLIT_K"), std::string::npos);
+}
+
+TEST(CheckTileOnHopper, PartsOfKNeedRoomForTheirSums) {
+  const Problem problem{.n = 4096, .k = 4096, .dtype = DType::bfloat16};
+  TileConfig tile{.block_size_m = 64,
+                  .block_size_n = 128,
+                  .block_size_k = 64,
+                  .num_warps = 4,
+                  .num_stages = 9,  // of 24 KiB
+                  .swap_ab = 1,
+                  .kernel = KernelFamily::sm90};
+  EXPECT_EQ(refusal_on_hopper(problem, tile), "none");
+  tile.split_k = 2;
+  EXPECT_NE(refusal_on_hopper(problem, tile).find("needs 249 KiB of shared memory, Test_Hopper has 227 KiB"),
+            std::string::npos)
+      << refusal_on_hopper(problem, tile);
+}
+
+std::vector<TileConfig> with_parts(std::vector<TileConfig> tiles) {
+  std::erase_if(tiles, [](const TileConfig& tile) { return tile.kernel != KernelFamily::sm90 || tile.split_k == 1; });
+  return tiles;
+}
+
+TEST(CandidatesOnHopper, HavePartsOfKWhereTilesAreFew) {
+  const Problem few{.experts = 1, .n = 4096, .k = 7168, .dtype = DType::bfloat16, .top_k = 1};
+  const CandidateSet set = make_candidates(few, 8, 1, hopper());
+  EXPECT_FALSE(with_parts(set.candidates).empty());
+  for (const TileConfig& tile : with_parts(set.candidates)) EXPECT_LE(tile.split_k, 4) << describe(tile);
+  const auto refusal = std::find_if(set.refused.begin(), set.refused.end(), [](const Refusal& one) {
+    return one.rule == "SPLIT_K with enough tiles" && one.tile.block_size_m == 64 && one.tile.block_size_n == 64 &&
+           one.tile.split_k == 8;
+  });
+  ASSERT_NE(refusal, set.refused.end());
+  EXPECT_EQ(refusal->reason, "SPLIT_K=8: 4 parts of about 64 tiles are enough for 132 multiprocessors");
+
+  const Problem many{.experts = 8, .n = 4096, .k = 7168, .dtype = DType::bfloat16, .top_k = 2};
+  EXPECT_TRUE(with_parts(make_candidates(many, 64, 8, hopper()).candidates).empty());
+}
+
+TEST(CandidatesOnHopper, HaveNoPartsOfAShortK) {
+  const Problem problem{.experts = 1, .n = 512, .k = 512, .dtype = DType::bfloat16, .top_k = 1};
+  const CandidateSet set = make_candidates(problem, 8, 1, hopper());
+  const auto refusal = std::find_if(set.refused.begin(), set.refused.end(),
+                                    [](const Refusal& one) { return one.rule == "SPLIT_K with a short K"; });
+  ASSERT_NE(refusal, set.refused.end());
+  EXPECT_EQ(refusal->reason, "SPLIT_K=4 parts of K=512, which has 8 slices of BLOCK_SIZE_K=64");
+}
+
+TEST(BuiltInTileOnHopper, HasPartsOfKWhereTilesAreFewAlone) {
+  const auto parts = [](const Problem& problem, std::int64_t rows) {
+    const TileConfig tile = built_in_tile(problem, rows, hopper());
+    const auto all = built_in_tiles(problem, hopper());
+    EXPECT_EQ(std::count(all.begin(), all.end(), tile), 1) << describe(tile);
+    EXPECT_EQ(refusal_on_hopper(problem, tile), "none");
+    return tile.split_k;
+  };
+  const Problem few{.experts = 1, .n = 2048, .k = 7168, .dtype = DType::bfloat16, .top_k = 1};
+  EXPECT_EQ(parts(few, 1), 4);
+  EXPECT_EQ(parts(few, 32), 4);
+  EXPECT_EQ(parts(few, 4096), 1);
+  const Problem many{.experts = 8, .n = 28672, .k = 4096, .dtype = DType::bfloat16, .top_k = 2};
+  for (const std::int64_t rows : {2, 16, 256, 8192}) EXPECT_EQ(parts(many, rows), 1) << rows;
+  EXPECT_TRUE(with_parts(built_in_tiles(many, hopper())).empty());
 }
 
 TEST(BuiltInTileOnHopper, IsOfTheFamilyThatMultipliesTheProblem) {

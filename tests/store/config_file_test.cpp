@@ -101,6 +101,17 @@ TEST(ConfigFile, ReadsBackAGpusTileWithItsOwnKeys) {
   EXPECT_EQ(read->file.tiles, file.tiles);
 }
 
+TEST(ConfigFile, ReadsBackPartsOfKOnHopper) {
+  ConfigFile file;
+  file.tiles[1] = {8, 64, 128, 1, 4, 6, 4, 1, KernelFamily::sm90};
+  const std::string text = to_text(file);
+  EXPECT_NE(text.find("\"SPLIT_K\": 4"), std::string::npos) << text;
+  EXPECT_NE(text.find("\"CLUSTER_SIZE\": 1"), std::string::npos) << text;
+  const auto read = parse_config(text, "f.json");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(read->file.tiles, file.tiles);
+}
+
 TEST(ConfigFile, TakesDefaultsForKeysThatOtherToolsLeaveOut) {
   const auto read = parse_config(std::string("{\"64\": ") + kTile + "}", "f.json");
   ASSERT_TRUE(read) << read.error().message;
