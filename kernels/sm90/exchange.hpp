@@ -43,6 +43,12 @@ EXPERTILE_DEVICE void hand_over(unsigned barrier, int lane) {
   if (lane < Shape<SPEC>::kParts && lane != ptx::cluster_rank()) ptx::mbarrier_hand_over(barrier, lane);
 }
 
+// Until the others have read this block's sums of the tile before.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void wait_until_read(int turn) {
+  ptx::mbarrier_wait_for_blocks(Exchange<SPEC>::kEmptied, (turn + 1) % 2);
+}
+
 // total of the columns that this block writes becomes the sum of all blocks'; the rest is nothing any more. turn:
 // counts the cluster's tiles.
 template <KernelSpec SPEC>
@@ -50,8 +56,9 @@ EXPERTILE_DEVICE void add_parts(int warp, int lane, int turn,
                                 typename Shape<SPEC>::Total (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   using S = Shape<SPEC>;
   const int thread = 32 * warp + lane;
-  const int parity = turn % 2;
-  ptx::mbarrier_wait_for_blocks(Exchange<SPEC>::kEmptied, parity ^ 1);  // the tile before has been read
+  // Loads under way at a time, of the other blocks' sums of a column: all where there are registers for it.
+  [[maybe_unused]] constexpr int kAtOnce = S::kX * S::kY <= 8 ? S::kParts - 1 : 3;
+  wait_until_read<SPEC>(turn);
 #pragma unroll
   for (int n = 0; n < S::kY; ++n) {
     if (writes<SPEC>(n)) continue;
@@ -63,11 +70,11 @@ EXPERTILE_DEVICE void add_parts(int warp, int lane, int turn,
     }
   }
   hand_over<SPEC>(Exchange<SPEC>::kFilled, lane);
-  ptx::mbarrier_wait_for_blocks(Exchange<SPEC>::kFilled, parity);  // the others' sums are there
+  ptx::mbarrier_wait_for_blocks(Exchange<SPEC>::kFilled, turn % 2);  // the others' sums are there
 #pragma unroll
   for (int n = 0; n < S::kY; ++n) {
     if (!writes<SPEC>(n)) continue;
-#pragma unroll
+#pragma unroll kAtOnce
     for (int other = 1; other < S::kParts; ++other) {
       const int rank = (ptx::cluster_rank() + other) % S::kParts;  // not all of them read the same block first
 #pragma unroll

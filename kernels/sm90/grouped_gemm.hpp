@@ -41,7 +41,11 @@ EXPERTILE_DEVICE void multiply_tiles(const KernelArgs& args, int warp) {
   GroupCursor groups;
   for (int turn = kPingpong ? warpgroup : 0;; turn += kPingpong ? warpgroups(S::kTile) : 1) {
     const OutputTile tile = take_tile<SPEC>(args, groups, turn);
-    if (tile.rows == 0) return;
+    if (tile.rows == 0) {
+      // The last that other blocks do to this one: then it may end.
+      if constexpr (S::kParts > 1) wait_until_read<SPEC>(turn);
+      return;
+    }
     typename S::Total total[S::kX][S::kY][4] = {};
     const Turns turns = turns_of<SPEC>(warpgroup, turn);
     constexpr int kNarrowest = S::kSwapped ? next_columns(SPEC, 0) : 0;
@@ -76,8 +80,7 @@ EXPERTILE_DEVICE void grouped_gemm(const TiledArgs& in) {
     if constexpr (moves_registers(SPEC)) ptx::take_registers<kRegistersToMultiply>();
     multiply_tiles<SPEC>(in.args, warp);
   }
-  // No block is gone while another one arrives at its barriers or reads its sums.
-  if constexpr (cluster_blocks(S::kTile) > 1) ptx::cluster_barrier();
+  if constexpr (S::kCluster > 1) ptx::cluster_barrier();  // no block is gone while another one arrives at its barriers
 }
 
 }  // namespace expertile::sm90
