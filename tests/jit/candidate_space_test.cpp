@@ -15,6 +15,7 @@
 #include "jit/kernel_source.hpp"
 #include "plan/candidates.hpp"
 #include "plan/kernel_plan.hpp"
+#include "support/placed_problem.hpp"
 #include "support/random_problem.hpp"
 
 namespace expertile {
@@ -42,6 +43,7 @@ std::vector<Problem> representative_problems() {
       {.experts = 32, .n = 4096, .k = 7168, .dtype = DType::fp8_w8a8, .block_shape = BlockShape{128, 128}, .top_k = 1},
       {.experts = 8, .n = 4096, .k = 14336, .dtype = DType::int8_w8a8, .top_k = 2},
       {.experts = 16, .n = 10752, .k = 6144, .dtype = DType::int8_w8a16, .top_k = 4},
+      {.experts = 1, .n = 4096, .k = 7168, .dtype = DType::bfloat16, .top_k = 1},  // fewer tiles than multiprocessors
   };
 }
 
@@ -112,7 +114,7 @@ TEST(CandidateSpace, CompilesWithoutSpillsOnEveryArchitecture) {
   if (!nvrtc) GTEST_SKIP() << nvrtc.error().message;
   std::vector<Job> jobs = candidate_space();
   const std::size_t all = jobs.size();
-  ASSERT_GT(all, 3 * 6 * 10U);
+  ASSERT_GT(all, 3 * 7 * 10U);
   if (std::getenv("EXPERTILE_ALL_KERNELS") == nullptr) {
     std::vector<Job> sample;
     for (std::size_t i = 0; i < kSample; ++i) sample.push_back(jobs[i * all / kSample]);
@@ -157,6 +159,29 @@ TEST(BuiltInTiles, CompileWithoutSpillsForEveryDtype) {
     EXPECT_EQ(outcomes[i].error + outcomes[i].refused, "")
         << jobs[i].arch << " product " << static_cast<int>(jobs[i].spec.product) << " scaling "
         << static_cast<int>(jobs[i].spec.scaling) << " " << describe(jobs[i].spec.tile);
+  }
+}
+
+// Of every dtype that Hopper's family multiplies, in both operand orders.
+TEST(PartsOfK, CompileWithoutSpillsForEveryDtype) {
+  const auto nvrtc = jit::Nvrtc::open();
+  if (!nvrtc) GTEST_SKIP() << nvrtc.error().message;
+  std::vector<Job> jobs;
+  for (const testing::Combination& one : testing::all_combinations()) {
+    Problem problem{.n = 4096, .k = 4096, .dtype = one.dtype, .scales = one.scales, .tf32 = one.tf32};
+    if (one.scales == Scales::block) problem.block_shape = BlockShape{128, 128};
+    for (const TileConfig& tile : testing::gpu_tiles(problem, gpu("sm_90a"))) {
+      if (tile.kernel == KernelFamily::sm90 && tile.split_k >= 4) {
+        jobs.push_back({"sm_90a", make_spec(problem, tile, one.a, true)});
+      }
+    }
+  }
+  ASSERT_GE(jobs.size(), 30U);
+  const auto outcomes = compile(*nvrtc, jobs);
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    EXPECT_EQ(outcomes[i].error + outcomes[i].refused, "")
+        << "product " << static_cast<int>(jobs[i].spec.product) << " scaling " << static_cast<int>(jobs[i].spec.scaling)
+        << " " << describe(jobs[i].spec.tile);
   }
 }
 
