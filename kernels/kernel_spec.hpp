@@ -306,9 +306,11 @@ constexpr int tiled_registers(const KernelSpec& spec) {
 // ---- threads ----------------------------------------------------------------------------------------------------
 
 // sm90: whether the copying warp's registers, and those of three idle warps with it, go to two warpgroups that
-// multiply. 16384 registers belong to every fourth warp of a block: three of them have 168 a thread at the launch.
+// multiply. 16384 registers belong to every fourth warp of a block: three of them have 168 a thread at the launch. Where
+// weights are widened, what is on the way to the products takes more beside.
 constexpr bool moves_registers(const KernelSpec& spec) {
-  return spec.tile.kernel == KernelFamily::sm90 && warpgroups(spec.tile) == 2 && tiled_registers(spec) > 112;
+  const int most = widens_weights(spec.product) ? 80 : 112;
+  return spec.tile.kernel == KernelFamily::sm90 && warpgroups(spec.tile) == 2 && tiled_registers(spec) > most;
 }
 inline constexpr int kRegistersToCopy = 40;
 inline constexpr int kRegistersToMultiply = 232;

@@ -52,9 +52,7 @@ EXPERTILE_DEVICE float column_scale(const KernelArgs& args, const OutputTile& ti
 // Two 16-bit elements of C in the order of memory.
 template <Storage C>
 EXPERTILE_DEVICE unsigned rounded_pair(float first, float second) {
-  const unsigned low = C == Storage::float16 ? ptx::float16_bits(first) : ptx::bfloat16_bits(first);
-  const unsigned high = C == Storage::float16 ? ptx::float16_bits(second) : ptx::bfloat16_bits(second);
-  return low | high << 16;
+  return C == Storage::float16 ? ptx::float16x2_bits(first, second) : ptx::bfloat16x2_bits(first, second);
 }
 
 }  // namespace expertile

@@ -36,6 +36,12 @@ EXPERTILE_DEVICE unsigned place_of_sums(int thread, int m, int n) {
          static_cast<unsigned>(16 * ((m * Shape<SPEC>::kY + n) * 32 * SPEC.tile.num_warps + thread));
 }
 
+// Whether nothing of the columns from n on is written: they have no tokens.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE bool is_empty(const OutputTile& tile, int n) {
+  return Shape<SPEC>::kSwapped && 8 * n >= tile.rows;
+}
+
 // One arrival of this warp at the same barrier of every other block. What all of its lanes did is handed over.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void hand_over(unsigned barrier, int lane) {
@@ -52,7 +58,7 @@ EXPERTILE_DEVICE void wait_until_read(int turn) {
 // total of the columns that this block writes becomes the sum of all blocks'; the rest is nothing any more. turn:
 // counts the cluster's tiles.
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE void add_parts(int warp, int lane, int turn,
+EXPERTILE_DEVICE void add_parts(const OutputTile& tile, int warp, int lane, int turn,
                                 typename Shape<SPEC>::Total (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   using S = Shape<SPEC>;
   const int thread = 32 * warp + lane;
@@ -61,7 +67,7 @@ EXPERTILE_DEVICE void add_parts(int warp, int lane, int turn,
   wait_until_read<SPEC>(turn);
 #pragma unroll
   for (int n = 0; n < S::kY; ++n) {
-    if (writes<SPEC>(n)) continue;
+    if (is_empty<SPEC>(tile, n) || writes<SPEC>(n)) continue;
 #pragma unroll
     for (int m = 0; m < S::kX; ++m) {
       const auto& sums = total[m][n];
@@ -73,7 +79,7 @@ EXPERTILE_DEVICE void add_parts(int warp, int lane, int turn,
   ptx::mbarrier_wait_for_blocks(Exchange<SPEC>::kFilled, turn % 2);  // the others' sums are there
 #pragma unroll
   for (int n = 0; n < S::kY; ++n) {
-    if (!writes<SPEC>(n)) continue;
+    if (is_empty<SPEC>(tile, n) || !writes<SPEC>(n)) continue;
 #pragma unroll kAtOnce
     for (int other = 1; other < S::kParts; ++other) {
       const int rank = (ptx::cluster_rank() + other) % S::kParts;  // not all of them read the same block first

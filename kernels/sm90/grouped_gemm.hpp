@@ -52,7 +52,7 @@ EXPERTILE_DEVICE void multiply_tiles(const KernelArgs& args, int warp) {
     if (S::kParts == 1 || slices > 0) {
       multiply_tile<SPEC, kNarrowest>(args, tile, place, turns, turn * slices, total);
     }
-    if constexpr (S::kParts > 1) add_parts<SPEC>(warp, place.lane, turn, total);
+    if constexpr (S::kParts > 1) add_parts<SPEC>(tile, warp, place.lane, turn, total);
     write_tile<SPEC>(args, tile, place, total);
   }
 }
