@@ -145,7 +145,9 @@ Result<std::vector<Candidate>> choose_tiles(const Wishes& wishes, std::int64_t r
   };
   if (wishes.tiles.empty()) {
     add_grid(sm80::grid(wishes.problem), sm80::refuse);
-    if (sm90::supports(wishes.problem, device)) add_grid(sm90::grid(wishes.problem), sm90::refuse);
+    const auto refuse = [active](const Problem& problem, const TileConfig& tile, double rows_each,
+                                 const DeviceInfo& on) { return sm90::refuse(problem, tile, rows_each, active, on); };
+    if (sm90::supports(wishes.problem, device)) add_grid(sm90::grid(wishes.problem), refuse);
   }
   std::stable_sort(chosen.begin(), chosen.end(),
                    [](const Candidate& a, const Candidate& b) { return a.estimated_us < b.estimated_us; });

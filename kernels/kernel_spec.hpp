@@ -305,15 +305,16 @@ constexpr int tiled_registers(const KernelSpec& spec) {
 
 // ---- threads ----------------------------------------------------------------------------------------------------
 
-// sm90: whether the copying warp's registers, and those of three idle warps with it, go to two warpgroups that
-// multiply. 16384 registers belong to every fourth warp of a block: three of them have 168 a thread at the launch. Where
-// weights are widened, what is on the way to the products takes more beside.
+// sm90: whether the copying warp's registers, and those of three idle warps with it, go to two or three warpgroups that
+// multiply. 16384 registers belong to every fourth warp of a block: three of them have 168 a thread at the launch, and
+// four have 128. Where weights are widened, what is on the way to the products takes more beside.
 constexpr bool moves_registers(const KernelSpec& spec) {
-  const int most = widens_weights(spec.product) ? 80 : 112;
-  return spec.tile.kernel == KernelFamily::sm90 && warpgroups(spec.tile) == 2 && tiled_registers(spec) > most;
+  const int groups = warpgroups(spec.tile);
+  const int most = (groups == 2 ? 112 : 72) - (widens_weights(spec.product) ? 32 : 0);
+  return spec.tile.kernel == KernelFamily::sm90 && groups > 1 && tiled_registers(spec) > most;
 }
 inline constexpr int kRegistersToCopy = 40;
-inline constexpr int kRegistersToMultiply = 232;
+constexpr int registers_to_multiply(const TileConfig& tile) { return warpgroups(tile) == 2 ? 232 : 152; }
 
 // sm90: a warp more, which copies, or a warpgroup where registers move.
 constexpr int threads_of(const KernelSpec& spec) {

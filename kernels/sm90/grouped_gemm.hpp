@@ -77,7 +77,7 @@ EXPERTILE_DEVICE void grouped_gemm(const TiledArgs& in) {
     if constexpr (moves_registers(SPEC)) ptx::give_registers<kRegistersToCopy>();
     if (warp == S::kTile.num_warps) copy_tiles<SPEC>(in);
   } else {
-    if constexpr (moves_registers(SPEC)) ptx::take_registers<kRegistersToMultiply>();
+    if constexpr (moves_registers(SPEC)) ptx::take_registers<registers_to_multiply(S::kTile)>();
     multiply_tiles<SPEC>(in.args, warp);
   }
   if constexpr (S::kCluster > 1) ptx::cluster_barrier();  // no block is gone while another one arrives at its barriers

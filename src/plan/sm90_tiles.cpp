@@ -12,8 +12,9 @@
 namespace expertile::sm90 {
 namespace {
 
-constexpr int kMostHeld = 192;        // registers a thread for sums, scales and weights; with more, ptxas spills
-constexpr int kRegistersBeside = 48;  // addresses, descriptors, the group in hand
+constexpr int kMostHeld = 192;          // registers a thread for sums, scales and weights; with more, ptxas spills
+constexpr int kMostHeldByTwelve = 128;  // of 12 warps, which have 152 registers a thread
+constexpr int kRegistersBeside = 48;    // addresses, descriptors, the group in hand
 constexpr std::int64_t kSharedBytes = std::int64_t{227} << 10;  // of a Hopper block
 constexpr double kL2BytesPerSecond = 8e12;
 constexpr double kTileSeconds = 1.2e-6;        // finding a tile and writing it out
@@ -43,7 +44,9 @@ Status check_numbers(const TileConfig& tile) {
   const auto out_of = [&](const char* field, int value, const char* right) {
     return refused(tile, fmt::format("{}={} must be {}", field, value, right));
   };
-  if (tile.num_warps != 4 && tile.num_warps != 8) return out_of("num_warps", tile.num_warps, "4 or 8");
+  if (tile.num_warps != 4 && tile.num_warps != 8 && tile.num_warps != 12) {
+    return out_of("num_warps", tile.num_warps, "4, 8 or 12");
+  }
   if (tile.num_stages < 2 || tile.num_stages > 32) return out_of("num_stages", tile.num_stages, "2 to 32");
   if (tile.group_size_m < 1 || tile.group_size_m > 65536) {
     return out_of("GROUP_SIZE_M", tile.group_size_m, "1 to 65536");
@@ -85,6 +88,12 @@ Status check_shape(const KernelSpec& spec) {
   if (tile.block_size_m % (8 * tile.cluster_size) != 0) {  // the period of the swizzle is 8 rows
     return refused(tile, fmt::format("BLOCK_SIZE_M must be a multiple of {}, 8 for each block of the cluster",
                                      8 * tile.cluster_size));
+  }
+  // 12 warps have 128 registers a thread at the launch, and the compiler takes no product that needs more.
+  const int widest = widens_weights(spec.product) ? 64 : 192;
+  if (tile.num_warps == 12 && y > widest) {
+    return refused(tile, fmt::format("{} must be at most {} with num_warps=12, for which there are fewer registers",
+                                     tile.swap_ab != 0 ? "BLOCK_SIZE_M" : "BLOCK_SIZE_N", widest));
   }
   const int span = span_elements(spec);
   const int longest = 4 * std::min(box_elements(spec.a), box_elements(spec.b));
@@ -154,6 +163,7 @@ void add_straight(std::vector<TileConfig>& tiles, int k, int cluster, int group)
     for (const int n : {128, 256, 192, 160, 96, 64}) {
       for (const int pingpong : {0, 1}) add(m, n, 8, pingpong);
       add(m, n, 4, 0);
+      if (m == 192) add(m, n, 12, 0);
     }
   }
 }
@@ -167,6 +177,8 @@ void add_swapped(std::vector<TileConfig>& tiles, int k, int cluster, int group) 
         tiles.back().cluster_size = cluster;
       }
     }
+    tiles.push_back(make_tile(m, 192, k, 12, 1, 0, group));
+    tiles.back().cluster_size = cluster;
   }
 }
 
@@ -211,9 +223,10 @@ Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceIn
     return refused(tile, fmt::format("needs {} KiB of shared memory, {} has {} KiB", (smem_bytes(spec) + 1023) >> 10,
                                      device.name, device.l1_bytes >> 10));
   }
-  if (tiled_registers(spec) > kMostHeld) {
+  const int most_held = tile.num_warps == 12 ? kMostHeldByTwelve : kMostHeld;
+  if (tiled_registers(spec) > most_held) {
     return refused(tile, fmt::format("needs {} registers a thread for sums, scales and weights, {} are allowed",
-                                     tiled_registers(spec), kMostHeld));
+                                     tiled_registers(spec), most_held));
   }
   return {};
 }

@@ -11,8 +11,8 @@ EmulatedKernel emulated_on_hopper() {
   return {SPEC, [](const TiledArgs& in) { sm90::grouped_gemm<SPEC>(in); }};
 }
 
-// Both operand orders, one and two warpgroups, sharing and taking turns, stages of one and of two boxes, tiles that are
-// cut, clusters of two and four that share tokens, and that share a tile's K.
+// Both operand orders, one to three warpgroups, sharing and taking turns, stages of one and of two boxes, tiles that
+// are cut, clusters of two and four that share tokens, and that share a tile's K.
 template <Storage STORAGE, Scaling SCALING, Product PRODUCT>
 std::vector<EmulatedKernel> hopper_kernels_of() {
   constexpr bool kBlocks = SCALING == Scaling::block;
@@ -37,6 +37,8 @@ std::vector<EmulatedKernel> hopper_kernels_of() {
           emulated_on_hopper<spec({24, 128, kBox, 1, 8, 2, 1, 1, kHopper, 0}, 64)>(),
           emulated_on_hopper<spec({16, 128, kBox, 1, 8, 3, 1, 1, kHopper, 1}, 64)>(),
           emulated_on_hopper<spec({64, 64, kBox, 1, 4, 2, 1, 1, kHopper, 0, 2}, 128)>(),
+          emulated_on_hopper<spec({192, 64, kBox, 1, 12, 2, 1, 0, kHopper, 0}, 64)>(),
+          emulated_on_hopper<spec({24, 192, kBox, 1, 12, 2, 1, 1, kHopper, 0}, 64)>(),
           emulated_on_hopper<spec({64, 64, kBox, 1, 4, 2, 2, 0, kHopper, 0}, 64)>(),
           emulated_on_hopper<spec({128, 32, 2 * kBox, 1, 8, 2, 4, 0, kHopper, 0}, 128)>(),
           emulated_on_hopper<spec({8, 64, kBox, 1, 4, 3, 4, 1, kHopper, 0}, 128)>(),

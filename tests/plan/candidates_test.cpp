@@ -157,6 +157,26 @@ TEST(CheckTileOnHopper, PartsOfKNeedRoomForTheirSums) {
       << refusal_on_hopper(problem, tile);
 }
 
+TEST(CheckTileOnHopper, ThreeWarpgroupsHaveThreeBlocksOfRowsAndFewerRegisters) {
+  const Problem problem{.n = 4096, .k = 4096, .dtype = DType::bfloat16};
+  TileConfig tile{.block_size_m = 192,
+                  .block_size_n = 192,
+                  .block_size_k = 64,
+                  .num_warps = 12,
+                  .num_stages = 4,
+                  .kernel = KernelFamily::sm90};
+  EXPECT_EQ(refusal_on_hopper(problem, tile), "none");
+  tile.block_size_n = 256;
+  EXPECT_NE(refusal_on_hopper(problem, tile).find("BLOCK_SIZE_N must be at most 192 with num_warps=12"),
+            std::string::npos)
+      << refusal_on_hopper(problem, tile);
+  tile.block_size_n = 128;
+  tile.block_size_m = 128;
+  EXPECT_NE(refusal_on_hopper(problem, tile).find("BLOCK_SIZE_M must be a multiple of 192 up to 256"),
+            std::string::npos)
+      << refusal_on_hopper(problem, tile);
+}
+
 std::vector<TileConfig> with_parts(std::vector<TileConfig> tiles) {
   std::erase_if(tiles, [](const TileConfig& tile) { return tile.kernel != KernelFamily::sm90 || tile.split_k == 1; });
   return tiles;

@@ -69,6 +69,12 @@ std::vector<TileConfig> gpu_tiles(const Problem& problem, const DeviceInfo& devi
                                {256, 128, box, 8, 8, 3, 1, 1, kHopper, 0, 2},
                                {64, 64, box, 1, 8, 4, 1, 0, kHopper, 1, 2},
                                {64, 128, 2 * box, 1, 4, 2, 1, 1, kHopper, 0, 4},
+                               // three warpgroups
+                               {192, 64, box, 1, 12, 3, 1, 0, kHopper, 0},
+                               {192, 128, box, 8, 12, 3, 1, 0, kHopper, 0},
+                               {64, 192, box, 8, 12, 3, 1, 1, kHopper, 0, 2},
+                               {192, 192, box, 8, 12, 3, 1, 1, kHopper, 0},
+                               // parts of K
                                {8, 64, 2 * box, 1, 4, 4, 2, 1, kHopper, 0},
                                {64, 64, box, 1, 4, 4, 4, 1, kHopper, 0},
                                {32, 128, box, 1, 8, 3, 8, 1, kHopper, 0},
