@@ -263,7 +263,7 @@ Refusal refuse_parts(const Problem& problem, const TileConfig& tile, double rows
                         tile.split_k / 2, tiles, device.threads)};
   }
   const std::int64_t slices = ceil_div(problem.k, tile.block_size_k);
-  if (slices < 4 * tile.split_k) {
+  if (slices / 4 < tile.split_k) {
     return {tile, "SPLIT_K with a short K",
             fmt::format("SPLIT_K={} parts of K={}, which has {} slices of BLOCK_SIZE_K={}", tile.split_k, problem.k,
                         slices, tile.block_size_k)};
