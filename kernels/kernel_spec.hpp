@@ -246,12 +246,50 @@ constexpr bool promotes(const KernelSpec& spec) {
   return spec.scaling == Scaling::block || spec.product == Product::e4m3;
 }
 
-// Shared memory of an sm90 block: the ring, two barriers a stage, two of the warpgroups that take turns; and where
-// blocks multiply parts of K, two barriers and the sums that they hand to each other, 16 bytes a lane.
+// Where a tile's totals leave no room for as many sums beside them, it is multiplied in pieces, one after the other:
+// blocks of 64 rows, and of so many columns where the weights are the columns.
+inline constexpr int kPieceColumns = 128;
+constexpr bool in_pieces(const KernelSpec& spec) {
+  return promotes(spec) && !widens_weights(spec.product) && blocks_x(spec.tile) * tile_y(spec.tile) > 192;
+}
+constexpr Extent piece_of(const KernelSpec& spec, Extent extent) {
+  if (!in_pieces(spec)) return extent;
+  return {1, spec.tile.swap_ab != 0 ? extent.columns : kPieceColumns};
+}
+
+// Scales of blocks that warps of their own bring along with each span of a stage: of every token of the tile, and of
+// the weights, of so many columns each (64 where they are the tensor core's rows; else whole blocks, or the tile).
+constexpr bool brings_scales(const KernelSpec& spec) {
+  return spec.tile.kernel == KernelFamily::sm90 && spec.scaling == Scaling::block;
+}
+// Warps that do: a lane has 4 tokens' at most.
+constexpr int scale_warps(const KernelSpec& spec) {
+  return !brings_scales(spec) ? 0 : spec.scales_a && spec.tile.block_size_m > 128 ? 2 : 1;
+}
+constexpr int columns_a_scale(const KernelSpec& spec) {
+  if (spec.tile.swap_ab != 0) return 64;
+  return spec.block_n > 0 && spec.block_n < spec.tile.block_size_n ? spec.block_n : spec.tile.block_size_n;
+}
+constexpr int token_scales(const KernelSpec& spec) { return spec.scales_a ? spec.tile.block_size_m : 0; }
+constexpr int weight_scales(const KernelSpec& spec) {
+  return ceil_divide(spec.tile.block_size_n, columns_a_scale(spec));
+}
+constexpr int span_scale_bytes(const KernelSpec& spec) {
+  return brings_scales(spec) ? ceil_divide(token_scales(spec) + weight_scales(spec), 4) * 16 : 0;
+}
+
+// Shared memory of an sm90 block: the ring, two barriers a stage, two of the warpgroups that take turns, and the
+// scales; where blocks multiply parts of K, two barriers and the sums that they hand to each other, 16 bytes a lane.
 constexpr int turns_offset(const KernelSpec& spec) {
   return spec.tile.num_stages * (stage_bytes_a(spec) + stage_bytes_b(spec) + 16);
 }
-constexpr int exchange_offset(const KernelSpec& spec) { return turns_offset(spec) + 16; }
+constexpr int scales_offset(const KernelSpec& spec) { return turns_offset(spec) + 16; }
+constexpr int stage_scale_bytes(const KernelSpec& spec) {
+  return spec.tile.block_size_k / span_elements(spec) * span_scale_bytes(spec);
+}
+constexpr int exchange_offset(const KernelSpec& spec) {
+  return scales_offset(spec) + spec.tile.num_stages * stage_scale_bytes(spec);
+}
 constexpr int exchange_bytes(const KernelSpec& spec) {
   return parts_of_k(spec.tile) > 1 ? 16 + spec.tile.block_size_m * spec.tile.block_size_n * 4 : 0;
 }
@@ -285,22 +323,24 @@ constexpr int smem_bytes(const KernelSpec& spec) {
 constexpr int accumulators(const KernelSpec& spec) {
   const int elements = spec.tile.block_size_m * spec.tile.block_size_n;
   if (spec.tile.kernel == KernelFamily::sm90) {
-    return elements / (128 * sharers(spec.tile)) * (promotes(spec) ? 2 : 1);
+    const int totals = elements / (128 * sharers(spec.tile));
+    if (!promotes(spec)) return totals;
+    const Extent piece = piece_of(spec, {blocks_x(spec.tile), tile_y(spec.tile)});
+    return totals + piece.blocks * piece.columns / 2;
   }
   return elements * spec.tile.split_k / (32 * spec.tile.num_warps) * (spec.scaling == Scaling::block ? 2 : 1);
 }
 
-// sm90: with those that hold scales of blocks, of the span at hand and of the next, of the tokens and the weights of a
-// lane's sums; and widened weights with where they come from.
+// sm90: with those that hold scales of blocks, of a piece's tokens and weights; and widened weights with where they
+// come from.
 constexpr int tiled_registers(const KernelSpec& spec) {
   const int blocks = blocks_x(spec.tile);
-  const int columns = tile_y(spec.tile);
   const bool widens = widens_weights(spec.product);
   const int widened = widens ? 8 * widened_steps(spec.tile) * blocks + 4 : 0;
   if (spec.scaling != Scaling::block) return accumulators(spec) + widened;
-  const int tokens = !spec.scales_a ? 0 : spec.tile.swap_ab != 0 ? columns / 4 : 2 * blocks;
-  const int weights = spec.tile.swap_ab != 0 ? blocks : ceil_divide(columns, spec.block_n);
-  return accumulators(spec) + widened + 2 * (tokens + weights);
+  const Extent piece = piece_of(spec, {blocks, tile_y(spec.tile)});
+  const int scales = spec.tile.swap_ab != 0 ? piece.blocks + 8 : 2 * piece.blocks + weight_scales(spec);
+  return accumulators(spec) + widened + scales;
 }
 
 // ---- threads ----------------------------------------------------------------------------------------------------
@@ -313,12 +353,15 @@ constexpr bool moves_registers(const KernelSpec& spec) {
   const int most = (groups == 2 ? 112 : 72) - (widens_weights(spec.product) ? 32 : 0);
   return spec.tile.kernel == KernelFamily::sm90 && groups > 1 && tiled_registers(spec) > most;
 }
-inline constexpr int kRegistersToCopy = 40;
-constexpr int registers_to_multiply(const TileConfig& tile) { return warpgroups(tile) == 2 ? 232 : 152; }
+constexpr int registers_to_copy(const KernelSpec& spec) { return brings_scales(spec) ? 56 : 40; }
+constexpr int registers_to_multiply(const KernelSpec& spec) {
+  return warpgroups(spec.tile) == 3 ? 152 : brings_scales(spec) ? 224 : 232;
+}
 
-// sm90: a warp more, which copies, or a warpgroup where registers move.
+// sm90: a warp more, which copies, and those that bring scales; a whole warpgroup where registers move.
 constexpr int threads_of(const KernelSpec& spec) {
-  const int more = spec.tile.kernel != KernelFamily::sm90 ? 0 : moves_registers(spec) ? 4 : 1;
+  const int copying = 1 + scale_warps(spec);
+  const int more = spec.tile.kernel != KernelFamily::sm90 ? 0 : moves_registers(spec) ? 4 : copying;
   return 32 * (spec.tile.num_warps + more);
 }
 

@@ -41,7 +41,7 @@ EXPERTILE_DEVICE float column_scale(const KernelArgs& args, const OutputTile& ti
     return ptx::load_global(args.scale_b + tile.expert);
   } else if constexpr (SCALING == Scaling::per_token_channel || SCALING == Scaling::per_channel) {
     const int n = tile.column + column;
-    return n < args.n ? ptx::load_global(args.scale_b + tile.expert * args.n + n) : 0.0F;
+    return n < args.n ? ptx::load_global(args.scale_b + static_cast<long long>(tile.expert) * args.n + n) : 0.0F;
   } else {
     return 1.0F;
   }

@@ -2,10 +2,11 @@
 // C[r] = A[r] x B[weight_indices[g]]^T for the rows r of every group g, on Hopper.
 //
 // A block stays and takes every grid-th tile of C. One warp copies: it runs ahead of the others by as many slices as
-// the ring has stages, into the next tile too, so that memory never waits for a tile's end. The other warps, in
-// warpgroups, multiply and write. Either all warpgroups share a tile, each with its part of X, or (pingpong) they take
-// turns: one writes its tile while the other multiplies the next. Where there are fewer tiles than multiprocessors, the
-// blocks of a cluster each multiply a part of K of one tile (SPLIT_K), and add up their sums at its end.
+// the ring has stages, into the next tile too, so that memory never waits for a tile's end; another one brings the
+// scales of blocks likewise. The other warps, in warpgroups, multiply and write. Either all warpgroups share a tile,
+// each with its part of X, or (pingpong) they take turns: one writes its tile while the other multiplies the next.
+// Where there are fewer tiles than multiprocessors, the blocks of a cluster each multiply a part of K of one tile
+// (SPLIT_K), and add up their sums at its end.
 
 #include "sm90/epilogue.hpp"
 #include "sm90/extent.hpp"
@@ -74,10 +75,14 @@ EXPERTILE_DEVICE void grouped_gemm(const TiledArgs& in) {
   ptx::wait_for_work_ahead();
   ptx::let_next_begin();
   if (warp >= S::kTile.num_warps) {
-    if constexpr (moves_registers(SPEC)) ptx::give_registers<kRegistersToCopy>();
+    if constexpr (moves_registers(SPEC)) ptx::give_registers<registers_to_copy(SPEC)>();
     if (warp == S::kTile.num_warps) copy_tiles<SPEC>(in);
+    if constexpr (brings_scales(SPEC)) {
+      const int part = warp - S::kTile.num_warps - 1;
+      if (part >= 0 && part < scale_warps(SPEC)) bring_scales<SPEC>(in.args, part);
+    }
   } else {
-    if constexpr (moves_registers(SPEC)) ptx::take_registers<registers_to_multiply(S::kTile)>();
+    if constexpr (moves_registers(SPEC)) ptx::take_registers<registers_to_multiply(SPEC)>();
     multiply_tiles<SPEC>(in.args, warp);
   }
   if constexpr (S::kCluster > 1) ptx::cluster_barrier();  // no block is gone while another one arrives at its barriers

@@ -73,6 +73,7 @@ struct Place {
   unsigned b = 0;
   unsigned full = 0;
   unsigned empty = 0;
+  unsigned scales = 0;  // of its spans
   int parity = 0;
 };
 template <KernelSpec SPEC>
@@ -84,6 +85,7 @@ EXPERTILE_DEVICE Place<SPEC> place_of(int index) {
   place.b = place.a + S::kBoxesA * S::kBoxA;
   place.full = static_cast<unsigned>(S::kStages * S::kStageBytes + 16 * stage);
   place.empty = place.full + 8;
+  place.scales = static_cast<unsigned>(scales_offset(SPEC) + stage * stage_scale_bytes(SPEC));
   place.parity = index / S::kStages % 2;
   return place;
 }
@@ -135,7 +137,8 @@ template <KernelSpec SPEC>
 EXPERTILE_DEVICE void init_ring() {
   for (int stage = 0; stage < SPEC.tile.num_stages; ++stage) {
     const Place<SPEC> place = place_of<SPEC>(stage);
-    ptx::mbarrier_init(place.full, 1);  // the copying thread; the bytes count themselves
+    // The copying thread, whose bytes count themselves, and the warps that bring scales.
+    ptx::mbarrier_init(place.full, 1 + scale_warps(SPEC));
     ptx::mbarrier_init(place.empty, 4 * sharers(SPEC.tile) * SPEC.tile.cluster_size);  // every warp that reads it
   }
   const Turns turns = turns_of<SPEC>(0, 0);
@@ -177,7 +180,7 @@ EXPERTILE_DEVICE void copy_tile(const TiledArgs& in, const OutputTile& tile, int
   using S = Shape<SPEC>;
   const int first = first_slice<SPEC>(in.args.k);
   const int slices = slice_count<SPEC>(in.args.k);
-  const int row_b = static_cast<int>(tile.expert) * in.args.n + tile.column;
+  const int row_b = tile.expert * in.args.n + tile.column;  // a matrix has fewer than 2^31 rows
   const int pieces = cuts_tokens(SPEC) ? ceil_divide(tile.rows, S::kPieceRows) : S::kPieces;
   const int bytes = S::kBoxesB * S::kBoxB + S::kBoxesA * pieces * S::kPieceRows * kBoxBytes;
   for (int i = 0; i < slices; ++i) {
