@@ -252,6 +252,21 @@ constexpr Extent piece_of(const KernelSpec& spec, Extent extent) {
   return {1, spec.tile.swap_ab != 0 ? extent.columns : kPieceColumns};
 }
 
+// Whether the warpgroups that share a tile multiply their pieces in turns, each of so many columns, and promote them
+// while the other multiplies: else both would multiply and both would promote at the same time. Few columns are not
+// worth it, memory is the limit there.
+constexpr bool takes_turns(const KernelSpec& spec, int columns) {
+  return promotes(spec) && (spec.scaling == Scaling::block || in_pieces(spec)) && !widens_weights(spec.product) &&
+         sharers(spec.tile) == 2 && columns >= 64;
+}
+
+// A warpgroup's: as many for both, whatever part of the tile has tokens.
+constexpr int turns_a_span(const KernelSpec& spec, int columns) {
+  if (!takes_turns(spec, columns)) return 0;
+  const Extent piece = piece_of(spec, {blocks_x(spec.tile), columns});
+  return blocks_x(spec.tile) / piece.blocks * (columns / piece.columns);
+}
+
 // Scales of blocks that warps of their own bring along with each span of a stage: of every token of the tile, and of
 // the weights, of so many columns each (64 where they are the tensor core's rows; else whole blocks, or the tile).
 constexpr bool brings_scales(const KernelSpec& spec) {

@@ -37,12 +37,12 @@ EXPERTILE_DEVICE void multiply_tiles(const KernelArgs& args, int warp) {
   place.lane = ptx::thread_index() % 32;
   place.group = kPingpong ? 0 : warpgroup * S::kX * 64;
   place.x = place.group + warp % 4 * 16;
+  Turns turns = turns_of<SPEC>(warpgroup);
   GroupCursor groups;
   for (int turn = kPingpong ? warpgroup : 0;; turn += kPingpong ? warpgroups(S::kTile) : 1) {
     const OutputTile tile = take_tile<SPEC>(args, groups, turn);
     if (tile.rows == 0) return;
     typename S::Total total[S::kX][S::kY][4] = {};
-    const Turns turns = turns_of<SPEC>(warpgroup, turn);
     constexpr int kNarrowest = S::kSwapped ? next_columns(SPEC, 0) : 0;
     multiply_tile<SPEC, kNarrowest>(args, tile, place, turns, turn * slices, total);
     write_tile<SPEC>(args, tile, place, total);

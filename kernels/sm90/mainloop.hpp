@@ -35,13 +35,13 @@ EXPERTILE_DEVICE Operands operands_of(const Place<SPEC>& place, const WarpPlace&
   return {(S::kSwapped ? b : a) + static_cast<unsigned>(warp.group * kBoxBytes), S::kSwapped ? a : b};
 }
 
-// Starts sums = X x Y^T over one box, or += where it ADDS.
-template <KernelSpec SPEC, Extent EXTENT, bool ADDS, class Sums>
-EXPERTILE_DEVICE void multiply_box(Sums& sums, const Operands& at) {
+// Starts sums = X x Y^T over steps FIRST to END of one box, or += where it ADDS.
+template <KernelSpec SPEC, Extent EXTENT, bool ADDS, int FIRST, int END, class Sums>
+EXPERTILE_DEVICE void multiply_steps(Sums& sums, const Operands& at) {
   const unsigned long long rows = ptx::matrix_operand(at.x);
   const unsigned long long columns = ptx::matrix_operand(at.y);
 #pragma unroll
-  for (int step = 0; step < Shape<SPEC>::kSteps; ++step) {
+  for (int step = FIRST; step < END; ++step) {
     const auto y = ptx::behind(columns, 32 * step);
 #pragma unroll
     for (int m = 0; m < EXTENT.blocks; ++m) {
@@ -53,6 +53,10 @@ EXPERTILE_DEVICE void multiply_box(Sums& sums, const Operands& at) {
       }
     }
   }
+}
+template <KernelSpec SPEC, Extent EXTENT, bool ADDS, class Sums>
+EXPERTILE_DEVICE void multiply_box(Sums& sums, const Operands& at) {
+  multiply_steps<SPEC, EXTENT, ADDS, 0, Shape<SPEC>::kSteps>(sums, at);
 }
 
 // Weights in registers, widened: those of the products under way, and of the next.
@@ -112,13 +116,13 @@ EXPERTILE_DEVICE void hold_all(Sums& sums) {
 // Sums that stay in the tensor core's registers to the end. The products of one slice (of one part of it where weights
 // are widened) are always under way while the next one's are started.
 template <KernelSpec SPEC, Extent EXTENT>
-EXPERTILE_DEVICE void multiply_plain(const KernelArgs& args, const WarpPlace& warp, const Turns& turns, int index,
+EXPERTILE_DEVICE void multiply_plain(const KernelArgs& args, const WarpPlace& warp, Turns& turns, int index,
                                      typename Shape<SPEC>::Total (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   using S = Shape<SPEC>;
   constexpr int kParts = S::kWidens ? S::kSpans * Widened<SPEC>::kPartsASpan : 1;
   const int slices = slice_count<SPEC>(args.k);
   [[maybe_unused]] Widened<SPEC> weights;
-  begin_turn<SPEC>(turns);
+  begin_tile<SPEC>(turns);
   for (int i = 0; i < slices; ++i) {
     const Place<SPEC> place = place_of<SPEC>(index + i);
     ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
@@ -138,7 +142,7 @@ EXPERTILE_DEVICE void multiply_plain(const KernelArgs& args, const WarpPlace& wa
       if (part == 0 && i > 0) release<SPEC>(place_of<SPEC>(index + i - 1).empty, warp.lane);
     }
   }
-  end_turn<SPEC>(turns, warp.lane);
+  end_tile<SPEC>(turns, warp.lane);
   ptx::wgmma_wait<0>();
   hold_all(total);
   release<SPEC>(place_of<SPEC>(index + slices - 1).empty, warp.lane);

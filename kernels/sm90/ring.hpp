@@ -79,29 +79,36 @@ EXPERTILE_DEVICE Place<SPEC> place_of(int index) {
   return place;
 }
 
-// Where warpgroups take turns, one may begin to wait for its slices only when the other has seen all of its own: a wait
-// tells phases apart by their parity alone, so it must never be two phases ahead. Warpgroup w waits at its own barrier
-// for the other, which arrives there with its four warps. The first turn is nobody's to wait for.
+// Two warpgroups that take turns: each waits at its own barrier for the other, which arrives there with its four warps
+// when its turn ends. The first turn is warpgroup 0's, and nobody's to wait for.
 struct Turns {
   unsigned mine = 0;
   unsigned others = 0;
-  int parity = 0;
+  int parity = 0;  // of the next turn
 };
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE Turns turns_of(int warpgroup, int turn) {
+EXPERTILE_DEVICE Turns turns_of(int warpgroup) {
   constexpr auto kBarriers = static_cast<unsigned>(SPEC.tile.num_stages * (Shape<SPEC>::kStageBytes + 16));
   const unsigned mine = kBarriers + static_cast<unsigned>(8 * warpgroup);
-  return {mine, 2 * kBarriers + 8 - mine, turn / 2 % 2 ^ (warpgroup == 0 ? 1 : 0)};
+  return {mine, 2 * kBarriers + 8 - mine, warpgroup == 0 ? 1 : 0};
 }
-template <KernelSpec SPEC>
-EXPERTILE_DEVICE void begin_turn(const Turns& turns) {
-  if constexpr (SPEC.tile.pingpong != 0) ptx::mbarrier_wait(turns.mine, turns.parity);
+EXPERTILE_DEVICE void begin_turn(Turns& turns) {
+  ptx::mbarrier_wait(turns.mine, turns.parity);
+  turns.parity ^= 1;
 }
-template <KernelSpec SPEC>
 EXPERTILE_DEVICE void end_turn(const Turns& turns, int lane) {
-  if constexpr (SPEC.tile.pingpong != 0) {
-    if (lane == 0) ptx::mbarrier_arrive(turns.others);
-  }
+  if (lane == 0) ptx::mbarrier_arrive(turns.others);
+}
+
+// Turns at whole tiles (pingpong). One may begin to wait for its slices only when the other has seen all of its own: a
+// wait tells phases apart by their parity alone, so it must never be two phases ahead.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void begin_tile(Turns& turns) {
+  if constexpr (SPEC.tile.pingpong != 0) begin_turn(turns);
+}
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void end_tile(const Turns& turns, int lane) {
+  if constexpr (SPEC.tile.pingpong != 0) end_turn(turns, lane);
 }
 
 // By one thread, before anything else.
@@ -113,7 +120,7 @@ EXPERTILE_DEVICE void init_ring() {
     ptx::mbarrier_init(place.full, 1 + scale_warps(SPEC));
     ptx::mbarrier_init(place.empty, 4 * sharers(SPEC.tile) * SPEC.tile.cluster_size);  // every warp that reads it
   }
-  const Turns turns = turns_of<SPEC>(0, 0);
+  const Turns turns = turns_of<SPEC>(0);
   ptx::mbarrier_init(turns.mine, 4);
   ptx::mbarrier_init(turns.others, 4);
   ptx::mbarrier_fence_inits();
