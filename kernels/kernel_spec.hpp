@@ -139,6 +139,10 @@ constexpr bool widens_weights(Product product) {
   return product == Product::int8_float16 || product == Product::int8_bfloat16;
 }
 
+// sm90: whether weights go through registers, which the tensor core takes its 64-row side from: to be widened, or to be
+// split into parts.
+constexpr bool holds_weights(Product product) { return widens_weights(product) || product == Product::tf32x3; }
+
 // How an operand comes out of shared memory.
 enum class Reading : int {
   plain,     // as it lies
@@ -209,11 +213,23 @@ constexpr int span_elements(const KernelSpec& spec) {
 // Blocks of 64 rows of X a warpgroup.
 constexpr int blocks_x(const TileConfig& tile) { return tile_x(tile) / 64 / sharers(tile); }
 
-// Steps of K whose widened weights are put into registers together, while those before are multiplied: as many as keep
-// the tensor core busy for that long, 4 blocks of 64 rows at most, 32 registers for the two sets.
-constexpr int widened_steps(const TileConfig& tile) {
-  const int blocks = tile_y(tile) <= 64 ? 4 : tile_y(tile) <= 128 ? 2 : 1;
-  const int steps = blocks / blocks_x(tile);
+// sm90's tf32x3: whether the tokens' small parts stand beside them in a stage. The tensor core reads float32 as it lies
+// and cuts off what tf32 has no bits for, so that the tokens themselves are their large parts: nothing but the small
+// ones is written to shared memory, by warps that do nothing else.
+constexpr bool splits_tokens(const KernelSpec& spec) {
+  return spec.tile.kernel == KernelFamily::sm90 && spec.product == Product::tf32x3;
+}
+inline constexpr int kSplittingWarps = 3;  // those that fill the copying warp's warpgroup
+// Registers of a thread that hold weights for 16 rows and one step of K: values, or the parts of values.
+constexpr int held_parts(Product product) { return product == Product::tf32x3 ? 2 : 1; }
+
+// Steps of K whose weights are put into registers together, while those before are multiplied: as many as keep the
+// tensor core busy for that long, 4 blocks of 64 rows at most, 32 registers for the two sets. Of parts, which have
+// three products, half as many, so that a box has two sets at least.
+constexpr int held_steps(const KernelSpec& spec) {
+  const int y = tile_y(spec.tile);
+  const int blocks = (y <= 64 ? 4 : y <= 128 ? 2 : 1) / held_parts(spec.product);
+  const int steps = blocks / blocks_x(spec.tile);
   return steps < 1 ? 1 : steps;
 }
 
@@ -241,9 +257,16 @@ constexpr bool promotes(const KernelSpec& spec) {
   return spec.scaling == Scaling::block || spec.product == Product::e4m3;
 }
 
-// The ring, two barriers a stage, and two of the warpgroups that take turns.
+// A stage: the boxes of A, as many bytes of small parts where there are any, and the boxes of B.
+constexpr int tiled_stage_bytes(const KernelSpec& spec) {
+  return (splits_tokens(spec) ? 2 : 1) * stage_bytes_a(spec) + stage_bytes_b(spec);
+}
+// Its barriers: `full`, `empty`, and `split` where there are small parts.
+constexpr int stage_barrier_bytes(const KernelSpec& spec) { return splits_tokens(spec) ? 24 : 16; }
+
+// The ring, and two barriers of the warpgroups that take turns.
 constexpr int tiled_smem_bytes(const KernelSpec& spec) {
-  return spec.tile.num_stages * (stage_bytes_a(spec) + stage_bytes_b(spec) + 16) + 16;
+  return spec.tile.num_stages * (tiled_stage_bytes(spec) + stage_barrier_bytes(spec)) + 16;
 }
 
 // ---- figures of the sm80 epilogue -------------------------------------------------------------------------------
@@ -280,16 +303,15 @@ constexpr int accumulators(const KernelSpec& spec) {
 }
 
 // sm90: with those that hold scales of blocks, of the span at hand and of the next, of the tokens and the weights of a
-// lane's sums; and widened weights with where they come from.
+// lane's sums; and weights on their way with where they come from.
 constexpr int tiled_registers(const KernelSpec& spec) {
   const int blocks = blocks_x(spec.tile);
   const int columns = tile_y(spec.tile);
-  const bool widens = widens_weights(spec.product);
-  const int widened = widens ? 8 * widened_steps(spec.tile) * blocks + 4 : 0;
-  if (spec.scaling != Scaling::block) return accumulators(spec) + widened;
+  const int held = holds_weights(spec.product) ? 8 * held_parts(spec.product) * held_steps(spec) * blocks + 4 : 0;
+  if (spec.scaling != Scaling::block) return accumulators(spec) + held;
   const int tokens = !spec.scales_a ? 0 : spec.tile.swap_ab != 0 ? columns / 4 : 2 * blocks;
   const int weights = spec.tile.swap_ab != 0 ? blocks : ceil_divide(columns, spec.block_n);
-  return accumulators(spec) + widened + 2 * (tokens + weights);
+  return accumulators(spec) + held + 2 * (tokens + weights);
 }
 
 // ---- threads ----------------------------------------------------------------------------------------------------
@@ -302,9 +324,10 @@ constexpr bool moves_registers(const KernelSpec& spec) {
 inline constexpr int kRegistersToCopy = 40;
 inline constexpr int kRegistersToMultiply = 232;
 
-// sm90: a warp more, which copies, or a warpgroup where registers move.
+// sm90: a warp more, which copies, or a warpgroup where tokens are split or registers move.
 constexpr int threads_of(const KernelSpec& spec) {
-  const int more = spec.tile.kernel != KernelFamily::sm90 ? 0 : moves_registers(spec) ? 4 : 1;
+  if (spec.tile.kernel != KernelFamily::sm90) return 32 * spec.tile.num_warps;
+  const int more = splits_tokens(spec) ? 1 + kSplittingWarps : moves_registers(spec) ? 4 : 1;
   return 32 * (spec.tile.num_warps + more);
 }
 

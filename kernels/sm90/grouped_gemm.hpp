@@ -4,7 +4,8 @@
 // A block stays and takes every grid-th tile of C. One warp copies: it runs ahead of the others by as many slices as
 // the ring has stages, into the next tile too, so that memory never waits for a tile's end. The other warps, in
 // warpgroups, multiply and write. Either all warpgroups share a tile, each with its part of X, or (pingpong) they take
-// turns: one writes its tile while the other multiplies the next.
+// turns: one writes its tile while the other multiplies the next. Three warps more split tokens where the product wants
+// their parts.
 
 #include "sm90/epilogue.hpp"
 #include "sm90/extent.hpp"
@@ -54,7 +55,7 @@ EXPERTILE_DEVICE void grouped_gemm(const TiledArgs& in) {
   using S = Shape<SPEC>;
   static_assert(S::kX > 0 && tile_x(S::kTile) == 64 * S::kX * sharers(S::kTile), "64 rows of X a warpgroup");
   static_assert(S::kSpans > 0, "BLOCK_SIZE_K has at least the 128 bytes of a box of each operand");
-  static_assert(S::kSwapped || !S::kWidens, "weights that are widened take the 64-row side");
+  static_assert(S::kSwapped || !S::kHolds, "weights that go through registers take the 64-row side");
   const int warp = ptx::shuffle(ptx::thread_index() / 32, 0);  // the same for all lanes, as the compiler can see
   if (ptx::thread_index() == 0) init_ring<SPEC>();
   if constexpr (S::kCluster == 1) {
@@ -66,7 +67,11 @@ EXPERTILE_DEVICE void grouped_gemm(const TiledArgs& in) {
   ptx::let_next_begin();
   if (warp >= S::kTile.num_warps) {
     if constexpr (moves_registers(SPEC)) ptx::give_registers<kRegistersToCopy>();
-    if (warp == S::kTile.num_warps) copy_tiles<SPEC>(in);
+    if (warp == S::kTile.num_warps) {
+      copy_tiles<SPEC>(in);
+    } else if constexpr (S::kSplits) {
+      split_tiles<SPEC>(in.args, ptx::thread_index() - 32 * (S::kTile.num_warps + 1));
+    }
   } else {
     if constexpr (moves_registers(SPEC)) ptx::take_registers<kRegistersToMultiply>();
     multiply_tiles<SPEC>(in.args, warp);

@@ -87,21 +87,21 @@ EXPERTILE_DEVICE void promote(float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4
   }
 }
 
-// Starts the products of one span of a stage; of widened weights the last products are the only ones under way then.
+// Starts the products of one span of a stage; of weights in registers the last set's are the only ones under way then.
 template <KernelSpec SPEC, Extent EXTENT, class Sums>
-EXPERTILE_DEVICE void start_span(Sums& sums, [[maybe_unused]] Widened<SPEC>& weights, const Place<SPEC>& place,
+EXPERTILE_DEVICE void start_span(Sums& sums, [[maybe_unused]] Held<SPEC>& weights, const Place<SPEC>& place,
                                  const WarpPlace& warp, int span) {
-  if constexpr (Shape<SPEC>::kWidens) {
-    constexpr int kParts = Widened<SPEC>::kPartsASpan;
+  if constexpr (Shape<SPEC>::kHolds) {
+    constexpr int kSets = Held<SPEC>::kSetsASpan;
 #pragma unroll
-    for (int i = 0; i < kParts; ++i) {
+    for (int i = 0; i < kSets; ++i) {
       if (i > 0) {
-        multiply_widened<SPEC, EXTENT, true>(sums, weights, place, warp, span * kParts + i);
+        multiply_held<SPEC, EXTENT, true>(sums, weights, place, warp, span * kSets + i);
       } else {
-        multiply_widened<SPEC, EXTENT, false>(sums, weights, place, warp, span * kParts + i);
+        multiply_held<SPEC, EXTENT, false>(sums, weights, place, warp, span * kSets + i);
       }
       ptx::wgmma_commit();
-      if (i + 1 < kParts) ptx::wgmma_wait<1>();
+      if (i + 1 < kSets) ptx::wgmma_wait<1>();
     }
   } else {
     ptx::wgmma_fence();
@@ -169,7 +169,7 @@ EXPERTILE_DEVICE void multiply_scaled_spans(const KernelArgs& args, const Output
   typename S::Accumulator sums[EXTENT.blocks][EXTENT.columns / 8][4];
   const ScaleSource<SPEC, EXTENT> source = scale_source<SPEC, EXTENT>(args, tile, warp);
   BoxScales<SPEC, EXTENT> next{};
-  [[maybe_unused]] Widened<SPEC> weights;
+  [[maybe_unused]] Held<SPEC> weights;
   // A span wholly behind K has no scales, and adds zeros.
   const auto load_next = [&](int k) {
     if (k < args.k) load_scales<SPEC, EXTENT>(next, source, warp, k);
