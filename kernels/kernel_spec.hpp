@@ -188,12 +188,22 @@ inline constexpr int kBoxBytes = 128;
 // Whether no more of a tile's tokens are copied and multiplied than there are, about: few are not worth it, memory is
 // the limit there.
 constexpr bool cuts_tokens(const KernelSpec& spec) { return spec.tile.swap_ab == 0 || spec.tile.block_size_m >= 48; }
+// Blocks of 64 rows of X a warpgroup.
+constexpr int blocks_x(const TileConfig& tile) { return tile_x(tile) / 64 / sharers(tile); }
+// sm90's tf32x3: whether the tokens' small parts stand beside them in a stage. The tensor core reads float32 as it lies
+// and cuts off what tf32 has no bits for, so that the tokens themselves are their large parts: nothing but the small
+// ones is written to shared memory, by warps that do nothing else.
+constexpr bool splits_tokens(const KernelSpec& spec) {
+  return spec.tile.kernel == KernelFamily::sm90 && spec.product == Product::tf32x3;
+}
+inline constexpr int kSplittingWarps = 3;  // those that fill the copying warp's warpgroup
 // Rows of a box of A: tokens come in pieces, which a cluster's blocks take in turns. Where they are not cut, one piece
 // a block.
 constexpr int box_rows_a(const KernelSpec& spec) {
   const int m = spec.tile.block_size_m;
   if (!cuts_tokens(spec)) return m / spec.tile.cluster_size;
-  for (int rows = spec.tile.swap_ab == 0 || m >= 192 ? 64 : 32; rows > 8; rows /= 2) {
+  const bool large = spec.tile.swap_ab == 0 || m >= 192 || (splits_tokens(spec) && blocks_x(spec.tile) > 1);
+  for (int rows = large ? 64 : 32; rows > 8; rows /= 2) {
     if (m % rows == 0) return rows;
   }
   return 8;  // the period of the swizzle
@@ -210,16 +220,6 @@ constexpr int span_elements(const KernelSpec& spec) {
   return box_elements(size_of(spec.a) < size_of(spec.b) ? spec.a : spec.b);
 }
 
-// Blocks of 64 rows of X a warpgroup.
-constexpr int blocks_x(const TileConfig& tile) { return tile_x(tile) / 64 / sharers(tile); }
-
-// sm90's tf32x3: whether the tokens' small parts stand beside them in a stage. The tensor core reads float32 as it lies
-// and cuts off what tf32 has no bits for, so that the tokens themselves are their large parts: nothing but the small
-// ones is written to shared memory, by warps that do nothing else.
-constexpr bool splits_tokens(const KernelSpec& spec) {
-  return spec.tile.kernel == KernelFamily::sm90 && spec.product == Product::tf32x3;
-}
-inline constexpr int kSplittingWarps = 3;  // those that fill the copying warp's warpgroup
 // Registers of a thread that hold weights for 16 rows and one step of K: values, or the parts of values.
 constexpr int held_parts(Product product) { return product == Product::tf32x3 ? 2 : 1; }
 
@@ -240,12 +240,14 @@ struct Extent {
 };
 // Where the tokens are the columns, a tile is multiplied by the narrowest of several forms that holds them: the next
 // one wider than `columns`, or the whole tile. None is wider than the pieces that hold its tokens, and those of int8
-// products have a multiple of 16 columns.
+// products have a multiple of 16 columns. Where tokens are split they are whole pieces: of more forms ptxas serialises
+// the products, for want of registers.
 constexpr int next_columns(const KernelSpec& spec, int columns) {
   const int all = tile_y(spec.tile);
   if (spec.tile.swap_ab == 0 || !cuts_tokens(spec)) return all;
   const int piece = box_rows_a(spec);
-  const int unit = piece >= 32 && columns < all / 2 ? piece : piece % 16 == 0 ? 16 : 8;
+  const bool wide = splits_tokens(spec) || (piece >= 32 && columns < all / 2);
+  const int unit = wide ? piece : piece % 16 == 0 ? 16 : 8;
   return columns + unit < all ? columns + unit : all;
 }
 
@@ -321,8 +323,9 @@ constexpr int tiled_registers(const KernelSpec& spec) {
 constexpr bool moves_registers(const KernelSpec& spec) {
   return spec.tile.kernel == KernelFamily::sm90 && warpgroups(spec.tile) == 2 && tiled_registers(spec) > 112;
 }
-inline constexpr int kRegistersToCopy = 40;
-inline constexpr int kRegistersToMultiply = 232;
+// What a thread has then: one that copies, one that multiplies.
+constexpr int registers_to_copy(const KernelSpec& spec) { return splits_tokens(spec) ? 56 : 40; }
+constexpr int registers_to_multiply(const KernelSpec& spec) { return splits_tokens(spec) ? 224 : 232; }
 
 // sm90: a warp more, which copies, or a warpgroup where tokens are split or registers move.
 constexpr int threads_of(const KernelSpec& spec) {

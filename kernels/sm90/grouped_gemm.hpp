@@ -66,14 +66,14 @@ EXPERTILE_DEVICE void grouped_gemm(const TiledArgs& in) {
   ptx::wait_for_work_ahead();
   ptx::let_next_begin();
   if (warp >= S::kTile.num_warps) {
-    if constexpr (moves_registers(SPEC)) ptx::give_registers<kRegistersToCopy>();
+    if constexpr (moves_registers(SPEC)) ptx::give_registers<registers_to_copy(SPEC)>();
     if (warp == S::kTile.num_warps) {
       copy_tiles<SPEC>(in);
     } else if constexpr (S::kSplits) {
       split_tiles<SPEC>(in.args, ptx::thread_index() - 32 * (S::kTile.num_warps + 1));
     }
   } else {
-    if constexpr (moves_registers(SPEC)) ptx::take_registers<kRegistersToMultiply>();
+    if constexpr (moves_registers(SPEC)) ptx::take_registers<registers_to_multiply(SPEC)>();
     multiply_tiles<SPEC>(in.args, warp);
   }
   if constexpr (S::kCluster > 1) ptx::cluster_barrier();  // no block is gone while another one arrives at its barriers
