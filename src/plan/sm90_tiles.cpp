@@ -23,7 +23,7 @@ constexpr double kSliceClocks = 60;       // waiting for a slice, starting its p
 constexpr double kDrainClocks = 130;      // waiting for the products' end where sums are promoted
 constexpr double kClusterCost = 1.05;     // blocks that wait for each other; what they gain has not been measured
 constexpr double kWideningClocks = 30;    // issue of 64 rows' weights, 16 of K (kernels/sm90/widened.hpp counts them)
-constexpr double kSplittingClocks = 50;   // likewise of float32 weights, 8 of K (kernels/sm90/split.hpp)
+constexpr double kSplittingClocks = 60;   // likewise of float32 weights, 8 of K (kernels/sm90/split.hpp)
 
 Status refused(const TileConfig& tile, const std::string& why) {
   return fail(ErrorCode::unsupported, fmt::format("{}: {}", describe(tile), why));
@@ -266,15 +266,18 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
 
   // The tensor core takes half a clock a column for 64 rows and 32 bytes of K, shared memory 128 bytes a clock: each
   // block of 64 rows reads itself (as pairs of bytes that take as long as 32, where weights are widened) and all of Y.
+  // Where tokens are split, Y is read for three products, and shared memory is nearly as busy as the tensor core: what
+  // is copied to it counts too, and, once a tile, the tokens that are read and their small parts that are written.
   const int span = span_elements(spec);
   const double spans = std::ceil(static_cast<double>(problem.k) / tile.block_size_k) * tile.block_size_k / span;
   const double steps = span * size_of(spec.a) / 32.0;
   const double y = tile_y(tile);
   const double blocks_x = tile_x(tile) / 64.0;
-  const double products = splits_tokens(spec) ? 3 : 1;
-  const double splitting = splits_tokens(spec) ? 2 * y / blocks_x : 0;  // tokens read and small parts written, once
-  const double held = widens_weights(spec.product) ? kWideningClocks : splits_tokens(spec) ? kSplittingClocks : 0;
-  const double shared = 32 * (64 + products * y + splitting) / gpu_model::kSharedBytesPerClock;
+  const bool splits = splits_tokens(spec);
+  const double products = splits ? 3 : 1;
+  const double held = widens_weights(spec.product) ? kWideningClocks : splits ? kSplittingClocks : 0;
+  const double rows_read = splits ? (2 * 64 + 3 * y + 3 * y / blocks_x) / kTensorShare : 64 + y;
+  const double shared = 32 * rows_read / gpu_model::kSharedBytesPerClock;
   const double span_clocks = steps * std::max({products * y / 2 / kTensorShare, shared, held});
   const double busy = spans * blocks_x * span_clocks * counts.share;
   // What one tile waits for, others of the multiprocessor fill: its slices' arrival, writing, and where sums are
@@ -303,7 +306,10 @@ std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo&
   const KernelSpec any = spec_of(problem, {});
   const int span = span_elements(any);
   const auto with_many_tokens =
-      holds_weights(any.product)
+      any.product == Product::tf32x3
+          ? std::vector{make_tile(128, 128, span, 8, 1, 0, 8), make_tile(128, 256, span, 8, 1, 0, 8),
+                        make_tile(256, 128, span, 8, 1, 0, 8)}
+      : widens_weights(any.product)
           ? std::vector{make_tile(128, 128, span, 8, 1, 0, 8), make_tile(256, 128, span, 8, 1, 0, 8)}
           : std::vector{make_tile(64, 128, span, 4, 0, 0, 1), make_tile(128, 128, span, 8, 0, 0, 8),
                         make_tile(128, 128, span, 8, 0, 1, 8), make_tile(128, 256, span, 8, 0, 0, 8)};
