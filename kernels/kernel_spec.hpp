@@ -259,6 +259,38 @@ constexpr bool promotes(const KernelSpec& spec) {
   return spec.scaling == Scaling::block || spec.product == Product::e4m3;
 }
 
+// Where a tile's totals leave no room for as many sums beside them, it is multiplied in pieces, one after the other:
+// blocks of 64 rows, and of so many columns where the weights are the columns.
+inline constexpr int kPieceColumns = 128;
+constexpr bool in_pieces(const KernelSpec& spec) {
+  return promotes(spec) && !widens_weights(spec.product) && blocks_x(spec.tile) * tile_y(spec.tile) > 192;
+}
+constexpr Extent piece_of(const KernelSpec& spec, Extent extent) {
+  if (!in_pieces(spec)) return extent;
+  return {1, spec.tile.swap_ab != 0 ? extent.columns : kPieceColumns};
+}
+
+// Scales of blocks that warps of their own bring along with each span of a stage: of every token of the tile, and of
+// the weights, of so many columns each (64 where they are the tensor core's rows; else whole blocks, or the tile).
+constexpr bool brings_scales(const KernelSpec& spec) {
+  return spec.tile.kernel == KernelFamily::sm90 && spec.scaling == Scaling::block;
+}
+// Warps that do: a lane has 4 tokens' at most.
+constexpr int scale_warps(const KernelSpec& spec) {
+  return !brings_scales(spec) ? 0 : spec.scales_a && spec.tile.block_size_m > 128 ? 2 : 1;
+}
+constexpr int columns_a_scale(const KernelSpec& spec) {
+  if (spec.tile.swap_ab != 0) return 64;
+  return spec.block_n > 0 && spec.block_n < spec.tile.block_size_n ? spec.block_n : spec.tile.block_size_n;
+}
+constexpr int token_scales(const KernelSpec& spec) { return spec.scales_a ? spec.tile.block_size_m : 0; }
+constexpr int weight_scales(const KernelSpec& spec) {
+  return ceil_divide(spec.tile.block_size_n, columns_a_scale(spec));
+}
+constexpr int span_scale_bytes(const KernelSpec& spec) {
+  return brings_scales(spec) ? ceil_divide(token_scales(spec) + weight_scales(spec), 4) * 16 : 0;
+}
+
 // A stage: the boxes of A, as many bytes of small parts where there are any, and the boxes of B.
 constexpr int tiled_stage_bytes(const KernelSpec& spec) {
   return (splits_tokens(spec) ? 2 : 1) * stage_bytes_a(spec) + stage_bytes_b(spec);
@@ -266,9 +298,13 @@ constexpr int tiled_stage_bytes(const KernelSpec& spec) {
 // Its barriers: `full`, `empty`, and `split` where there are small parts.
 constexpr int stage_barrier_bytes(const KernelSpec& spec) { return splits_tokens(spec) ? 24 : 16; }
 
-// The ring, and two barriers of the warpgroups that take turns.
+// The ring with its barriers, two of the warpgroups that take turns, and the scales.
+constexpr int tiled_ring_bytes(const KernelSpec& spec) {
+  return spec.tile.num_stages * (tiled_stage_bytes(spec) + stage_barrier_bytes(spec));
+}
 constexpr int tiled_smem_bytes(const KernelSpec& spec) {
-  return spec.tile.num_stages * (tiled_stage_bytes(spec) + stage_barrier_bytes(spec)) + 16;
+  const int spans = spec.tile.block_size_k / span_elements(spec);
+  return tiled_ring_bytes(spec) + 16 + spec.tile.num_stages * spans * span_scale_bytes(spec);
 }
 
 // ---- figures of the sm80 epilogue -------------------------------------------------------------------------------
@@ -299,38 +335,43 @@ constexpr int smem_bytes(const KernelSpec& spec) {
 constexpr int accumulators(const KernelSpec& spec) {
   const int elements = spec.tile.block_size_m * spec.tile.block_size_n;
   if (spec.tile.kernel == KernelFamily::sm90) {
-    return elements / (128 * sharers(spec.tile)) * (promotes(spec) ? 2 : 1);
+    const int totals = elements / (128 * sharers(spec.tile));
+    if (!promotes(spec)) return totals;
+    const Extent piece = piece_of(spec, {blocks_x(spec.tile), tile_y(spec.tile)});
+    return totals + piece.blocks * piece.columns / 2;
   }
   return elements * spec.tile.split_k / (32 * spec.tile.num_warps) * (spec.scaling == Scaling::block ? 2 : 1);
 }
 
-// sm90: with those that hold scales of blocks, of the span at hand and of the next, of the tokens and the weights of a
-// lane's sums; and weights on their way with where they come from.
+// sm90: with those that hold scales of blocks, of a piece's tokens and weights; and weights on their way with where
+// they come from.
 constexpr int tiled_registers(const KernelSpec& spec) {
   const int blocks = blocks_x(spec.tile);
-  const int columns = tile_y(spec.tile);
   const int held = holds_weights(spec.product) ? 8 * held_parts(spec.product) * held_steps(spec) * blocks + 4 : 0;
   if (spec.scaling != Scaling::block) return accumulators(spec) + held;
-  const int tokens = !spec.scales_a ? 0 : spec.tile.swap_ab != 0 ? columns / 4 : 2 * blocks;
-  const int weights = spec.tile.swap_ab != 0 ? blocks : ceil_divide(columns, spec.block_n);
-  return accumulators(spec) + held + 2 * (tokens + weights);
+  const Extent piece = piece_of(spec, {blocks, tile_y(spec.tile)});
+  const int scales = spec.tile.swap_ab != 0 ? piece.blocks + 8 : 2 * piece.blocks + weight_scales(spec);
+  return accumulators(spec) + held + scales;
 }
 
 // ---- threads ----------------------------------------------------------------------------------------------------
 
 // sm90: whether the copying warp's registers, and those of three idle warps with it, go to two warpgroups that
 // multiply. 16384 registers belong to every fourth warp of a block: three of them have 168 a thread at the launch.
+// Where weights go through registers, what is on the way to the products takes more beside.
 constexpr bool moves_registers(const KernelSpec& spec) {
-  return spec.tile.kernel == KernelFamily::sm90 && warpgroups(spec.tile) == 2 && tiled_registers(spec) > 112;
+  const int most = holds_weights(spec.product) ? 80 : 112;
+  return spec.tile.kernel == KernelFamily::sm90 && warpgroups(spec.tile) == 2 && tiled_registers(spec) > most;
 }
-// What a thread has then: one that copies, one that multiplies.
-constexpr int registers_to_copy(const KernelSpec& spec) { return splits_tokens(spec) ? 56 : 40; }
-constexpr int registers_to_multiply(const KernelSpec& spec) { return splits_tokens(spec) ? 224 : 232; }
+// What a thread has then: one that copies, brings scales or splits tokens, and one that multiplies.
+constexpr bool has_helpers(const KernelSpec& spec) { return brings_scales(spec) || splits_tokens(spec); }
+constexpr int registers_to_copy(const KernelSpec& spec) { return has_helpers(spec) ? 56 : 40; }
+constexpr int registers_to_multiply(const KernelSpec& spec) { return has_helpers(spec) ? 224 : 232; }
 
-// sm90: a warp more, which copies, or a warpgroup where tokens are split or registers move.
+// sm90: a warp more, which copies, and those that bring scales or split tokens; a whole warpgroup where registers move.
 constexpr int threads_of(const KernelSpec& spec) {
-  if (spec.tile.kernel != KernelFamily::sm90) return 32 * spec.tile.num_warps;
-  const int more = splits_tokens(spec) ? 1 + kSplittingWarps : moves_registers(spec) ? 4 : 1;
+  const int copying = 1 + scale_warps(spec) + (splits_tokens(spec) ? kSplittingWarps : 0);
+  const int more = spec.tile.kernel != KernelFamily::sm90 ? 0 : moves_registers(spec) ? 4 : copying;
   return 32 * (spec.tile.num_warps + more);
 }
 

@@ -157,6 +157,17 @@ EXPERTILE_DEVICE unsigned short bfloat16_bits(float value) {
   asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
   return bits;
 }
+// Two of them in a register, the first in its low half.
+EXPERTILE_DEVICE unsigned float16x2_bits(float first, float second) {
+  unsigned bits;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(second), "f"(first));
+  return bits;
+}
+EXPERTILE_DEVICE unsigned bfloat16x2_bits(float first, float second) {
+  unsigned bits;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(second), "f"(first));
+  return bits;
+}
 EXPERTILE_DEVICE float float_from_float16(unsigned short bits) {
   float value;
   asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));

@@ -41,7 +41,7 @@ EXPERTILE_DEVICE float column_scale(const KernelArgs& args, const OutputTile& ti
     return ptx::load_global(args.scale_b + tile.expert);
   } else if constexpr (SCALING == Scaling::per_token_channel || SCALING == Scaling::per_channel) {
     const int n = tile.column + column;
-    return n < args.n ? ptx::load_global(args.scale_b + tile.expert * args.n + n) : 0.0F;
+    return n < args.n ? ptx::load_global(args.scale_b + static_cast<long long>(tile.expert) * args.n + n) : 0.0F;
   } else {
     return 1.0F;
   }
@@ -52,9 +52,7 @@ EXPERTILE_DEVICE float column_scale(const KernelArgs& args, const OutputTile& ti
 // Two 16-bit elements of C in the order of memory.
 template <Storage C>
 EXPERTILE_DEVICE unsigned rounded_pair(float first, float second) {
-  const unsigned low = C == Storage::float16 ? ptx::float16_bits(first) : ptx::bfloat16_bits(first);
-  const unsigned high = C == Storage::float16 ? ptx::float16_bits(second) : ptx::bfloat16_bits(second);
-  return low | high << 16;
+  return C == Storage::float16 ? ptx::float16x2_bits(first, second) : ptx::bfloat16x2_bits(first, second);
 }
 
 }  // namespace expertile

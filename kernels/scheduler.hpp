@@ -9,17 +9,17 @@
 namespace expertile {
 
 struct OutputTile {
-  long long expert = 0;
+  int expert = 0;
   long long row = 0;  // first row of C
   int rows = 0;       // at most BLOCK_SIZE_M; 0: there is no such tile
   int column = 0;     // first column
 };
 
-// One lane's group: its rows, its expert and how many tiles it makes.
+// One lane's group: its rows, its expert and how many tiles it makes. Kept small: whoever multiplies keeps it along.
 struct Group {
   long long begin = 0;
-  long long end = 0;
-  long long expert = 0;
+  int rows = 0;
+  int expert = 0;
   int tiles = 0;
 };
 template <TileConfig TILE>
@@ -27,10 +27,9 @@ EXPERTILE_DEVICE Group load_group(const KernelArgs& args, int index) {
   Group group;
   if (index >= args.groups) return group;
   group.begin = ptx::load_global(args.seg_indptr + index);
-  group.end = ptx::load_global(args.seg_indptr + index + 1);
-  group.expert = ptx::load_global(args.weight_indices + index);
-  const long long row_tiles = (group.end - group.begin + TILE.block_size_m - 1) / TILE.block_size_m;
-  group.tiles = static_cast<int>(row_tiles) * ceil_divide(args.n, TILE.block_size_n);
+  group.rows = static_cast<int>(ptx::load_global(args.seg_indptr + index + 1) - group.begin);
+  group.expert = static_cast<int>(ptx::load_global(args.weight_indices + index));
+  group.tiles = ceil_divide(group.rows, TILE.block_size_m) * ceil_divide(args.n, TILE.block_size_n);
   return group;
 }
 
@@ -42,7 +41,7 @@ EXPERTILE_DEVICE int rows_of_tiles(const Group& group, int row_tiles) {
     return TILE.block_size_m;
   } else {
     constexpr int kUnit = 8;  // of the tensor core's columns
-    return ceil_divide(ceil_divide(static_cast<int>(group.end - group.begin), row_tiles), kUnit) * kUnit;
+    return ceil_divide(ceil_divide(group.rows, row_tiles), kUnit) * kUnit;
   }
 }
 
@@ -57,9 +56,10 @@ EXPERTILE_DEVICE OutputTile tile_of_group(const KernelArgs& args, const Group& g
   const int rows = rows_of_tiles<TILE>(group, row_tiles);
   OutputTile tile;
   tile.expert = group.expert;
-  tile.row = group.begin + static_cast<long long>(band_row + in_band % band_rows) * rows;
-  const long long left = group.end - tile.row;
-  tile.rows = left < rows ? static_cast<int>(left) : rows;
+  const int first = (band_row + in_band % band_rows) * rows;
+  const int left = group.rows - first;
+  tile.row = group.begin + first;
+  tile.rows = left < rows ? left : rows;
   tile.column = in_band / band_rows * TILE.block_size_n;
   return tile;
 }
@@ -101,7 +101,7 @@ EXPERTILE_DEVICE OutputTile find_tile(const KernelArgs& args, GroupCursor& curso
   const int found = ptx::count_lanes(cursor.until <= local);  // groups that end before the wanted tile
   Group group;
   group.begin = ptx::shuffle(cursor.mine.begin, found);
-  group.end = ptx::shuffle(cursor.mine.end, found);
+  group.rows = ptx::shuffle(cursor.mine.rows, found);
   group.expert = ptx::shuffle(cursor.mine.expert, found);
   group.tiles = ptx::shuffle(cursor.mine.tiles, found);
   return tile_of_group<TILE>(args, group, local - (ptx::shuffle(cursor.until, found) - group.tiles));

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that is shown on a GPU, in one go, after ./run_tests.sh has built it: the tests, the sanitizers, three
 # models tuned, the tuned figures timed again under a graph and call by call, the example, and the peers.
-#   scripts/check_gpu.sh DIRECTORY [seconds for the peers, default 300]   keeps the logs and tables in DIRECTORY
+#   scripts/check_gpu.sh DIRECTORY [seconds for the peers, default 500]   keeps the logs and tables in DIRECTORY
 set -uo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 if [ $# -lt 1 ] || [ $# -gt 2 ]; then
@@ -9,7 +9,7 @@ if [ $# -lt 1 ] || [ $# -gt 2 ]; then
   exit 2
 fi
 out=$1
-peers_seconds=${2:-300}
+peers_seconds=${2:-500}
 mkdir -p "$out"
 export EXPERTILE_CONFIG_DIR=$out/configs
 program=build/release/expertile
@@ -48,7 +48,9 @@ bench=("$program" bench --quiet --device cuda --model tests/data/models/mixtral-
   build/release/example_moe_layer 1024 16 "$out/configs" cuda; } >"$out/example.txt" 2>&1 || status=1
 say "bench and example: $(grep -c 'match: exact' "$out/example.txt") of 2 projections run with the tuned file"
 
-timeout --kill-after=20 "$peers_seconds" python3 bench/peers.py --out "$out" >"$out/peers.log" 2>&1 || true
+# It ends by itself; the cell in hand may take a little longer.
+timeout --kill-after=20 $((peers_seconds + 90)) python3 bench/peers.py --seconds "$peers_seconds" --out "$out" \
+  >"$out/peers.log" 2>&1 || true
 say "peers"
 sed -n '/^Geometric/,$p' "$out/peers.md"
 exit $status

@@ -296,8 +296,9 @@ EXPERTILE_DEVICE void load_stage(const KernelArgs& args, const OutputTile& tile,
         stage, static_cast<const unsigned char*>(args.a) + tile.row * pitch_a, pitch_a, tile.rows, slice);
     load_tile<S::kTile.block_size_n, S::kRowBytesB, size_of(SPEC.b), S::kThreads, SPEC.wide_loads>(
         stage + static_cast<unsigned>(stage_bytes_a(SPEC)),
-        static_cast<const unsigned char*>(args.b) + (tile.expert * args.n + tile.column) * pitch_b, pitch_b, columns,
-        slice);
+        static_cast<const unsigned char*>(args.b) +
+            (static_cast<long long>(tile.expert) * args.n + tile.column) * pitch_b,
+        pitch_b, columns, slice);
   }
   ptx::cp_async_commit();
 }

@@ -6,21 +6,28 @@
 
 namespace expertile::sm90 {
 
-// Where a warp writes.
+// A place in C, and how many elements of its row there are to write from it on: none where the row is not the group's.
+struct Spot {
+  unsigned char* to = nullptr;
+  int left = 0;
+  int left_wide = 0;  // likewise, by wide stores
+};
+// column: of the tile.
 template <Storage C>
-EXPERTILE_DEVICE unsigned char* address_of(const KernelArgs& args, const OutputTile& tile, int row, int column) {
-  return static_cast<unsigned char*>(args.c) + ((tile.row + row) * args.c_pitch + tile.column + column) * size_of(C);
+EXPERTILE_DEVICE Spot spot_at(const KernelArgs& args, const OutputTile& tile, int row, int column) {
+  Spot spot;
+  spot.to = static_cast<unsigned char*>(args.c) + ((tile.row + row) * args.c_pitch + tile.column + column) * size_of(C);
+  spot.left = row < tile.rows ? args.n - tile.column - column : 0;
+  spot.left_wide = args.wide_stores != 0 ? spot.left : 0;
+  return spot;
 }
 
-// ELEMENTS elements of C, 4 bytes a word, from `column` of the tile on.
+// ELEMENTS elements of C, 4 bytes a word, `behind` elements behind the spot.
 template <Storage C, int WORDS>
-EXPERTILE_DEVICE void write_words(const KernelArgs& args, const OutputTile& tile, int row, int column,
-                                  const unsigned (&word)[WORDS]) {
+EXPERTILE_DEVICE void write_words(const Spot& spot, int behind, const unsigned (&word)[WORDS]) {
   constexpr int kElements = 4 * WORDS / size_of(C);
-  if (row >= tile.rows) return;
-  unsigned char* to = address_of<C>(args, tile, row, column);
-  const int left = args.n - tile.column - column;
-  if (args.wide_stores != 0 && left >= kElements) {
+  unsigned char* to = spot.to + behind * size_of(C);
+  if (spot.left_wide >= behind + kElements) {
     if constexpr (WORDS == 4) {
       ptx::store_global(reinterpret_cast<ptx::Bytes16*>(to), ptx::Bytes16{{word[0], word[1], word[2], word[3]}});
     } else if constexpr (WORDS == 2) {
@@ -30,9 +37,10 @@ EXPERTILE_DEVICE void write_words(const KernelArgs& args, const OutputTile& tile
     }
     return;
   }
+  if (spot.left <= behind) return;
 #pragma unroll
   for (int e = 0; e < kElements; ++e) {  // a fixed count keeps the words in registers
-    if (e >= left) continue;
+    if (e >= spot.left - behind) continue;
     if constexpr (size_of(C) == 2) {
       ptx::store_global(reinterpret_cast<unsigned short*>(to) + e,
                         static_cast<unsigned short>(word[e / 2] >> (e % 2 * 16)));
@@ -65,6 +73,14 @@ EXPERTILE_DEVICE void write_straight(const KernelArgs& args, const OutputTile& t
   using S = Shape<SPEC>;
   static_assert(S::kY % 4 == 0, "BLOCK_SIZE_N is a multiple of 32");
   const int in_quad = warp.lane % 4;
+  Spot spot[2 * S::kX];
+  float row_factor[2 * S::kX];
+#pragma unroll
+  for (int r = 0; r < 2 * S::kX; ++r) {
+    const int row = warp.x + 64 * (r / 2) + 8 * (r % 2) + warp.lane / 4;
+    spot[r] = spot_at<C>(args, tile, row, (C == Storage::float32 ? 2 : 8) * in_quad);
+    row_factor[r] = row_scale<SPEC.scaling>(args, tile, row);
+  }
 #pragma unroll
   for (int n = 0; n < S::kY; n += 4) {
     float scale[8];
@@ -74,41 +90,22 @@ EXPERTILE_DEVICE void write_straight(const KernelArgs& args, const OutputTile& t
     }
 #pragma unroll
     for (int r = 0; r < 2 * S::kX; ++r) {
-      const int row = warp.x + 64 * (r / 2) + 8 * (r % 2) + warp.lane / 4;
-      const float row_factor = row_scale<SPEC.scaling>(args, tile, row);
       const auto value = [&](int j) {
-        return static_cast<float>(total[r / 2][n + j / 2][2 * (r % 2) + j % 2]) * (row_factor * scale[j]);
+        return static_cast<float>(total[r / 2][n + j / 2][2 * (r % 2) + j % 2]) * (row_factor[r] * scale[j]);
       };
       if constexpr (C == Storage::float32) {
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
           const unsigned words[2] = {ptx::bits_of(value(2 * j)), ptx::bits_of(value(2 * j + 1))};
-          write_words<C>(args, tile, row, 8 * (n + j) + 2 * in_quad, words);
+          write_words<C>(spot[r], 8 * (n + j), words);
         }
       } else {
         unsigned words[4];
 #pragma unroll
         for (int j = 0; j < 4; ++j) words[j] = rounded_pair<C>(value(2 * j), value(2 * j + 1));
         transpose_quad(words, warp.lane);
-        write_words<C>(args, tile, row, 8 * (n + in_quad), words);
+        write_words<C>(spot[r], 8 * n, words);
       }
-    }
-  }
-}
-
-// Blocks of 8 tokens x 8 columns, from this token and column on: two along N, or two by two. A lane has two columns of
-// each, of token lane / 4.
-template <Storage C, int BLOCKS>
-EXPERTILE_DEVICE void write_blocks(const KernelArgs& args, const OutputTile& tile, int lane, int token, int column,
-                                   unsigned (&words)[BLOCKS]) {
-  const int in_quad = lane % 4;
-  if constexpr (BLOCKS == 4) {
-    transpose_quad(words, lane);
-    write_words<C>(args, tile, token + 8 * (in_quad / 2) + lane / 4, column + 8 * (in_quad % 2), words);
-  } else {
-    for (int i = 0; i < BLOCKS; ++i) {
-      const unsigned word[1] = {words[i]};
-      write_words<C>(args, tile, token + lane / 4, column + 8 * i + 2 * in_quad, word);
     }
   }
 }
@@ -120,7 +117,11 @@ EXPERTILE_DEVICE void write_swapped(const KernelArgs& args, const OutputTile& ti
                                     const Total& total) {
   using S = Shape<SPEC>;
   constexpr int kTogether = S::kY % 2 == 0 ? 2 : 1;  // blocks of 8 tokens
+  constexpr bool kIsFloat = C == Storage::float32;
   const int in_quad = warp.lane % 4;
+  // What a lane writes of the first tokens: of float32, one column of two tokens.
+  const int token = kIsFloat ? 2 * in_quad : warp.lane / 4 + (kTogether == 2 ? 8 * (in_quad / 2) : 0);
+  const int column = warp.x + (kIsFloat ? warp.lane / 4 : kTogether == 2 ? 8 * (in_quad % 2) : 2 * in_quad);
   float column_factor[2 * S::kX];
 #pragma unroll
   for (int r = 0; r < 2 * S::kX; ++r) {
@@ -128,14 +129,19 @@ EXPERTILE_DEVICE void write_swapped(const KernelArgs& args, const OutputTile& ti
   }
 #pragma unroll
   for (int n = 0; n < S::kY; n += kTogether) {
+    if (8 * n >= tile.rows) return;
     float token_factor[2 * kTogether];
 #pragma unroll
     for (int t = 0; t < 2 * kTogether; ++t) {
       token_factor[t] = row_scale<SPEC.scaling>(args, tile, 8 * (n + t / 2) + 2 * in_quad + t % 2);
     }
+    Spot spot[kIsFloat ? 2 * kTogether : 1];
+#pragma unroll
+    for (int t = 0; t < (kIsFloat ? 2 * kTogether : 1); ++t) {
+      spot[t] = spot_at<C>(args, tile, 8 * (n + t / 2) + token + t % 2, column);
+    }
 #pragma unroll
     for (int m = 0; m < S::kX; ++m) {
-      const int first = warp.x + 64 * m;
       unsigned words[2 * kTogether];
 #pragma unroll
       for (int i = 0; i < 2 * kTogether; ++i) {  // 8 columns, the next 8, and the same of the next 8 tokens
@@ -143,16 +149,24 @@ EXPERTILE_DEVICE void write_swapped(const KernelArgs& args, const OutputTile& ti
           return static_cast<float>(total[m][n + i / 2][2 * (i % 2) + j]) *
                  (token_factor[2 * (i / 2) + j] * column_factor[2 * m + i % 2]);
         };
-        if constexpr (C == Storage::float32) {
+        if constexpr (kIsFloat) {
           for (int j = 0; j < 2; ++j) {
             const unsigned word[1] = {ptx::bits_of(value(j))};
-            write_words<C>(args, tile, 8 * (n + i / 2) + 2 * in_quad + j, first + 8 * (i % 2) + warp.lane / 4, word);
+            write_words<C>(spot[2 * (i / 2) + j], 64 * m + 8 * (i % 2), word);
           }
         } else {
           words[i] = ptx::transpose8x8(rounded_pair<C>(value(0), value(1)));
         }
       }
-      if constexpr (C != Storage::float32) write_blocks<C>(args, tile, warp.lane, 8 * n, first, words);
+      if constexpr (!kIsFloat && kTogether == 2) {
+        transpose_quad(words, warp.lane);
+        write_words<C>(spot[0], 64 * m, words);
+      } else if constexpr (!kIsFloat) {
+        for (int i = 0; i < 2; ++i) {
+          const unsigned word[1] = {words[i]};
+          write_words<C>(spot[0], 64 * m + 8 * i, word);
+        }
+      }
     }
   }
 }

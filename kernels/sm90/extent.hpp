@@ -17,13 +17,12 @@ EXPERTILE_DEVICE void pass_slices(const KernelArgs& args, const WarpPlace& warp,
 }
 
 template <KernelSpec SPEC, Extent EXTENT>
-EXPERTILE_DEVICE void multiply_extent(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
-                                      const Turns& turns, int index,
+EXPERTILE_DEVICE void multiply_extent(const KernelArgs& args, const WarpPlace& warp, const Turns& turns, int index,
                                       typename Shape<SPEC>::Total (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   if constexpr (EXTENT.blocks == 0) {
     pass_slices<SPEC>(args, warp, index);
   } else if constexpr (promotes(SPEC)) {
-    multiply_promoting<SPEC, EXTENT>(args, tile, warp, turns, index, total);
+    multiply_promoting<SPEC, EXTENT>(args, warp, turns, index, total);
   } else {
     multiply_plain<SPEC, EXTENT>(args, warp, turns, index, total);
   }
@@ -43,7 +42,7 @@ EXPERTILE_DEVICE void multiply_tile(const KernelArgs& args, const OutputTile& ti
     const bool fits = S::kSwapped ? tile.rows <= SIZE : tile.rows - warp.group <= 64 * SIZE;
     if (!fits) return multiply_tile<SPEC, kNext>(args, tile, warp, turns, index, total);
   }
-  multiply_extent<SPEC, kExtent>(args, tile, warp, turns, index, total);
+  multiply_extent<SPEC, kExtent>(args, warp, turns, index, total);
 }
 
 }  // namespace expertile::sm90

@@ -2,10 +2,10 @@
 // C[r] = A[r] x B[weight_indices[g]]^T for the rows r of every group g, on Hopper.
 //
 // A block stays and takes every grid-th tile of C. One warp copies: it runs ahead of the others by as many slices as
-// the ring has stages, into the next tile too, so that memory never waits for a tile's end. The other warps, in
-// warpgroups, multiply and write. Either all warpgroups share a tile, each with its part of X, or (pingpong) they take
-// turns: one writes its tile while the other multiplies the next. Three warps more split tokens where the product wants
-// their parts.
+// the ring has stages, into the next tile too, so that memory never waits for a tile's end; others bring the scales of
+// blocks likewise, or split the tokens that are there. The other warps, in warpgroups, multiply and write. Either all
+// warpgroups share a tile, each with its part of X, or (pingpong) they take turns: one writes its tile while the other
+// multiplies the next.
 
 #include "sm90/epilogue.hpp"
 #include "sm90/extent.hpp"
@@ -67,10 +67,14 @@ EXPERTILE_DEVICE void grouped_gemm(const TiledArgs& in) {
   ptx::let_next_begin();
   if (warp >= S::kTile.num_warps) {
     if constexpr (moves_registers(SPEC)) ptx::give_registers<registers_to_copy(SPEC)>();
-    if (warp == S::kTile.num_warps) {
-      copy_tiles<SPEC>(in);
-    } else if constexpr (S::kSplits) {
-      split_tiles<SPEC>(in.args, ptx::thread_index() - 32 * (S::kTile.num_warps + 1));
+    if (warp == S::kTile.num_warps) copy_tiles<SPEC>(in);
+    if constexpr (brings_scales(SPEC)) {
+      const int part = warp - S::kTile.num_warps - 1;
+      if (part >= 0 && part < scale_warps(SPEC)) bring_scales<SPEC>(in.args, part);
+    }
+    if constexpr (S::kSplits) {
+      const int thread = ptx::thread_index() - 32 * (S::kTile.num_warps + 1);
+      if (thread >= 0) split_tiles<SPEC>(in.args, thread);
     }
   } else {
     if constexpr (moves_registers(SPEC)) ptx::take_registers<registers_to_multiply(SPEC)>();

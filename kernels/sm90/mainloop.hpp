@@ -17,6 +17,12 @@ struct WarpPlace {
   int x = 0;      // first row of X of its own in every block of 64
 };
 
+// Where a piece of a warpgroup's part of the tile begins: blocks of 64 rows, and 8s of columns.
+struct Piece {
+  int x = 0;
+  int y = 0;
+};
+
 // Where a warpgroup's rows of X begin in one box of the stage, and the columns.
 struct Operands {
   unsigned x = 0;

@@ -45,7 +45,6 @@ struct Shape {
   static constexpr int kSpans = kTile.block_size_k / span_elements(SPEC);
   static constexpr int kSteps = kBoxBytes / 32;               // products a box of the operands in shared memory
   static constexpr int kStepElements = 32 / size_of(SPEC.a);  // K of a product
-  static constexpr bool kWidens = widens_weights(SPEC.product);
   static constexpr bool kSplits = splits_tokens(SPEC);
   static constexpr bool kHolds = holds_weights(SPEC.product);
   using Accumulator = typename SumType<SPEC.product == Product::int8>::Type;
@@ -68,6 +67,7 @@ struct Place {
   unsigned full = 0;
   unsigned empty = 0;
   unsigned split = 0;
+  unsigned scales = 0;  // of its spans
   int parity = 0;
 };
 template <KernelSpec SPEC>
@@ -81,6 +81,7 @@ EXPERTILE_DEVICE Place<SPEC> place_of(int index) {
   place.full = static_cast<unsigned>(S::kStages * S::kStageBytes + stage_barrier_bytes(SPEC) * stage);
   place.empty = place.full + 8;
   place.split = place.full + 16;
+  place.scales = static_cast<unsigned>(tiled_ring_bytes(SPEC) + 16 + stage * S::kSpans * span_scale_bytes(SPEC));
   place.parity = index / S::kStages % 2;
   return place;
 }
@@ -95,7 +96,7 @@ struct Turns {
 };
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE Turns turns_of(int warpgroup, int turn) {
-  constexpr auto kBarriers = static_cast<unsigned>(tiled_smem_bytes(SPEC) - 16);
+  constexpr auto kBarriers = static_cast<unsigned>(tiled_ring_bytes(SPEC));
   const unsigned mine = kBarriers + static_cast<unsigned>(8 * warpgroup);
   return {mine, 2 * kBarriers + 8 - mine, turn / 2 % 2 ^ (warpgroup == 0 ? 1 : 0)};
 }
@@ -115,7 +116,8 @@ template <KernelSpec SPEC>
 EXPERTILE_DEVICE void init_ring() {
   for (int stage = 0; stage < SPEC.tile.num_stages; ++stage) {
     const Place<SPEC> place = place_of<SPEC>(stage);
-    ptx::mbarrier_init(place.full, 1);  // the copying thread; the bytes count themselves
+    // The copying thread, whose bytes count themselves, and the warps that bring scales.
+    ptx::mbarrier_init(place.full, 1 + scale_warps(SPEC));
     ptx::mbarrier_init(place.empty, 4 * sharers(SPEC.tile) * SPEC.tile.cluster_size);  // every warp that reads it
     if constexpr (Shape<SPEC>::kSplits) ptx::mbarrier_init(place.split, kSplittingWarps);
   }
@@ -163,7 +165,7 @@ template <KernelSpec SPEC>
 EXPERTILE_DEVICE void copy_tile(const TiledArgs& in, const OutputTile& tile, int index) {
   using S = Shape<SPEC>;
   const int slices = slice_count<SPEC>(in.args.k);
-  const int row_b = static_cast<int>(tile.expert) * in.args.n + tile.column;
+  const int row_b = tile.expert * in.args.n + tile.column;  // a matrix has fewer than 2^31 rows
   const int pieces = copied_pieces<SPEC>(tile);
   const int bytes = S::kBoxesB * S::kBoxB + S::kBoxesA * pieces * S::kPieceRows * kBoxBytes;
   for (int i = 0; i < slices; ++i) {

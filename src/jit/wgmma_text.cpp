@@ -73,10 +73,13 @@ EXPERTILE_DEVICE void {name}({sum} (&d)[HELD][4], {x}, unsigned long long y) {{
       fmt::arg("outputs", outputs), fmt::arg("x_input", x_input));
 }
 
-// Of the products that a tile is cut to.
+// Of the products that a tile is cut to, or of its pieces'.
 std::set<int> widths(const KernelSpec& spec) {
   std::set<int> all;
-  for (int columns = 0; columns < tile_y(spec.tile);) all.insert(columns = next_columns(spec, columns));
+  for (int columns = 0; columns < tile_y(spec.tile);) {
+    columns = next_columns(spec, columns);
+    all.insert(piece_of(spec, {blocks_x(spec.tile), columns}).columns);
+  }
   return all;
 }
 

@@ -12,7 +12,8 @@
 namespace expertile::sm90 {
 namespace {
 
-constexpr int kMostHeld = 192;        // registers a thread for sums, scales and weights; with more, ptxas spills
+constexpr int kMostHeld = 208;        // registers a thread for sums, scales and weights; with more, ptxas spills
+constexpr int kMostHeldSplit = 192;   // likewise where float32 is split; with more, ptxas serialises the products
 constexpr int kRegistersBeside = 48;  // addresses, descriptors, the group in hand
 constexpr std::int64_t kSharedBytes = std::int64_t{227} << 10;  // of a Hopper block
 constexpr double kL2BytesPerSecond = 8e12;
@@ -78,6 +79,13 @@ Status check_shape(const KernelSpec& spec) {
   const int longest = 4 * std::min(box_elements(spec.a), box_elements(spec.b));
   if (tile.block_size_k < span || tile.block_size_k > longest || tile.block_size_k % span != 0) {
     return refused(tile, fmt::format("BLOCK_SIZE_K must be a multiple of {} elements up to {}", span, longest));
+  }
+  if (in_pieces(spec) && tile.swap_ab == 0 && spec.scaling == Scaling::block) {
+    return refused(tile, "SWAP_AB must be 1: with the tokens on the rows, their scales leave too few registers");
+  }
+  if (in_pieces(spec) && tile.swap_ab == 0 && y % kPieceColumns != 0) {
+    return refused(
+        tile, fmt::format("BLOCK_SIZE_N must be a multiple of {} where a tile is multiplied in pieces", kPieceColumns));
   }
   if (spec.scaling == Scaling::block && tile.swap_ab == 0 && spec.block_n % tile.block_size_n != 0 &&
       tile.block_size_n % spec.block_n != 0) {
@@ -182,9 +190,10 @@ Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceIn
     return refused(tile, fmt::format("needs {} KiB of shared memory, {} has {} KiB", (smem_bytes(spec) + 1023) >> 10,
                                      device.name, device.l1_bytes >> 10));
   }
-  if (tiled_registers(spec) > kMostHeld) {
+  const int most = splits_tokens(spec) ? kMostHeldSplit : kMostHeld;
+  if (tiled_registers(spec) > most) {
     return refused(tile, fmt::format("needs {} registers a thread for sums, scales and weights, {} are allowed",
-                                     tiled_registers(spec), kMostHeld));
+                                     tiled_registers(spec), most));
   }
   return {};
 }

@@ -39,6 +39,29 @@ std::vector<EmulatedKernel> hopper_kernels_of() {
           emulated_on_hopper<spec({64, 64, kBox, 1, 4, 2, 1, 1, kHopper, 0, 2}, 128)>()};
 }
 
+// Tiles that are multiplied in pieces: of 64 rows, in both operand orders, and of 128 columns.
+template <Storage STORAGE, Scaling SCALING, Product PRODUCT>
+std::vector<EmulatedKernel> hopper_pieces_of() {
+  constexpr bool kBlocks = SCALING == Scaling::block;
+  constexpr auto spec = [](const TileConfig& tile) {
+    return KernelSpec{.tile = tile,
+                      .a = STORAGE,
+                      .b = STORAGE,
+                      .scaling = SCALING,
+                      .product = PRODUCT,
+                      .block_n = kBlocks ? 128 : 0,
+                      .block_k = kBlocks ? 128 : 0,
+                      .scales_a = kBlocks,
+                      .wide_loads = true};
+  };
+  constexpr int kBox = kBoxBytes / size_of(STORAGE);
+  constexpr auto kHopper = KernelFamily::sm90;
+  // M, N, K, GROUP_SIZE_M, warps, stages, SPLIT_K, SWAP_AB, family
+  return {emulated_on_hopper<spec({104, 128, kBox, 1, 4, 2, 1, 1, kHopper})>(),
+          emulated_on_hopper<spec({128, 128, kBox, 1, 4, 2, 1, 0, kHopper})>(),
+          emulated_on_hopper<spec({64, 256, 2 * kBox, 1, 4, 2, 1, 0, kHopper})>()};
+}
+
 // Weights that are widened: one, two and four blocks of 64 rows a warpgroup, parts of four, two and one steps, stages
 // of one and of two boxes, sharing and taking turns.
 template <Storage STORAGE, Scaling SCALING, Product PRODUCT>

@@ -170,6 +170,12 @@ EXPERTILE_DEVICE float float_from_bits(unsigned bits) { return std::bit_cast<flo
 EXPERTILE_DEVICE unsigned bits_of(float value) { return std::bit_cast<unsigned>(value); }
 EXPERTILE_DEVICE unsigned short float16_bits(float value) { return to_float16(value).bits; }
 EXPERTILE_DEVICE unsigned short bfloat16_bits(float value) { return to_bfloat16(value).bits; }
+EXPERTILE_DEVICE unsigned float16x2_bits(float first, float second) {
+  return float16_bits(first) | static_cast<unsigned>(float16_bits(second)) << 16U;
+}
+EXPERTILE_DEVICE unsigned bfloat16x2_bits(float first, float second) {
+  return bfloat16_bits(first) | static_cast<unsigned>(bfloat16_bits(second)) << 16U;
+}
 EXPERTILE_DEVICE float float_from_float16(unsigned short bits) { return to_float(Float16{bits}); }
 // f on both halves of two registers.
 template <class F>

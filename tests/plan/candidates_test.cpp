@@ -106,7 +106,7 @@ TEST(CheckTileOnHopper, WeightsThatAreWidenedTakeTheRowsInWholeBoxes) {
       refusal_on_hopper(problem, tile),
       "BLOCK_SIZE_M=256, BLOCK_SIZE_N=128, BLOCK_SIZE_K=128, GROUP_SIZE_M=1, num_warps=4, num_stages=2, "
       "SWAP_AB=1, PINGPONG=0, CLUSTER_SIZE=1, kernel=sm90: needs 276 registers a thread for sums, scales and weights, "
-      "192 are allowed");
+      "208 are allowed");
 }
 
 TEST(CheckTileOnHopper, Float32WeightsThatAreSplitTakeTheRows) {
