@@ -9,7 +9,8 @@
 // are rounded up as often as down. An infinity beside a small part that is zero gives NaN, as in the portable family.
 //
 // The way of a slice: copied; `full`; split, while the multiplying warps load their weights; `split`; multiplied;
-// `empty`. Small parts are overwritten when the next slice of the stage is full, so when all its products are done.
+// `empty`. Small parts are overwritten when the next slice of the stage is full, so when all its products are done. No
+// bulk copy ever goes where they lie, and what is copied is never stored over: only the products need the fence.
 
 #include "sm90/ring.hpp"
 #include "tf32.hpp"
