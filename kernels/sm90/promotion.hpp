@@ -78,20 +78,20 @@ EXPERTILE_DEVICE void multiply_piece(Sums& sums, const Place<SPEC>& place, const
   }
   ptx::wgmma_wait<0>();
 }
-// Likewise of weights that are widened, which are no pieces.
+// Likewise of weights that go through registers, which are no pieces.
 template <KernelSpec SPEC, Extent EXTENT, class Sums>
-EXPERTILE_DEVICE void multiply_widened_span(Sums& sums, Widened<SPEC>& weights, const Place<SPEC>& place,
-                                            const WarpPlace& warp, int span) {
-  constexpr int kParts = Widened<SPEC>::kPartsASpan;
+EXPERTILE_DEVICE void multiply_held_span(Sums& sums, Held<SPEC>& weights, const Place<SPEC>& place,
+                                         const WarpPlace& warp, int span) {
+  constexpr int kSets = Held<SPEC>::kSetsASpan;
 #pragma unroll
-  for (int i = 0; i < kParts; ++i) {
+  for (int i = 0; i < kSets; ++i) {
     if (i > 0) {
-      multiply_widened<SPEC, EXTENT, true>(sums, weights, place, warp, span * kParts + i);
+      multiply_held<SPEC, EXTENT, true>(sums, weights, place, warp, span * kSets + i);
     } else {
-      multiply_widened<SPEC, EXTENT, false>(sums, weights, place, warp, span * kParts + i);
+      multiply_held<SPEC, EXTENT, false>(sums, weights, place, warp, span * kSets + i);
     }
     ptx::wgmma_commit();
-    if (i + 1 < kParts) ptx::wgmma_wait<1>();
+    if (i + 1 < kSets) ptx::wgmma_wait<1>();
   }
   ptx::wgmma_wait<0>();
 }
@@ -156,7 +156,7 @@ EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& wa
   constexpr int kPieces = kPiecesX * (EXTENT.columns / kPiece.columns);
   const int slices = slice_count<SPEC>(args.k);
   typename S::Accumulator sums[kPiece.blocks][kPiece.columns / 8][4];
-  [[maybe_unused]] Widened<SPEC> weights;
+  [[maybe_unused]] Held<SPEC> weights;
   begin_tile<SPEC>(turns);
   for (int i = 0; i < slices; ++i) {
     const Place<SPEC> place = place_of<SPEC>(index + i);
@@ -169,8 +169,8 @@ EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& wa
         const bool is_last = span == S::kSpans - 1 && p == kPieces - 1;
         [[maybe_unused]] PieceScales<SPEC, kPiece> scales;
         if constexpr (kScales) scales = load_scales<SPEC, kPiece>(place, span, warp, piece);
-        if constexpr (S::kWidens) {
-          multiply_widened_span<SPEC, EXTENT>(sums, weights, place, warp, span);
+        if constexpr (S::kHolds) {
+          multiply_held_span<SPEC, EXTENT>(sums, weights, place, warp, span);
         } else {
           multiply_piece<SPEC, kPiece>(sums, place, warp, turns, span, piece);
         }

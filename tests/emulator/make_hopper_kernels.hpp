@@ -90,4 +90,22 @@ std::vector<EmulatedKernel> hopper_widening_kernels_of() {
           emulated_on_hopper<spec({16, 256, 128, 1, 4, 2, 1, 1, kHopper, 0}, 64)>()};
 }
 
+// float32 at its own accuracy: one, two and four blocks of 64 rows a warpgroup, sets of two steps and of one, stages of
+// one and of two boxes, tokens that are cut, sharing and taking turns, clusters of two and four.
+inline std::vector<EmulatedKernel> hopper_splitting_kernels() {
+  constexpr auto spec = [](const TileConfig& tile) {
+    return KernelSpec{
+        .tile = tile, .a = Storage::float32, .b = Storage::float32, .product = Product::tf32x3, .wide_loads = true};
+  };
+  constexpr auto kHopper = KernelFamily::sm90;
+  // M, N, K, GROUP_SIZE_M, warps, stages, SPLIT_K, SWAP_AB, family, PINGPONG, CLUSTER_SIZE
+  return {emulated_on_hopper<spec({8, 64, 64, 1, 4, 3, 1, 1, kHopper, 0})>(),
+          emulated_on_hopper<spec({24, 128, 32, 1, 8, 2, 1, 1, kHopper, 0})>(),
+          emulated_on_hopper<spec({16, 128, 32, 1, 8, 3, 1, 1, kHopper, 1, 2})>(),
+          emulated_on_hopper<spec({72, 64, 32, 2, 4, 2, 1, 1, kHopper, 0})>(),
+          emulated_on_hopper<spec({64, 128, 32, 1, 8, 3, 1, 1, kHopper, 1})>(),
+          emulated_on_hopper<spec({96, 128, 64, 1, 8, 2, 1, 1, kHopper, 0, 4})>(),
+          emulated_on_hopper<spec({16, 256, 32, 1, 4, 3, 1, 1, kHopper, 0})>()};
+}
+
 }  // namespace expertile::testing

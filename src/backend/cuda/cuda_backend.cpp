@@ -220,8 +220,9 @@ Status CudaBackend::enqueue(const Problem& problem, const TileConfig& tile, cons
   const KernelArgs in = make_kernel_args(problem, args);
   const Launch how{kernel->function, threads_of(kernel->spec), smem_bytes(kernel->spec)};
   if (used.kernel == KernelFamily::sm80) return launch(how, &in, blocks, stream);
-  const auto map_a = make_tensor_map(driver_, args.a, box_rows_a(kernel->spec));
-  const auto map_b = make_tensor_map(driver_, args.b, box_rows_b(kernel->spec));
+  const bool rounds = kernel->spec.product == Product::tf32;
+  const auto map_a = make_tensor_map(driver_, args.a, box_rows_a(kernel->spec), rounds);
+  const auto map_b = make_tensor_map(driver_, args.b, box_rows_b(kernel->spec), rounds);
   if (!map_a || !map_b) return fail(map_a ? map_b.error() : map_a.error());
   const TiledArgs tiled{in, *map_a, *map_b};
   const std::int64_t at_once = std::int64_t{info_.threads} * kernel->resident_blocks;
