@@ -144,6 +144,10 @@ constexpr bool widens_weights(Product product) {
   return product == Product::int8_float16 || product == Product::int8_bfloat16;
 }
 
+// sm90: whether weights go through registers, which the tensor core takes its 64-row side from: to be widened, or to be
+// split into parts.
+constexpr bool holds_weights(Product product) { return widens_weights(product) || product == Product::tf32x3; }
+
 // How an operand comes out of shared memory.
 enum class Reading : int {
   plain,     // as it lies
@@ -189,12 +193,22 @@ inline constexpr int kBoxBytes = 128;
 // Whether no more of a tile's tokens are copied and multiplied than there are, about: few are not worth it, memory is
 // the limit there.
 constexpr bool cuts_tokens(const KernelSpec& spec) { return spec.tile.swap_ab == 0 || spec.tile.block_size_m >= 48; }
+// Blocks of 64 rows of X a warpgroup.
+constexpr int blocks_x(const TileConfig& tile) { return tile_x(tile) / 64 / sharers(tile); }
+// sm90's tf32x3: whether the tokens' small parts stand beside them in a stage. The tensor core reads float32 as it lies
+// and cuts off what tf32 has no bits for, so that the tokens themselves are their large parts: nothing but the small
+// ones is written to shared memory, by warps that do nothing else.
+constexpr bool splits_tokens(const KernelSpec& spec) {
+  return spec.tile.kernel == KernelFamily::sm90 && spec.product == Product::tf32x3;
+}
+inline constexpr int kSplittingWarps = 3;  // those that fill the copying warp's warpgroup
 // Rows of a box of A: tokens come in pieces, which a cluster's blocks take in turns. Where they are not cut, one piece
 // a block.
 constexpr int box_rows_a(const KernelSpec& spec) {
   const int m = spec.tile.block_size_m;
   if (!cuts_tokens(spec)) return m / spec.tile.cluster_size;
-  for (int rows = spec.tile.swap_ab == 0 || m >= 192 ? 64 : 32; rows > 8; rows /= 2) {
+  const bool large = spec.tile.swap_ab == 0 || m >= 192 || (splits_tokens(spec) && blocks_x(spec.tile) > 1);
+  for (int rows = large ? 64 : 32; rows > 8; rows /= 2) {
     if (m % rows == 0) return rows;
   }
   return 8;  // the period of the swizzle
@@ -211,14 +225,16 @@ constexpr int span_elements(const KernelSpec& spec) {
   return box_elements(size_of(spec.a) < size_of(spec.b) ? spec.a : spec.b);
 }
 
-// Blocks of 64 rows of X a warpgroup.
-constexpr int blocks_x(const TileConfig& tile) { return tile_x(tile) / 64 / sharers(tile); }
+// Registers of a thread that hold weights for 16 rows and one step of K: values, or the parts of values.
+constexpr int held_parts(Product product) { return product == Product::tf32x3 ? 2 : 1; }
 
-// Steps of K whose widened weights are put into registers together, while those before are multiplied: as many as keep
-// the tensor core busy for that long, 4 blocks of 64 rows at most, 32 registers for the two sets.
-constexpr int widened_steps(const TileConfig& tile) {
-  const int blocks = tile_y(tile) <= 64 ? 4 : tile_y(tile) <= 128 ? 2 : 1;
-  const int steps = blocks / blocks_x(tile);
+// Steps of K whose weights are put into registers together, while those before are multiplied: as many as keep the
+// tensor core busy for that long, 4 blocks of 64 rows at most, 32 registers for the two sets. Of parts, which have
+// three products, half as many, so that a box has two sets at least.
+constexpr int held_steps(const KernelSpec& spec) {
+  const int y = tile_y(spec.tile);
+  const int blocks = (y <= 64 ? 4 : y <= 128 ? 2 : 1) / held_parts(spec.product);
+  const int steps = blocks / blocks_x(spec.tile);
   return steps < 1 ? 1 : steps;
 }
 
@@ -229,12 +245,14 @@ struct Extent {
 };
 // Where the tokens are the columns, a tile is multiplied by the narrowest of several forms that holds them: the next
 // one wider than `columns`, or the whole tile. None is wider than the pieces that hold its tokens, and those of int8
-// products have a multiple of 16 columns.
+// products have a multiple of 16 columns. Where tokens are split they are whole pieces: of more forms ptxas serialises
+// the products, for want of registers.
 constexpr int next_columns(const KernelSpec& spec, int columns) {
   const int all = tile_y(spec.tile);
   if (spec.tile.swap_ab == 0 || !cuts_tokens(spec)) return all;
   const int piece = box_rows_a(spec);
-  const int unit = piece >= 32 && columns < all / 2 ? piece : piece % 16 == 0 ? 16 : 8;
+  const bool wide = splits_tokens(spec) || (piece >= 32 && columns < all / 2);
+  const int unit = wide ? piece : piece % 16 == 0 ? 16 : 8;
   return columns + unit < all ? columns + unit : all;
 }
 
@@ -255,6 +273,21 @@ constexpr bool in_pieces(const KernelSpec& spec) {
 constexpr Extent piece_of(const KernelSpec& spec, Extent extent) {
   if (!in_pieces(spec)) return extent;
   return {1, spec.tile.swap_ab != 0 ? extent.columns : kPieceColumns};
+}
+
+// Whether the warpgroups that share a tile multiply their pieces in turns, each of so many columns, and promote them
+// while the other multiplies: else both would multiply and both would promote at the same time. Few columns are not
+// worth it, memory is the limit there.
+constexpr bool takes_turns(const KernelSpec& spec, int columns) {
+  return promotes(spec) && (spec.scaling == Scaling::block || in_pieces(spec)) && !widens_weights(spec.product) &&
+         sharers(spec.tile) == 2 && columns >= 64;
+}
+
+// A warpgroup's: as many for both, whatever part of the tile has tokens.
+constexpr int turns_a_span(const KernelSpec& spec, int columns) {
+  if (!takes_turns(spec, columns)) return 0;
+  const Extent piece = piece_of(spec, {blocks_x(spec.tile), columns});
+  return blocks_x(spec.tile) / piece.blocks * (columns / piece.columns);
 }
 
 // Scales of blocks that warps of their own bring along with each span of a stage: of every token of the tile, and of
@@ -278,17 +311,24 @@ constexpr int span_scale_bytes(const KernelSpec& spec) {
   return brings_scales(spec) ? ceil_divide(token_scales(spec) + weight_scales(spec), 4) * 16 : 0;
 }
 
-// Shared memory of an sm90 block: the ring, two barriers a stage, two of the warpgroups that take turns, and the
-// scales; where blocks multiply parts of K, two barriers and the sums that they hand to each other, 16 bytes a lane.
+// A stage: the boxes of A, as many bytes of small parts where there are any, and the boxes of B.
+constexpr int tiled_stage_bytes(const KernelSpec& spec) {
+  return (splits_tokens(spec) ? 2 : 1) * stage_bytes_a(spec) + stage_bytes_b(spec);
+}
+// Its barriers: `full`, `empty`, and `split` where there are small parts.
+constexpr int stage_barrier_bytes(const KernelSpec& spec) { return splits_tokens(spec) ? 24 : 16; }
+
+// Shared memory of an sm90 block: the ring with its barriers, two of the warpgroups that take turns, and the scales;
+// where blocks multiply parts of K, two barriers and the sums that they hand to each other, 16 bytes a lane.
 constexpr int turns_offset(const KernelSpec& spec) {
-  return spec.tile.num_stages * (stage_bytes_a(spec) + stage_bytes_b(spec) + 16);
+  return spec.tile.num_stages * (tiled_stage_bytes(spec) + stage_barrier_bytes(spec));
 }
 constexpr int scales_offset(const KernelSpec& spec) { return turns_offset(spec) + 16; }
 constexpr int stage_scale_bytes(const KernelSpec& spec) {
   return spec.tile.block_size_k / span_elements(spec) * span_scale_bytes(spec);
 }
 constexpr int exchange_offset(const KernelSpec& spec) {
-  return scales_offset(spec) + spec.tile.num_stages * stage_scale_bytes(spec);
+  return ceil_divide(scales_offset(spec) + spec.tile.num_stages * stage_scale_bytes(spec), 16) * 16;
 }
 constexpr int exchange_bytes(const KernelSpec& spec) {
   return parts_of_k(spec.tile) > 1 ? 16 + spec.tile.block_size_m * spec.tile.block_size_n * 4 : 0;
@@ -331,36 +371,37 @@ constexpr int accumulators(const KernelSpec& spec) {
   return elements * spec.tile.split_k / (32 * spec.tile.num_warps) * (spec.scaling == Scaling::block ? 2 : 1);
 }
 
-// sm90: with those that hold scales of blocks, of a piece's tokens and weights; and widened weights with where they
-// come from.
+// sm90: with those that hold scales of blocks, of a piece's tokens and weights; and weights on their way with where
+// they come from.
 constexpr int tiled_registers(const KernelSpec& spec) {
   const int blocks = blocks_x(spec.tile);
-  const bool widens = widens_weights(spec.product);
-  const int widened = widens ? 8 * widened_steps(spec.tile) * blocks + 4 : 0;
-  if (spec.scaling != Scaling::block) return accumulators(spec) + widened;
+  const int held = holds_weights(spec.product) ? 8 * held_parts(spec.product) * held_steps(spec) * blocks + 4 : 0;
+  if (spec.scaling != Scaling::block) return accumulators(spec) + held;
   const Extent piece = piece_of(spec, {blocks, tile_y(spec.tile)});
   const int scales = spec.tile.swap_ab != 0 ? piece.blocks + 8 : 2 * piece.blocks + weight_scales(spec);
-  return accumulators(spec) + widened + scales;
+  return accumulators(spec) + held + scales;
 }
 
 // ---- threads ----------------------------------------------------------------------------------------------------
 
 // sm90: whether the copying warp's registers, and those of three idle warps with it, go to two or three warpgroups that
 // multiply. 16384 registers belong to every fourth warp of a block: three of them have 168 a thread at the launch, and
-// four have 128. Where weights are widened, what is on the way to the products takes more beside.
+// four have 128. Where weights go through registers, what is on the way to the products takes more beside.
 constexpr bool moves_registers(const KernelSpec& spec) {
   const int groups = warpgroups(spec.tile);
-  const int most = (groups == 2 ? 112 : 72) - (widens_weights(spec.product) ? 32 : 0);
+  const int most = (groups == 2 ? 112 : 72) - (holds_weights(spec.product) ? 32 : 0);
   return spec.tile.kernel == KernelFamily::sm90 && groups > 1 && tiled_registers(spec) > most;
 }
-constexpr int registers_to_copy(const KernelSpec& spec) { return brings_scales(spec) ? 56 : 40; }
+// What a thread has then: one that copies, brings scales or splits tokens, and one that multiplies.
+constexpr bool has_helpers(const KernelSpec& spec) { return brings_scales(spec) || splits_tokens(spec); }
+constexpr int registers_to_copy(const KernelSpec& spec) { return has_helpers(spec) ? 56 : 40; }
 constexpr int registers_to_multiply(const KernelSpec& spec) {
-  return warpgroups(spec.tile) == 3 ? 152 : brings_scales(spec) ? 224 : 232;
+  return warpgroups(spec.tile) == 3 ? 152 : has_helpers(spec) ? 224 : 232;
 }
 
-// sm90: a warp more, which copies, and those that bring scales; a whole warpgroup where registers move.
+// sm90: a warp more, which copies, and those that bring scales or split tokens; a whole warpgroup where registers move.
 constexpr int threads_of(const KernelSpec& spec) {
-  const int copying = 1 + scale_warps(spec);
+  const int copying = 1 + scale_warps(spec) + (splits_tokens(spec) ? kSplittingWarps : 0);
   const int more = spec.tile.kernel != KernelFamily::sm90 ? 0 : moves_registers(spec) ? 4 : copying;
   return 32 * (spec.tile.num_warps + more);
 }

@@ -73,13 +73,17 @@ EXPERTILE_DEVICE unsigned load_pair(unsigned offset) {
   return pair;
 }
 
+// What this thread stored to shared memory before is seen by the products, and is overwritten by the bulk copies, of
+// whoever knows of it through a barrier after this: they reach shared memory by another path than ordinary accesses do.
+EXPERTILE_DEVICE void fence_stores() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
 // ---- bulk tensor copies -----------------------------------------------------------------------------------------
 
 // Starts copying a box of a matrix to shared memory (aligned to 1024): rows `row` and on, 128 bytes of each from
-// element `column` on; what lies outside the matrix becomes zero. Box and element type are the map's: float32 is
-// rounded to tf32, to nearest, ties away from zero. Row r of the box lies at offset + 128 * r, its 16-byte chunk c at
-// place c ^ (r % 8). The copied bytes (the whole box's) are counted by the barrier; whoever has waited for its phase
-// sees them. Called by one thread.
+// element `column` on; what lies outside the matrix becomes zero. Box and element type are the map's: float32 comes as
+// it is, or rounded to tf32, to nearest, ties away from zero. Row r of the box lies at offset + 128 * r, its 16-byte
+// chunk c at place c ^ (r % 8). The copied bytes (the whole box's) are counted by the barrier; whoever has waited for
+// its phase sees them. Called by one thread.
 EXPERTILE_DEVICE void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned barrier) {
   asm volatile(
       "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(
@@ -188,8 +192,8 @@ EXPERTILE_DEVICE unsigned long long matrix_operand(unsigned offset) {
 EXPERTILE_DEVICE unsigned long long behind(unsigned long long operand, int bytes) {
   return operand + static_cast<unsigned>(bytes / 16);
 }
-// Before the first product after the registers of d or x were written. Operands in shared memory come from bulk copies
-// alone.
+// Before the first product after the registers of d or x were written. Operands in shared memory come from bulk copies,
+// or from stores that fence_stores came after.
 EXPERTILE_DEVICE void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 // Closes the group of products started since the last commit.
 EXPERTILE_DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }

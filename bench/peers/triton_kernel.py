@@ -86,8 +86,11 @@ def triton_call(cell, options, band_rows):
         rows, counts, experts = cell.blocks(sample, options["BLOCK_M"])
         blocks = rows.numel()
         grid = (blocks * triton.cdiv(cell.n, options["BLOCK_N"]),)
-        return lambda: grouped_gemm[grid](a, b, c, cell.scale_a, cell.scale_b, rows, counts, experts, blocks, band_rows,
-                                          cell.n, cell.k, **cell.switches, **options)
+
+        def call():  # a launch returns the kernel: this returns nothing, the result is in c
+            grouped_gemm[grid](a, b, c, cell.scale_a, cell.scale_b, rows, counts, experts, blocks, band_rows, cell.n,
+                               cell.k, **cell.switches, **options)
+        return call
     return make
 
 

@@ -11,6 +11,7 @@
 #include <ptx.hpp>
 
 #include "kernel_spec.hpp"
+#include "tf32.hpp"
 #include "widening.hpp"
 
 namespace expertile::sm80 {
@@ -66,24 +67,6 @@ EXPERTILE_DEVICE void load_y(unsigned (&words)[fragment_words(PRODUCT, STORAGE)]
     const int block = BLOCKS == 2 ? lane / 16 : 0;
     ptx::ldmatrix4(words, tile + swizzled<ROW_BYTES>(row + 8 * block + lane % 8, 2 * step + lane / 8 % 2));
   }
-}
-
-// To tf32, 10 bits of mantissa: to nearest, ties away from zero. Integer arithmetic is many times faster than the
-// conversion instruction. What is too large to be rounded up, infinities and NaN stay as they are; the tensor core
-// itself ignores the bits behind tf32's.
-EXPERTILE_DEVICE bool can_round_to_tf32(unsigned bits) { return (bits & 0x7fffffffU) < 0x7f7ff000U; }
-EXPERTILE_DEVICE unsigned tf32_bits(unsigned bits) { return can_round_to_tf32(bits) ? bits + 0x1000U : bits; }
-
-// The part that tf32 holds, and the rest, itself ready for the tensor core.
-struct Tf32Parts {
-  unsigned large;
-  unsigned small;
-};
-EXPERTILE_DEVICE Tf32Parts tf32_parts(unsigned bits) {
-  if (!can_round_to_tf32(bits)) return {bits, 0U};
-  const unsigned large = (bits + 0x1000U) & 0xffffe000U;
-  const float rest = ptx::float_from_bits(bits) - ptx::float_from_bits(large);  // exact
-  return {large, ptx::bits_of(rest) + 0x1000U};
 }
 
 // The loaded words as the tensor core's operands. Registers 0 to 3 of x: rows 0-7 and 8-15 of the first half of the

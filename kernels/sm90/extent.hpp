@@ -5,22 +5,23 @@
 
 namespace expertile::sm90 {
 
-// A warpgroup whose part of the tile has no tokens lets the slices pass.
+// A warpgroup whose part of the tile has no tokens lets the slices pass, and its turns.
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE void pass_slices(const KernelArgs& args, const WarpPlace& warp, int index) {
+EXPERTILE_DEVICE void pass_slices(const KernelArgs& args, const WarpPlace& warp, Turns& turns, int index) {
   const int slices = slice_count<SPEC>(args.k);
   for (int i = 0; i < slices; ++i) {
     const Place<SPEC> place = place_of<SPEC>(index + i);
     ptx::mbarrier_wait(place.full, place.parity);  // each phase is seen, so that none is taken for another
+    pass_turns<SPEC>(turns, warp.lane, Shape<SPEC>::kSpans * turns_a_span(SPEC, Shape<SPEC>::kColumns));
     release<SPEC>(place.empty, warp.lane);
   }
 }
 
 template <KernelSpec SPEC, Extent EXTENT>
-EXPERTILE_DEVICE void multiply_extent(const KernelArgs& args, const WarpPlace& warp, const Turns& turns, int index,
+EXPERTILE_DEVICE void multiply_extent(const KernelArgs& args, const WarpPlace& warp, Turns& turns, int index,
                                       typename Shape<SPEC>::Total (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   if constexpr (EXTENT.blocks == 0) {
-    pass_slices<SPEC>(args, warp, index);
+    pass_slices<SPEC>(args, warp, turns, index);
   } else if constexpr (promotes(SPEC)) {
     multiply_promoting<SPEC, EXTENT>(args, warp, turns, index, total);
   } else {
@@ -31,8 +32,8 @@ EXPERTILE_DEVICE void multiply_extent(const KernelArgs& args, const WarpPlace& w
 // Multiplies what has tokens, by the narrowest of the forms from this one on: SIZE is blocks of 64 rows of a warpgroup
 // where the tokens are the rows, and columns where they are those.
 template <KernelSpec SPEC, int SIZE>
-EXPERTILE_DEVICE void multiply_tile(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
-                                    const Turns& turns, int index,
+EXPERTILE_DEVICE void multiply_tile(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp, Turns& turns,
+                                    int index,
                                     typename Shape<SPEC>::Total (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   using S = Shape<SPEC>;
   constexpr Extent kExtent = S::kSwapped ? Extent{S::kX, SIZE} : Extent{SIZE, S::kColumns};

@@ -2,9 +2,10 @@
 // C[r] = A[r] x B[weight_indices[g]]^T for the rows r of every group g, on Hopper.
 //
 // A block stays and takes every grid-th tile of C. One warp copies: it runs ahead of the others by as many slices as
-// the ring has stages, into the next tile too, so that memory never waits for a tile's end; another one brings the
-// scales of blocks likewise. The other warps, in warpgroups, multiply and write. Either all warpgroups share a tile,
-// each with its part of X, or (pingpong) they take turns: one writes its tile while the other multiplies the next.
+// the ring has stages, into the next tile too, so that memory never waits for a tile's end; others bring the scales of
+// blocks likewise, or split the tokens that are there. The other warps, in warpgroups, multiply and write. Either all
+// warpgroups share a tile, each with its part of X, or (pingpong) they take turns: one writes its tile while the other
+// multiplies the next.
 // Where there are fewer tiles than multiprocessors, the blocks of a cluster each multiply a part of K of one tile
 // (SPLIT_K), and add up their sums at its end.
 
@@ -39,6 +40,7 @@ EXPERTILE_DEVICE void multiply_tiles(const KernelArgs& args, int warp) {
   place.lane = ptx::thread_index() % 32;
   place.group = kPingpong ? 0 : warpgroup * S::kX * 64;
   place.x = place.group + warp % 4 * 16;
+  Turns turns = turns_of<SPEC>(warpgroup);
   GroupCursor groups;
   for (int turn = kPingpong ? warpgroup : 0;; turn += kPingpong ? warpgroups(S::kTile) : 1) {
     const OutputTile tile = take_tile<SPEC>(args, groups, turn);
@@ -48,7 +50,6 @@ EXPERTILE_DEVICE void multiply_tiles(const KernelArgs& args, int warp) {
       return;
     }
     typename S::Total total[S::kX][S::kY][4] = {};
-    const Turns turns = turns_of<SPEC>(warpgroup, turn);
     constexpr int kNarrowest = S::kSwapped ? next_columns(SPEC, 0) : 0;
     if (S::kParts == 1 || slices > 0) {
       multiply_tile<SPEC, kNarrowest>(args, tile, place, turns, turn * slices, total);
@@ -63,7 +64,7 @@ EXPERTILE_DEVICE void grouped_gemm(const TiledArgs& in) {
   using S = Shape<SPEC>;
   static_assert(S::kX > 0 && tile_x(S::kTile) == 64 * S::kX * sharers(S::kTile), "64 rows of X a warpgroup");
   static_assert(S::kSpans > 0, "BLOCK_SIZE_K has at least the 128 bytes of a box of each operand");
-  static_assert(S::kSwapped || !S::kWidens, "weights that are widened take the 64-row side");
+  static_assert(S::kSwapped || !S::kHolds, "weights that go through registers take the 64-row side");
   static_assert(S::kParts == 1 || (S::kCluster == 1 && S::kTile.pingpong == 0), "a cluster has one tile, in order");
   const int warp = ptx::shuffle(ptx::thread_index() / 32, 0);  // the same for all lanes, as the compiler can see
   if (ptx::thread_index() == 0) init_ring<SPEC>();
@@ -80,6 +81,10 @@ EXPERTILE_DEVICE void grouped_gemm(const TiledArgs& in) {
     if constexpr (brings_scales(SPEC)) {
       const int part = warp - S::kTile.num_warps - 1;
       if (part >= 0 && part < scale_warps(SPEC)) bring_scales<SPEC>(in.args, part);
+    }
+    if constexpr (S::kSplits) {
+      const int thread = ptx::thread_index() - 32 * (S::kTile.num_warps + 1);
+      if (thread >= 0) split_tiles<SPEC>(in.args, thread);
     }
   } else {
     if constexpr (moves_registers(SPEC)) ptx::take_registers<registers_to_multiply(SPEC)>();

@@ -5,6 +5,7 @@
 
 #include "scaling.hpp"
 #include "sm90/ring.hpp"
+#include "sm90/split.hpp"
 #include "sm90/widened.hpp"
 
 namespace expertile::sm90 {
@@ -35,13 +36,13 @@ EXPERTILE_DEVICE Operands operands_of(const Place<SPEC>& place, const WarpPlace&
   return {(S::kSwapped ? b : a) + static_cast<unsigned>(warp.group * kBoxBytes), S::kSwapped ? a : b};
 }
 
-// Starts sums = X x Y^T over one box, or += where it ADDS.
-template <KernelSpec SPEC, Extent EXTENT, bool ADDS, class Sums>
-EXPERTILE_DEVICE void multiply_box(Sums& sums, const Operands& at) {
+// Starts sums = X x Y^T over steps FIRST to END of one box, or += where it ADDS.
+template <KernelSpec SPEC, Extent EXTENT, bool ADDS, int FIRST, int END, class Sums>
+EXPERTILE_DEVICE void multiply_steps(Sums& sums, const Operands& at) {
   const unsigned long long rows = ptx::matrix_operand(at.x);
   const unsigned long long columns = ptx::matrix_operand(at.y);
 #pragma unroll
-  for (int step = 0; step < Shape<SPEC>::kSteps; ++step) {
+  for (int step = FIRST; step < END; ++step) {
     const auto y = ptx::behind(columns, 32 * step);
 #pragma unroll
     for (int m = 0; m < EXTENT.blocks; ++m) {
@@ -54,47 +55,79 @@ EXPERTILE_DEVICE void multiply_box(Sums& sums, const Operands& at) {
     }
   }
 }
+template <KernelSpec SPEC, Extent EXTENT, bool ADDS, class Sums>
+EXPERTILE_DEVICE void multiply_box(Sums& sums, const Operands& at) {
+  multiply_steps<SPEC, EXTENT, ADDS, 0, Shape<SPEC>::kSteps>(sums, at);
+}
 
-// Weights in registers, widened: those of the products under way, and of the next.
+// Weights in registers: those of the products under way, and of the next. Split ones have two parts, large and small.
 template <KernelSpec SPEC>
-struct Widened {
+struct Held {
   using S = Shape<SPEC>;
-  static constexpr int kSteps = widened_steps(S::kTile);
-  static constexpr int kPartsASpan = span_elements(SPEC) / 16 / kSteps;  // a product takes 16 elements of K
-  unsigned x[2][kSteps][S::kX][4];
+  static constexpr int kSteps = held_steps(SPEC);
+  static constexpr int kSetsASpan = span_elements(SPEC) / S::kStepElements / kSteps;
+  unsigned x[2][kSteps][S::kX][held_parts(SPEC.product)][4];
 };
 
-// Starts sums = X x Y^T, or += where it ADDS, over part `part` of a stage, whose X goes through registers. The part
-// before the last one has been waited for: its registers are used again.
+// One step's weights of 16 rows, from `row` of the tile on.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void load_held(unsigned (&x)[held_parts(SPEC.product)][4], const Place<SPEC>& place, int row, int lane,
+                                int step) {
+  constexpr int kStepsABox = box_elements(SPEC.b) / Shape<SPEC>::kStepElements;
+  const unsigned box = place.b + static_cast<unsigned>(step / kStepsABox * Shape<SPEC>::kBoxB);
+  if constexpr (Shape<SPEC>::kSplits) {
+    load_split(x, box + matrix_row(row, lane), step % kStepsABox);
+  } else {
+    load_widened<SPEC.product>(x[0], box + first_pair(row, lane), step % kStepsABox);
+  }
+}
+
+// Starts sums = x X y^T, or += where it ADDS, of one step. Of parts the small terms come first: they would be lost
+// behind the large ones.
 template <KernelSpec SPEC, Extent EXTENT, bool ADDS, class Sums>
-EXPERTILE_DEVICE void multiply_widened(Sums& sums, Widened<SPEC>& weights, const Place<SPEC>& place,
-                                       const WarpPlace& warp, int part) {
+EXPERTILE_DEVICE void multiply_step(Sums& sums, const unsigned (&x)[held_parts(SPEC.product)][4], unsigned long long y,
+                                    [[maybe_unused]] unsigned long long small_y) {
+  if constexpr (Shape<SPEC>::kSplits) {
+    ptx::wgmma_from_registers<SPEC.product, EXTENT.columns, ADDS>(sums, x[1], y);
+    ptx::wgmma_from_registers<SPEC.product, EXTENT.columns, true>(sums, x[0], small_y);
+    ptx::wgmma_from_registers<SPEC.product, EXTENT.columns, true>(sums, x[0], y);
+  } else {
+    ptx::wgmma_from_registers<SPEC.product, EXTENT.columns, ADDS>(sums, x[0], y);
+  }
+}
+
+// Starts sums = X x Y^T, or += where it ADDS, over set `set` of a stage's steps, whose X goes through registers. The
+// set before the last one has been waited for: its registers are used again.
+template <KernelSpec SPEC, Extent EXTENT, bool ADDS, class Sums>
+EXPERTILE_DEVICE void multiply_held(Sums& sums, Held<SPEC>& weights, const Place<SPEC>& place, const WarpPlace& warp,
+                                    int set) {
   using S = Shape<SPEC>;
-  constexpr int kSteps = Widened<SPEC>::kSteps;
-  constexpr int kStepsABox = box_elements(SPEC.b) / 16;
-  auto& x = weights.x[part % 2];
+  constexpr int kSteps = Held<SPEC>::kSteps;
+  auto& x = weights.x[set % 2];
 #pragma unroll
   for (int i = 0; i < kSteps; ++i) {
-    const int step = part * kSteps + i;
-    const unsigned box = place.b + static_cast<unsigned>(step / kStepsABox * S::kBoxB);
 #pragma unroll
     for (int m = 0; m < S::kX; ++m) {
-      load_widened<SPEC.product>(x[i][m], box + first_pair(warp.x + 64 * m, warp.lane), step % kStepsABox);
+      load_held<SPEC>(x[i][m], place, warp.x + 64 * m, warp.lane, set * kSteps + i);
     }
+  }
+  if constexpr (S::kSplits) {
+    if (set == 0) ptx::mbarrier_wait(place.split, place.parity);  // the tokens' small parts are there
   }
   ptx::warp_barrier();  // whoever releases the stage knows that all lanes have read it
   ptx::wgmma_fence();
   const unsigned long long tokens = ptx::matrix_operand(place.a);
 #pragma unroll
   for (int i = 0; i < kSteps; ++i) {
-    const int step = part * kSteps + i;
+    const int step = set * kSteps + i;
     const auto y = ptx::behind(tokens, step / S::kSteps * S::kBoxA + step % S::kSteps * 32);
+    const auto small_y = ptx::behind(y, S::kBoxesA * S::kBoxA);
 #pragma unroll
     for (int m = 0; m < S::kX; ++m) {
       if (ADDS || i > 0) {
-        ptx::wgmma_from_registers<SPEC.product, EXTENT.columns, true>(sums[m], x[i][m], y);
+        multiply_step<SPEC, EXTENT, true>(sums[m], x[i][m], y, small_y);
       } else {
-        ptx::wgmma_from_registers<SPEC.product, EXTENT.columns, false>(sums[m], x[i][m], y);
+        multiply_step<SPEC, EXTENT, false>(sums[m], x[i][m], y, small_y);
       }
     }
   }
@@ -109,23 +142,24 @@ EXPERTILE_DEVICE void hold_all(Sums& sums) {
   }
 }
 
-// Sums that stay in the tensor core's registers to the end. The products of one slice (of one part of it where weights
-// are widened) are always under way while the next one's are started.
+// Sums that stay in the tensor core's registers to the end. The products of one slice (of one set of its steps where
+// weights go through registers) are always under way while the next one's are started.
 template <KernelSpec SPEC, Extent EXTENT>
-EXPERTILE_DEVICE void multiply_plain(const KernelArgs& args, const WarpPlace& warp, const Turns& turns, int index,
+EXPERTILE_DEVICE void multiply_plain(const KernelArgs& args, const WarpPlace& warp, Turns& turns, int index,
                                      typename Shape<SPEC>::Total (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   using S = Shape<SPEC>;
-  constexpr int kParts = S::kWidens ? S::kSpans * Widened<SPEC>::kPartsASpan : 1;
+  constexpr int kSets = S::kHolds ? S::kSpans * Held<SPEC>::kSetsASpan : 1;
+  static_assert(!S::kHolds || kSets % 2 == 0, "sets of registers take turns from slice to slice");
   const int slices = slice_count<SPEC>(args.k);
-  [[maybe_unused]] Widened<SPEC> weights;
-  begin_turn<SPEC>(turns);
+  [[maybe_unused]] Held<SPEC> weights;
+  begin_tile<SPEC>(turns);
   for (int i = 0; i < slices; ++i) {
     const Place<SPEC> place = place_of<SPEC>(index + i);
     ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
 #pragma unroll
-    for (int part = 0; part < kParts; ++part) {
-      if constexpr (S::kWidens) {
-        multiply_widened<SPEC, EXTENT, true>(total, weights, place, warp, part);
+    for (int set = 0; set < kSets; ++set) {
+      if constexpr (S::kHolds) {
+        multiply_held<SPEC, EXTENT, true>(total, weights, place, warp, set);
       } else {
         ptx::wgmma_fence();
 #pragma unroll
@@ -134,11 +168,11 @@ EXPERTILE_DEVICE void multiply_plain(const KernelArgs& args, const WarpPlace& wa
         }
       }
       ptx::wgmma_commit();
-      ptx::wgmma_wait<1>();  // the part before has been read
-      if (part == 0 && i > 0) release<SPEC>(place_of<SPEC>(index + i - 1).empty, warp.lane);
+      ptx::wgmma_wait<1>();  // the set before has been read
+      if (set == 0 && i > 0) release<SPEC>(place_of<SPEC>(index + i - 1).empty, warp.lane);
     }
   }
-  end_turn<SPEC>(turns, warp.lane);
+  end_tile<SPEC>(turns, warp.lane);
   ptx::wgmma_wait<0>();
   hold_all(total);
   release<SPEC>(place_of<SPEC>(index + slices - 1).empty, warp.lane);

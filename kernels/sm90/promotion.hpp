@@ -44,36 +44,61 @@ EXPERTILE_DEVICE void promote_scaled(float (&total)[Shape<SPEC>::kX][Shape<SPEC>
   }
 }
 
-// Starts the products of one span of a stage, of a piece; of widened weights the last products are the only ones under
-// way then.
+// Turns of pieces that this warpgroup does not have, since the tokens end before them.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void pass_turns(Turns& turns, int lane, int count) {
+  for (int i = 0; i < count; ++i) {
+    begin_turn(turns);
+    end_turn(turns, lane);
+  }
+}
+
+// The products of one span of a stage, of a piece; its sums are there when this returns. Where warpgroups take turns,
+// the other one's begins when only the last step is left: what it takes to begin is hidden behind that.
 template <KernelSpec SPEC, Extent EXTENT, class Sums>
-EXPERTILE_DEVICE void start_span(Sums& sums, [[maybe_unused]] Widened<SPEC>& weights, const Place<SPEC>& place,
-                                 const WarpPlace& warp, int span, const Piece& piece) {
-  if constexpr (Shape<SPEC>::kWidens) {
-    constexpr int kParts = Widened<SPEC>::kPartsASpan;
-#pragma unroll
-    for (int i = 0; i < kParts; ++i) {
-      if (i > 0) {
-        multiply_widened<SPEC, EXTENT, true>(sums, weights, place, warp, span * kParts + i);
-      } else {
-        multiply_widened<SPEC, EXTENT, false>(sums, weights, place, warp, span * kParts + i);
-      }
-      ptx::wgmma_commit();
-      if (i + 1 < kParts) ptx::wgmma_wait<1>();
-    }
+EXPERTILE_DEVICE void multiply_piece(Sums& sums, const Place<SPEC>& place, const WarpPlace& warp, Turns& turns,
+                                     int span, const Piece& piece) {
+  constexpr int kSteps = Shape<SPEC>::kSteps;
+  Operands at = operands_of<SPEC>(place, warp, span);
+  at.x += static_cast<unsigned>(64 * piece.x * kBoxBytes);
+  at.y += static_cast<unsigned>(8 * piece.y * kBoxBytes);
+  if constexpr (takes_turns(SPEC, EXTENT.columns)) {
+    begin_turn(turns);
+    ptx::wgmma_fence();
+    multiply_steps<SPEC, EXTENT, false, 0, kSteps - 1>(sums, at);
+    ptx::wgmma_commit();
+    multiply_steps<SPEC, EXTENT, false, kSteps - 1, kSteps>(sums, at);
+    ptx::wgmma_commit();
+    ptx::wgmma_wait<1>();
+    end_turn(turns, warp.lane);
   } else {
-    Operands at = operands_of<SPEC>(place, warp, span);
-    at.x += static_cast<unsigned>(64 * piece.x * kBoxBytes);
-    at.y += static_cast<unsigned>(8 * piece.y * kBoxBytes);
     ptx::wgmma_fence();
     multiply_box<SPEC, EXTENT, false>(sums, at);
     ptx::wgmma_commit();
   }
+  ptx::wgmma_wait<0>();
+}
+// Likewise of weights that go through registers, which are no pieces.
+template <KernelSpec SPEC, Extent EXTENT, class Sums>
+EXPERTILE_DEVICE void multiply_held_span(Sums& sums, Held<SPEC>& weights, const Place<SPEC>& place,
+                                         const WarpPlace& warp, int span) {
+  constexpr int kSets = Held<SPEC>::kSetsASpan;
+#pragma unroll
+  for (int i = 0; i < kSets; ++i) {
+    if (i > 0) {
+      multiply_held<SPEC, EXTENT, true>(sums, weights, place, warp, span * kSets + i);
+    } else {
+      multiply_held<SPEC, EXTENT, false>(sums, weights, place, warp, span * kSets + i);
+    }
+    ptx::wgmma_commit();
+    if (i + 1 < kSets) ptx::wgmma_wait<1>();
+  }
+  ptx::wgmma_wait<0>();
 }
 
 // The products of SLICES slices, the first of which has number `index`, into one sum that is then taken over.
 template <KernelSpec SPEC, Extent EXTENT, int SLICES, class Sums>
-EXPERTILE_DEVICE void multiply_run(Sums& sums, const WarpPlace& warp, const Turns& turns, int index, bool is_last,
+EXPERTILE_DEVICE void multiply_run(Sums& sums, const WarpPlace& warp, Turns& turns, int index, bool is_last,
                                    float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   using S = Shape<SPEC>;
 #pragma unroll
@@ -98,19 +123,19 @@ EXPERTILE_DEVICE void multiply_run(Sums& sums, const WarpPlace& warp, const Turn
   ptx::wgmma_wait<0>();
   hold_all(sums);
   release<SPEC>(place_of<SPEC>(index + SLICES - 1).empty, warp.lane);
-  if (is_last) end_turn<SPEC>(turns, warp.lane);
+  if (is_last) end_tile<SPEC>(turns, warp.lane);
   promote<SPEC, EXTENT>(total, sums, {});
 }
 
 // Sums without scales along K are taken over every kLongestSum elements: as seldom as their accuracy allows.
 template <KernelSpec SPEC, Extent EXTENT>
-EXPERTILE_DEVICE void multiply_long_sums(const KernelArgs& args, const WarpPlace& warp, const Turns& turns, int index,
+EXPERTILE_DEVICE void multiply_long_sums(const KernelArgs& args, const WarpPlace& warp, Turns& turns, int index,
                                          float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   using S = Shape<SPEC>;
   constexpr int kSlices = kLongestSum / S::kTile.block_size_k;
   const int slices = slice_count<SPEC>(args.k);
   typename S::Accumulator sums[EXTENT.blocks][EXTENT.columns / 8][4];
-  begin_turn<SPEC>(turns);
+  begin_tile<SPEC>(turns);
   int i = 0;
   for (; i + kSlices <= slices; i += kSlices) {
     multiply_run<SPEC, EXTENT, kSlices>(sums, warp, turns, index + i, i + kSlices == slices, total);
@@ -118,11 +143,11 @@ EXPERTILE_DEVICE void multiply_long_sums(const KernelArgs& args, const WarpPlace
   for (; i < slices; ++i) multiply_run<SPEC, EXTENT, 1>(sums, warp, turns, index + i, i + 1 == slices, total);
 }
 
-// Sums that are taken over after every span, with its scales if there are any, piece by piece. The other warpgroups'
+// Sums that are taken over after every span, with its scales if there are any, piece by piece. The other warpgroup's
 // products fill the tensor cores meanwhile. No product is under way from one piece to the next: the compiler would lose
 // track of the sums that are there.
 template <KernelSpec SPEC, Extent EXTENT>
-EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& warp, const Turns& turns, int index,
+EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& warp, Turns& turns, int index,
                                      float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   using S = Shape<SPEC>;
   constexpr bool kScales = SPEC.scaling == Scaling::block;
@@ -131,8 +156,8 @@ EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& wa
   constexpr int kPieces = kPiecesX * (EXTENT.columns / kPiece.columns);
   const int slices = slice_count<SPEC>(args.k);
   typename S::Accumulator sums[kPiece.blocks][kPiece.columns / 8][4];
-  [[maybe_unused]] Widened<SPEC> weights;
-  begin_turn<SPEC>(turns);
+  [[maybe_unused]] Held<SPEC> weights;
+  begin_tile<SPEC>(turns);
   for (int i = 0; i < slices; ++i) {
     const Place<SPEC> place = place_of<SPEC>(index + i);
     ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
@@ -142,28 +167,30 @@ EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& wa
       for (int p = 0; p < kPieces; ++p) {
         const Piece piece{p % kPiecesX * kPiece.blocks, p / kPiecesX * (kPiece.columns / 8)};
         const bool is_last = span == S::kSpans - 1 && p == kPieces - 1;
-        start_span<SPEC, kPiece>(sums, weights, place, warp, span, piece);
+        [[maybe_unused]] PieceScales<SPEC, kPiece> scales;
+        if constexpr (kScales) scales = load_scales<SPEC, kPiece>(place, span, warp, piece);
+        if constexpr (S::kHolds) {
+          multiply_held_span<SPEC, EXTENT>(sums, weights, place, warp, span);
+        } else {
+          multiply_piece<SPEC, kPiece>(sums, place, warp, turns, span, piece);
+        }
+        hold_all(sums);
+        if (is_last && i == slices - 1) end_tile<SPEC>(turns, warp.lane);
         if constexpr (kScales) {
-          const auto scales = load_scales<SPEC, kPiece>(place, span, warp, piece);  // beside the products
-          ptx::wgmma_wait<0>();
-          hold_all(sums);
-          if (is_last && i == slices - 1) end_turn<SPEC>(turns, warp.lane);
           promote_scaled<SPEC, kPiece>(total, sums, scales, warp.lane, piece);
           if (is_last) ptx::warp_barrier();  // all lanes have read their scales
         } else {
-          ptx::wgmma_wait<0>();
-          hold_all(sums);
-          if (is_last && i == slices - 1) end_turn<SPEC>(turns, warp.lane);
           promote<SPEC, kPiece>(total, sums, piece);
         }
         if (is_last) release<SPEC>(place.empty, warp.lane);
       }
+      pass_turns<SPEC>(turns, warp.lane, turns_a_span(SPEC, EXTENT.columns) - kPieces);
     }
   }
 }
 
 template <KernelSpec SPEC, Extent EXTENT>
-EXPERTILE_DEVICE void multiply_promoting(const KernelArgs& args, const WarpPlace& warp, const Turns& turns, int index,
+EXPERTILE_DEVICE void multiply_promoting(const KernelArgs& args, const WarpPlace& warp, Turns& turns, int index,
                                          float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   if constexpr (SPEC.scaling == Scaling::block || in_pieces(SPEC)) {
     multiply_spans<SPEC, EXTENT>(args, warp, turns, index, total);

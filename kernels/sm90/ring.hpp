@@ -5,7 +5,8 @@
 //
 // A stage holds, for each operand, boxes of [rows, 128 bytes of K]. Each stage has two barriers: `full`, whose phase
 // ends when the copies are there, and `empty`, whose phase ends when every warp that multiplies has read them, of the
-// other blocks of the cluster too, since this block's copies overwrite theirs. Slices of K are numbered through all
+// other blocks of the cluster too, since this block's copies overwrite theirs. Where tokens are split there is a third,
+// `split`, whose phase ends when their small parts are there (split.hpp). Slices of K are numbered through all
 // tiles of a block: slice i goes to stage i % stages, in the (i / stages)-th phases.
 
 #include <ptx90.hpp>
@@ -41,10 +42,12 @@ struct Shape {
   static constexpr int kBoxB = kTile.block_size_n * kBoxBytes;
   static constexpr int kPieceRows = box_rows_a(SPEC);  // tokens that one copy takes
   static constexpr int kPieces = kTile.block_size_m / kPieceRows;
-  static constexpr int kStageBytes = kBoxesA * kBoxA + kBoxesB * kBoxB;
+  static constexpr int kStageBytes = tiled_stage_bytes(SPEC);
   static constexpr int kSpans = kTile.block_size_k / span_elements(SPEC);
-  static constexpr int kSteps = kBoxBytes / 32;  // products a box of the operands in shared memory
-  static constexpr bool kWidens = widens_weights(SPEC.product);
+  static constexpr int kSteps = kBoxBytes / 32;               // products a box of the operands in shared memory
+  static constexpr int kStepElements = 32 / size_of(SPEC.a);  // K of a product
+  static constexpr bool kSplits = splits_tokens(SPEC);
+  static constexpr bool kHolds = holds_weights(SPEC.product);
   using Accumulator = typename SumType<SPEC.product == Product::int8>::Type;
   using Total = typename SumType<SPEC.product == Product::int8 && !promotes(SPEC)>::Type;
 };
@@ -65,14 +68,17 @@ EXPERTILE_DEVICE int slice_count(int k) {
   return slices_before<SPEC>(k, ptx::cluster_rank() + 1) - first_slice<SPEC>(k);
 }
 
-// Where slice `index` lies, and the barriers that guard it. A stage: the boxes of A, then those of B.
+// Where slice `index` lies, and the barriers that guard it. A stage: the boxes of A, their small parts where tokens are
+// split, then the boxes of B.
 template <KernelSpec SPEC>
 struct Place {
   using S = Shape<SPEC>;
   unsigned a = 0;
+  unsigned small = 0;
   unsigned b = 0;
   unsigned full = 0;
   unsigned empty = 0;
+  unsigned split = 0;
   unsigned scales = 0;  // of its spans
   int parity = 0;
 };
@@ -82,37 +88,46 @@ EXPERTILE_DEVICE Place<SPEC> place_of(int index) {
   const int stage = index % S::kStages;
   Place<SPEC> place;
   place.a = static_cast<unsigned>(stage * S::kStageBytes);
-  place.b = place.a + S::kBoxesA * S::kBoxA;
-  place.full = static_cast<unsigned>(S::kStages * S::kStageBytes + 16 * stage);
+  place.small = place.a + S::kBoxesA * S::kBoxA;
+  place.b = place.a + S::kStageBytes - S::kBoxesB * S::kBoxB;
+  place.full = static_cast<unsigned>(S::kStages * S::kStageBytes + stage_barrier_bytes(SPEC) * stage);
   place.empty = place.full + 8;
+  place.split = place.full + 16;
   place.scales = static_cast<unsigned>(scales_offset(SPEC) + stage * stage_scale_bytes(SPEC));
   place.parity = index / S::kStages % 2;
   return place;
 }
 
-// Where warpgroups take turns, one may begin to wait for its slices only when the other has seen all of its own: a wait
-// tells phases apart by their parity alone, so it must never be two phases ahead. Warpgroup w waits at its own barrier
-// for the other, which arrives there with its four warps. The first turn is nobody's to wait for.
+// Two warpgroups that take turns: each waits at its own barrier for the other, which arrives there with its four warps
+// when its turn ends. The first turn is warpgroup 0's, and nobody's to wait for.
 struct Turns {
   unsigned mine = 0;
   unsigned others = 0;
-  int parity = 0;
+  int parity = 0;  // of the next turn
 };
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE Turns turns_of(int warpgroup, int turn) {
+EXPERTILE_DEVICE Turns turns_of(int warpgroup) {
   constexpr auto kBarriers = static_cast<unsigned>(turns_offset(SPEC));
   const unsigned mine = kBarriers + static_cast<unsigned>(8 * warpgroup);
-  return {mine, 2 * kBarriers + 8 - mine, turn / 2 % 2 ^ (warpgroup == 0 ? 1 : 0)};
+  return {mine, 2 * kBarriers + 8 - mine, warpgroup == 0 ? 1 : 0};
 }
-template <KernelSpec SPEC>
-EXPERTILE_DEVICE void begin_turn(const Turns& turns) {
-  if constexpr (SPEC.tile.pingpong != 0) ptx::mbarrier_wait(turns.mine, turns.parity);
+EXPERTILE_DEVICE void begin_turn(Turns& turns) {
+  ptx::mbarrier_wait(turns.mine, turns.parity);
+  turns.parity ^= 1;
 }
-template <KernelSpec SPEC>
 EXPERTILE_DEVICE void end_turn(const Turns& turns, int lane) {
-  if constexpr (SPEC.tile.pingpong != 0) {
-    if (lane == 0) ptx::mbarrier_arrive(turns.others);
-  }
+  if (lane == 0) ptx::mbarrier_arrive(turns.others);
+}
+
+// Turns at whole tiles (pingpong). One may begin to wait for its slices only when the other has seen all of its own: a
+// wait tells phases apart by their parity alone, so it must never be two phases ahead.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void begin_tile(Turns& turns) {
+  if constexpr (SPEC.tile.pingpong != 0) begin_turn(turns);
+}
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void end_tile(const Turns& turns, int lane) {
+  if constexpr (SPEC.tile.pingpong != 0) end_turn(turns, lane);
 }
 
 // Where the blocks that multiply parts of K hand each other their sums: `filled`, whose phase ends when the others'
@@ -140,8 +155,9 @@ EXPERTILE_DEVICE void init_ring() {
     // The copying thread, whose bytes count themselves, and the warps that bring scales.
     ptx::mbarrier_init(place.full, 1 + scale_warps(SPEC));
     ptx::mbarrier_init(place.empty, 4 * sharers(SPEC.tile) * SPEC.tile.cluster_size);  // every warp that reads it
+    if constexpr (Shape<SPEC>::kSplits) ptx::mbarrier_init(place.split, kSplittingWarps);
   }
-  const Turns turns = turns_of<SPEC>(0, 0);
+  const Turns turns = turns_of<SPEC>(0);
   ptx::mbarrier_init(turns.mine, 4);
   ptx::mbarrier_init(turns.others, 4);
   init_exchange<SPEC>();
@@ -172,6 +188,13 @@ EXPERTILE_DEVICE void copy_tokens(const TensorMap& map, const OutputTile& tile, 
   }
 }
 
+// Pieces of a box of A that are copied of a tile.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE int copied_pieces(const OutputTile& tile) {
+  using S = Shape<SPEC>;
+  return cuts_tokens(SPEC) ? ceil_divide(tile.rows, S::kPieceRows) : S::kPieces;
+}
+
 // By one thread: the copies of all slices of a tile that this block multiplies, the first of which has number `index`.
 // The last piece's rows behind the tile's end are copied too, and those behind the matrix's become zero: what is made
 // of them is never written.
@@ -181,7 +204,7 @@ EXPERTILE_DEVICE void copy_tile(const TiledArgs& in, const OutputTile& tile, int
   const int first = first_slice<SPEC>(in.args.k);
   const int slices = slice_count<SPEC>(in.args.k);
   const int row_b = tile.expert * in.args.n + tile.column;  // a matrix has fewer than 2^31 rows
-  const int pieces = cuts_tokens(SPEC) ? ceil_divide(tile.rows, S::kPieceRows) : S::kPieces;
+  const int pieces = copied_pieces<SPEC>(tile);
   const int bytes = S::kBoxesB * S::kBoxB + S::kBoxesA * pieces * S::kPieceRows * kBoxBytes;
   for (int i = 0; i < slices; ++i) {
     const Place<SPEC> place = place_of<SPEC>(index + i);

@@ -13,6 +13,7 @@ namespace expertile::sm90 {
 namespace {
 
 constexpr int kMostHeld = 208;          // registers a thread for sums, scales and weights; with more, ptxas spills
+constexpr int kMostHeldSplit = 192;     // likewise where float32 is split; with more, ptxas serialises the products
 constexpr int kMostHeldByTwelve = 128;  // of 12 warps, which have 152 registers a thread
 constexpr int kRegistersBeside = 48;    // addresses, descriptors, the group in hand
 constexpr std::int64_t kSharedBytes = std::int64_t{227} << 10;  // of a Hopper block
@@ -26,7 +27,8 @@ constexpr double kClusterCost = 1.05;          // blocks that wait for each othe
 constexpr double kPartsCost = 1.03;            // of K: the blocks of a cluster end together
 constexpr double kExchangeClocks = 2000;       // two fences of all memory, two waits for the others' warps
 constexpr double kExchangeBytesPerClock = 32;  // from other blocks' shared memory
-constexpr double kWideningClocks = 30;  // issue of 64 rows' weights, 16 of K (kernels/sm90/widened.hpp counts them)
+constexpr double kWideningClocks = 30;   // issue of 64 rows' weights, 16 of K (kernels/sm90/widened.hpp counts them)
+constexpr double kSplittingClocks = 60;  // likewise of float32 weights, 8 of K (kernels/sm90/split.hpp)
 
 Status refused(const TileConfig& tile, const std::string& why) {
   return fail(ErrorCode::unsupported, fmt::format("{}: {}", describe(tile), why));
@@ -34,10 +36,6 @@ Status refused(const TileConfig& tile, const std::string& why) {
 
 KernelSpec spec_of(const Problem& problem, const TileConfig& tile) {
   return make_spec(problem, tile, activation_type(problem.dtype), true);
-}
-
-bool multiplies(Product product) {
-  return product != Product::tf32x3;  // its large and small parts would have to be written to shared memory
 }
 
 Status check_numbers(const TileConfig& tile) {
@@ -71,8 +69,10 @@ Status check_numbers(const TileConfig& tile) {
 
 Status check_shape(const KernelSpec& spec) {
   const TileConfig& tile = spec.tile;
-  if (widens_weights(spec.product) && tile.swap_ab == 0) {
-    return refused(tile, "SWAP_AB must be 1: int8 weights are widened in the registers of the tensor core's rows");
+  if (holds_weights(spec.product) && tile.swap_ab == 0) {
+    return refused(tile, fmt::format("SWAP_AB must be 1: {} in the registers of the tensor core's rows",
+                                     widens_weights(spec.product) ? "int8 weights are widened"
+                                                                  : "float32 weights are split into parts"));
   }
   const int x = tile_x(tile);
   const int y = tile_y(tile);
@@ -90,7 +90,7 @@ Status check_shape(const KernelSpec& spec) {
                                      8 * tile.cluster_size));
   }
   // 12 warps have 128 registers a thread at the launch, and the compiler takes no product that needs more.
-  const int widest = widens_weights(spec.product) ? 64 : 192;
+  const int widest = holds_weights(spec.product) ? 64 : 192;
   if (tile.num_warps == 12 && y > widest) {
     return refused(tile, fmt::format("{} must be at most {} with num_warps=12, for which there are fewer registers",
                                      tile.swap_ab != 0 ? "BLOCK_SIZE_M" : "BLOCK_SIZE_N", widest));
@@ -193,7 +193,7 @@ void add_swapped(std::vector<TileConfig>& tiles, int k, int cluster, int group) 
 std::vector<TileConfig> shapes(const Problem& problem) {
   std::vector<TileConfig> tiles;
   const KernelSpec any = spec_of(problem, {});
-  const bool only_swapped = widens_weights(any.product);
+  const bool only_swapped = holds_weights(any.product);
   for (const int spans : {1, 2}) {
     const int k = spans * span_elements(any);
     add_small(tiles, k);
@@ -213,7 +213,7 @@ std::vector<TileConfig> shapes(const Problem& problem) {
 bool supports(const Problem& problem, const DeviceInfo& device) {
   if (device.kind != "cuda" || device.isa != "sm_90a") return false;
   const KernelSpec spec = spec_of(problem, {});
-  if (!multiplies(spec.product) || !allows_wide_loads(problem, activation_type(problem.dtype))) return false;
+  if (!allows_wide_loads(problem, activation_type(problem.dtype))) return false;
   // Boxes of both operands lie in one block of scales, and so do 64 rows of weights.
   return spec.scaling != Scaling::block || (spec.block_k % span_elements(spec) == 0 && spec.block_n % 64 == 0);
 }
@@ -230,18 +230,18 @@ Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceIn
     return refused(tile, fmt::format("needs {} KiB of shared memory, {} has {} KiB", (smem_bytes(spec) + 1023) >> 10,
                                      device.name, device.l1_bytes >> 10));
   }
-  const int most_held = tile.num_warps == 12 ? kMostHeldByTwelve : kMostHeld;
-  if (tiled_registers(spec) > most_held) {
+  const int most = tile.num_warps == 12 ? kMostHeldByTwelve : splits_tokens(spec) ? kMostHeldSplit : kMostHeld;
+  if (tiled_registers(spec) > most) {
     return refused(tile, fmt::format("needs {} registers a thread for sums, scales and weights, {} are allowed",
-                                     tiled_registers(spec), most_held));
+                                     tiled_registers(spec), most));
   }
   return {};
 }
 
 std::vector<TileConfig> grid(const Problem& problem) {
   std::vector<TileConfig> tiles;
-  // Where weights are widened a stage has twice as many products as else.
-  const int fewest_stages = widens_weights(spec_of(problem, {}).product) ? 2 : 3;
+  // Where weights are widened a stage has twice as many products as else, where they are split three times as many.
+  const int fewest_stages = holds_weights(spec_of(problem, {}).product) ? 2 : 3;
   for (TileConfig tile : shapes(problem)) {
     std::vector<int> known;
     for (const int blocks : {1, 2, 3, 4}) {
@@ -349,15 +349,20 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
 
   // The tensor core takes half a clock a column for 64 rows and 32 bytes of K, shared memory 128 bytes a clock: each
   // block of 64 rows reads itself (as pairs of bytes that take as long as 32, where weights are widened) and all of Y.
+  // Where tokens are split, Y is read for three products, and shared memory is nearly as busy as the tensor core: what
+  // is copied to it counts too, and, once a tile, the tokens that are read and their small parts that are written.
   const int span = span_elements(spec);
   const double slices = std::ceil(std::ceil(static_cast<double>(problem.k) / tile.block_size_k) / tile.split_k);
   const double spans = slices * tile.block_size_k / span;
   const double steps = span * size_of(spec.a) / 32.0;
   const double y = tile_y(tile);
   const double blocks_x = tile_x(tile) / 64.0;
-  const double widening = widens_weights(spec.product) ? kWideningClocks : 0;
-  const double span_clocks =
-      steps * std::max({y / 2 / kTensorShare, 32 * (64 + y) / gpu_model::kSharedBytesPerClock, widening});
+  const bool splits = splits_tokens(spec);
+  const double products = splits ? 3 : 1;
+  const double held = widens_weights(spec.product) ? kWideningClocks : splits ? kSplittingClocks : 0;
+  const double rows_read = splits ? (2 * 64 + 3 * y + 3 * y / blocks_x) / kTensorShare : 64 + y;
+  const double shared = 32 * rows_read / gpu_model::kSharedBytesPerClock;
+  const double span_clocks = steps * std::max({products * y / 2 / kTensorShare, shared, held});
   const double busy = spans * blocks_x * span_clocks * counts.share;
   // What one tile waits for, others of the multiprocessor fill: its slices' arrival, writing, and where sums are
   // promoted the products' end and 64 * y float32 operations by 128 threads. Warpgroups that share a tile do so in
@@ -387,7 +392,10 @@ std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo&
   const KernelSpec any = spec_of(problem, {});
   const int span = span_elements(any);
   const auto with_many_tokens =
-      widens_weights(any.product)
+      any.product == Product::tf32x3
+          ? std::vector{make_tile(128, 128, span, 8, 1, 0, 8), make_tile(128, 256, span, 8, 1, 0, 8),
+                        make_tile(256, 128, span, 8, 1, 0, 8)}
+      : widens_weights(any.product)
           ? std::vector{make_tile(128, 128, span, 8, 1, 0, 8), make_tile(256, 128, span, 8, 1, 0, 8)}
           : std::vector{make_tile(64, 128, span, 4, 0, 0, 1), make_tile(128, 128, span, 8, 0, 0, 8),
                         make_tile(128, 128, span, 8, 0, 1, 8), make_tile(128, 256, span, 8, 0, 0, 8)};

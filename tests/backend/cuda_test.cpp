@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "backend/backend.hpp"
+#include "backend/cuda/driver.hpp"
 #include "backend/reference.hpp"
 #include "plan/candidates.hpp"
 #include "plan/kernel_plan.hpp"
@@ -119,6 +120,58 @@ TEST_F(OnGpu, ThreadsShareOnePreparedOperation) {
   }
   threads.clear();
   EXPECT_EQ(wrong.load(), 0);
+}
+
+TEST_F(OnGpu, SeveralDevicesWorkSideBySideAndKeepTheirPointersApart) {
+  const auto other = make_backend("cuda:1", 0);
+  if (!other) GTEST_SKIP() << "one GPU is here: " << other.error().message;
+  const Backend* const backends[] = {gpu()->get(), other->get()};
+  const char* const names[] = {"cuda:0", "cuda:1"};
+  std::atomic<int> wrong{0};
+  std::vector<std::jthread> threads;
+  for (std::size_t d = 0; d < 2; ++d) {
+    threads.emplace_back([&, d] {
+      RandomProblem random(combination("bfloat16"), 11 + d, {.is_aligned = true, .is_large = true});
+      const auto gemm = GroupedGemm::prepare(random.problem(), {.device = names[d], .config_dir = "/nonexistent"});
+      PlacedProblem placed(*backends[d], random);
+      for (int i = 0; i < 20; ++i) wrong += gemm && (*gemm)(placed.args()) ? 0 : 1;
+      if (!backends[d]->synchronise() || !placed.fetch()) ++wrong;
+      const GroupedGemmArgs args = random.args();
+      if (worst_error_over_bound(random.problem(), args, reference_grouped_gemm(random.problem(), args)) > 1) ++wrong;
+    });
+  }
+  threads.clear();
+  EXPECT_EQ(wrong.load(), 0);
+
+  RandomProblem random(combination("bfloat16"), 3, {.is_aligned = true});
+  const auto gemm = GroupedGemm::prepare(random.problem(), {.device = "cuda:0", .config_dir = "/nonexistent"});
+  ASSERT_TRUE(gemm) << gemm.error().message;
+  PlacedProblem on_first(*backends[0], random);
+  PlacedProblem on_second(*backends[1], random);
+  const auto status = (*gemm)(on_second.args());
+  ASSERT_FALSE(status);
+  EXPECT_NE(status.error().message.find("is in the memory of GPU 1, the operation was prepared for GPU 0"),
+            std::string::npos)
+      << status.error().message;
+  const auto driver = cuda::driver();
+  ASSERT_TRUE(driver);
+  cuda::ContextHandle context = nullptr;
+  cuda::StreamHandle stream = nullptr;
+  cuda::DeviceHandle second = 0;
+  ASSERT_EQ((*driver)->device_get(&second, 1), cuda::kSuccess);
+  ASSERT_EQ((*driver)->retain_context(&context, second), cuda::kSuccess);
+  {
+    const cuda::CurrentContext current(**driver, context);
+    ASSERT_EQ((*driver)->stream_create(&stream, 1), cuda::kSuccess);
+  }
+  GroupedGemmArgs args = on_first.args();
+  args.stream = stream;
+  const auto on_strange_stream = (*gemm)(args);
+  ASSERT_FALSE(on_strange_stream);
+  EXPECT_NE(on_strange_stream.error().message.find("is not one of"), std::string::npos);
+  (*driver)->stream_destroy(stream);
+  (*driver)->release_context(second);
+  EXPECT_TRUE((*gemm)(on_first.args()));
 }
 
 TEST_F(OnGpu, BadArgumentsAreOneLineAndTheDeviceStaysUsable) {

@@ -51,6 +51,8 @@ class Clocks {
     int& time = times_[index(thread / kWarp)];
     into[index(thread / kWarp)] = time++;
   }
+  // What its warp does from now on is later than what it did, and nobody learns of either.
+  void advance(int thread) { ++times_[index(thread / kWarp)]; }
   void learn(int thread, const Knowledge& what) { join(what, known_[index(thread)]); }
   // A barrier of these threads: each learns what any of them knows.
   void meet(const std::vector<int>& threads) {

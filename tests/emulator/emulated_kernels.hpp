@@ -24,12 +24,14 @@ struct EmulatedKernel {
 [[nodiscard]] std::vector<EmulatedKernel> hopper_int8_kernels();
 [[nodiscard]] std::vector<EmulatedKernel> hopper_int8_w8a16_kernels();
 [[nodiscard]] std::vector<EmulatedKernel> hopper_tf32_kernels();
+[[nodiscard]] std::vector<EmulatedKernel> hopper_float32_kernels();
 [[nodiscard]] std::vector<EmulatedKernel> hopper_kernels_in_pieces();
 [[nodiscard]] inline std::vector<EmulatedKernel> all_emulated_kernels() {
   std::vector<EmulatedKernel> all;
-  for (const auto& some : {float16_kernels(), bfloat16_kernels(), float32_kernels(), fp8_kernels(), int8_kernels(),
-                           int8_w8a16_kernels(), hopper_float_kernels(), hopper_fp8_kernels(), hopper_int8_kernels(),
-                           hopper_int8_w8a16_kernels(), hopper_tf32_kernels(), hopper_kernels_in_pieces()}) {
+  for (const auto& some :
+       {float16_kernels(), bfloat16_kernels(), float32_kernels(), fp8_kernels(), int8_kernels(), int8_w8a16_kernels(),
+        hopper_float_kernels(), hopper_fp8_kernels(), hopper_int8_kernels(), hopper_int8_w8a16_kernels(),
+        hopper_tf32_kernels(), hopper_float32_kernels(), hopper_kernels_in_pieces()}) {
     all.insert(all.end(), some.begin(), some.end());
   }
   return all;

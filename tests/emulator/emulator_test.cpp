@@ -62,10 +62,11 @@ Status multiply(const EmulatedKernel& kernel, const Problem& problem, const Grou
   const auto groups = static_cast<std::int64_t>(args.weight_indices.size());
   auto blocks = static_cast<int>(block_count(problem, tile, args.a.rows, groups));
   if (tile.kernel == KernelFamily::sm90) {
-    const auto map = [copies_round](const ConstMatrixView& m, int box_rows) {
+    const bool rounds = copies_round && kernel.spec.product == Product::tf32;
+    const auto map = [rounds](const ConstMatrixView& m, int box_rows) {
       const int bytes = static_cast<int>(size_of(m.type));
       const TensorMap one = emulator::make_tensor_map(m.data, m.rows, m.cols, m.pitch * bytes, bytes, box_rows);
-      return m.type == ElementType::float32 && copies_round ? emulator::rounding_to_tf32(one) : one;
+      return m.type == ElementType::float32 && rounds ? emulator::rounding_to_tf32(one) : one;
     };
     in.a = map(args.a, box_rows_a(kernel.spec));
     in.b = map(args.b, box_rows_b(kernel.spec));

@@ -29,6 +29,12 @@ void warp_barrier(const Where& where) {
   block().together(kWarp, "warp_barrier", nullptr, meet, where);
 }
 
+void fence_stores() {
+  const int thread = block().current_in_cluster();
+  block().shared.fence_stores(block().clocks.observer(thread));
+  block().clocks.advance(thread);
+}
+
 void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier, const Where& where) {
   block().cluster().copy_box(block(), offset, map, column, row, mbarrier, 1U << static_cast<unsigned>(cluster_rank()),
                              where);

@@ -6,7 +6,8 @@
 // operands and writes its sums at the wait that retires it. Stopped are: bytes that are read before their copy's phase
 // has been waited for or that are overwritten before their readers are known to have finished; barriers that are used
 // before their initialisation can be seen; phases whose arrivals or bytes do not add up; a copy for a barrier that may
-// still be in an earlier phase; products whose threads bring different operands, or that no fence comes before; what is
+// still be in an earlier phase; stores that a product reads or a bulk copy overwrites and that their own thread did not
+// fence before it told of them; products whose threads bring different operands, or that no fence comes before; what is
 // still under way at the end; a block that is reached into before it is known to have begun, or whose end does not
 // wait for what others do to it; and shared memory of another block that is read before its writer handed it over, or
 // overwritten before its reader did.
@@ -23,6 +24,7 @@ void mbarrier_arrive(unsigned offset, int expected_bytes, const Where& where);
 void mbarrier_wait(unsigned offset, int parity, const Where& where);
 void named_barrier(int id, int threads, const Where& where);
 void warp_barrier(const Where& where);
+void fence_stores();
 
 void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier, const Where& where);
 void prefetch_map(const TensorMap& map, const Where& where);

@@ -182,7 +182,7 @@ TEST_F(HopperFault, OperandThatOrdinaryStoresFilled) {
               ptx::barrier();
               multiply_matrix();
             }),
-            "not by a bulk copy: products do not see it");
+            "without fence_stores between that and the barrier that tells of it: products do not see it");
 }
 TEST_F(HopperFault, WarpsOfAWarpgroupBringDifferentOperands) {
   expect_in(fault([](const TensorMap& map) {

@@ -45,7 +45,8 @@ std::vector<EmulatedKernel> hopper_kernels_of() {
           emulated_on_hopper<spec({48, 128, kBox, 2, 8, 2, 2, 1, kHopper, 0}, 64)>()};
 }
 
-// Tiles that are multiplied in pieces: of 64 rows, in both operand orders, and of 128 columns.
+// Tiles that are multiplied in pieces: of 64 rows, in both operand orders, and of 128 columns; by warpgroups that take
+// turns, and by one alone.
 template <Storage STORAGE, Scaling SCALING, Product PRODUCT>
 std::vector<EmulatedKernel> hopper_pieces_of() {
   constexpr bool kBlocks = SCALING == Scaling::block;
@@ -63,9 +64,10 @@ std::vector<EmulatedKernel> hopper_pieces_of() {
   constexpr int kBox = kBoxBytes / size_of(STORAGE);
   constexpr auto kHopper = KernelFamily::sm90;
   // M, N, K, GROUP_SIZE_M, warps, stages, SPLIT_K, SWAP_AB, family
-  return {emulated_on_hopper<spec({104, 128, kBox, 1, 4, 2, 1, 1, kHopper})>(),
-          emulated_on_hopper<spec({128, 128, kBox, 1, 4, 2, 1, 0, kHopper})>(),
-          emulated_on_hopper<spec({64, 256, 2 * kBox, 1, 4, 2, 1, 0, kHopper})>()};
+  return {emulated_on_hopper<spec({104, 256, kBox, 1, 8, 2, 1, 1, kHopper})>(),
+          emulated_on_hopper<spec({256, 128, kBox, 1, 8, 2, 1, 0, kHopper})>(),
+          emulated_on_hopper<spec({128, 128, 2 * kBox, 1, 8, 2, 1, 0, kHopper})>(),
+          emulated_on_hopper<spec({64, 256, kBox, 1, 4, 2, 1, 0, kHopper})>()};
 }
 
 // Weights that are widened: one, two and four blocks of 64 rows a warpgroup, parts of four, two and one steps, stages
@@ -94,6 +96,26 @@ std::vector<EmulatedKernel> hopper_widening_kernels_of() {
           emulated_on_hopper<spec({16, 256, 128, 1, 4, 2, 1, 1, kHopper, 0}, 64)>(),
           emulated_on_hopper<spec({8, 64, 128, 1, 4, 3, 4, 1, kHopper, 0}, 128)>(),
           emulated_on_hopper<spec({32, 128, 256, 1, 8, 2, 2, 1, kHopper, 0}, 64)>()};
+}
+
+// float32 at its own accuracy: one, two and four blocks of 64 rows a warpgroup, sets of two steps and of one, stages of
+// one and of two boxes, tokens that are cut, sharing and taking turns, clusters of two and four.
+inline std::vector<EmulatedKernel> hopper_splitting_kernels() {
+  constexpr auto spec = [](const TileConfig& tile) {
+    return KernelSpec{
+        .tile = tile, .a = Storage::float32, .b = Storage::float32, .product = Product::tf32x3, .wide_loads = true};
+  };
+  constexpr auto kHopper = KernelFamily::sm90;
+  // M, N, K, GROUP_SIZE_M, warps, stages, SPLIT_K, SWAP_AB, family, PINGPONG, CLUSTER_SIZE
+  return {emulated_on_hopper<spec({8, 64, 64, 1, 4, 3, 1, 1, kHopper, 0})>(),
+          emulated_on_hopper<spec({24, 128, 32, 1, 8, 2, 1, 1, kHopper, 0})>(),
+          emulated_on_hopper<spec({16, 128, 32, 1, 8, 3, 1, 1, kHopper, 1, 2})>(),
+          emulated_on_hopper<spec({72, 64, 32, 2, 4, 2, 1, 1, kHopper, 0})>(),
+          emulated_on_hopper<spec({64, 128, 32, 1, 8, 3, 1, 1, kHopper, 1})>(),
+          emulated_on_hopper<spec({96, 128, 64, 1, 8, 2, 1, 1, kHopper, 0, 4})>(),
+          emulated_on_hopper<spec({16, 256, 32, 1, 4, 3, 1, 1, kHopper, 0})>(),
+          emulated_on_hopper<spec({8, 64, 32, 1, 4, 3, 4, 1, kHopper, 0})>(),
+          emulated_on_hopper<spec({32, 128, 64, 1, 8, 2, 2, 1, kHopper, 0})>()};
 }
 
 }  // namespace expertile::testing

@@ -34,6 +34,8 @@ EXPERTILE_DEVICE unsigned load_pair(unsigned offset, const Where& where = Where:
   return load_shared<unsigned short>(offset + BEHIND, where);
 }
 
+EXPERTILE_DEVICE void fence_stores() { emulator::fence_stores(); }
+
 // ---- bulk tensor copies ---------------------------------------------------------------------------------------------
 
 EXPERTILE_DEVICE void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned barrier,

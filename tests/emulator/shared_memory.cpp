@@ -19,7 +19,8 @@ SharedMemory::SharedMemory(std::size_t bytes, int warps, int first_thread)
       bytes_(bytes, std::byte{0xcd}),
       words_((bytes + 3) / 4),
       products_((bytes + 15) / 16),
-      chunk_reads_(products_.size() * warps_) {}
+      chunk_reads_(products_.size() * warps_),
+      fences_(warps_ * kWarp) {}
 
 std::optional<std::string> SharedMemory::check_place(unsigned offset, std::size_t bytes) const {
   if (offset + bytes > bytes_.size()) {
@@ -35,6 +36,19 @@ bool SharedMemory::knows(const Observer& by, int who, int time) const {
   const int agent =
       who >= kBulkCopy ? mbarriers_[static_cast<std::size_t>(who - kBulkCopy)].agent : (first_thread_ + who) / kWarp;
   return by.known[agent] >= time;
+}
+
+void SharedMemory::fence_stores(const Observer& by) {
+  fences_[static_cast<std::size_t>(in_block(by.thread))].push_back(by.time);
+}
+
+// Whether a fence of the thread that wrote the word lies between the store and what the observer knows of: the first
+// one since the store, behind which its warp's time advanced.
+bool SharedMemory::is_fenced(const Observer& by, const Word& word) const {
+  if (word.writer < 0 || word.writer >= kBulkCopy) return true;
+  const auto& fences = fences_[static_cast<std::size_t>(word.writer)];
+  const auto fence = std::lower_bound(fences.begin(), fences.end(), word.written);
+  return fence != fences.end() && knows(by, word.writer, *fence + 1);
 }
 
 // Why a word is not to be touched at all.
@@ -205,6 +219,10 @@ std::optional<std::string> SharedMemory::start_bulk_copy(const Observer& by, uns
   if (auto fault = check_write(by, offset, bytes)) return fault;
   forget_visitors(offset, bytes);
   for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
+    if (!is_fenced(by, words_[i])) {
+      return fmt::format("shared memory {} is written by a bulk copy without fence_stores after thread {} filled it",
+                         4 * i, words_[i].writer);
+    }
     words_[i].copier = static_cast<std::int16_t>(kBulkCopy + mbarrier);
   }
   return std::nullopt;
@@ -221,10 +239,11 @@ std::optional<std::string> SharedMemory::check_operand(const Observer& by, unsig
   if (auto fault = check_place(offset, 16)) return fault;
   for (std::size_t i = offset / 4; i < offset / 4 + 4; ++i) {
     if (auto fault = check_word(by, i)) return fault;
-    // Ordinary stores reach the memory by another path than products read it; no function of ptx90.hpp joins the two.
-    if (words_[i].writer < kBulkCopy) {
-      return fmt::format("shared memory {} was filled by thread {}, not by a bulk copy: products do not see it", 4 * i,
-                         words_[i].writer);
+    if (!is_fenced(by, words_[i])) {
+      return fmt::format(
+          "shared memory {} was filled by thread {}, without fence_stores between that and the barrier that tells of "
+          "it: products do not see it",
+          4 * i, words_[i].writer);
     }
   }
   return std::nullopt;

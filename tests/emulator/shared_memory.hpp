@@ -43,6 +43,10 @@ class SharedMemory {
                                                            int mbarrier);
   void finish_bulk_copy(int mbarrier, int phase, unsigned offset, std::size_t bytes, const void* from);
 
+  // Products and bulk copies reach memory by another path than ordinary stores: they see, and overwrite, a thread's
+  // stores before this where they know of something that its warp did after it.
+  void fence_stores(const Observer& by);
+
   // 16 bytes that a product reads: `by` must see them. They are not to be written until as many warps have finished the
   // product as started it.
   [[nodiscard]] std::optional<std::string> check_operand(const Observer& by, unsigned offset) const;
@@ -70,6 +74,7 @@ class SharedMemory {
   void forget_visitors(unsigned offset, std::size_t bytes);
   [[nodiscard]] std::optional<std::string> check_write(const Observer& by, unsigned offset, std::size_t bytes) const;
   [[nodiscard]] bool knows(const Observer& by, int who, int time) const;
+  [[nodiscard]] bool is_fenced(const Observer& by, const Word& word) const;
   [[nodiscard]] std::string ownership(std::size_t word) const;
   int& chunk_read(std::size_t word, int thread) {
     return chunk_reads_[word / 4 * warps_ + static_cast<std::size_t>(thread / kWarp)];
@@ -95,6 +100,7 @@ class SharedMemory {
   std::vector<int> chunk_reads_;              // [16-byte chunks, warps] times of words that have several readers
   std::map<std::size_t, Visitors> visitors_;  // of other blocks, by 16-byte chunk
   std::vector<Mbarrier> mbarriers_;
+  std::vector<std::vector<int>> fences_;  // [threads] times
 };
 
 }  // namespace expertile::emulator

@@ -36,6 +36,7 @@ void read_all(int count, double* to, std::size_t stride, const At& at) {
 std::size_t elements_of(Product product) {
   switch (product) {
     case Product::tf32:
+    case Product::tf32x3:
       return 8;
     case Product::e4m3:
     case Product::int8:
@@ -54,6 +55,7 @@ void read_elements(Product product, const std::byte* row, double* to, std::size_
   };
   switch (product) {
     case Product::tf32:
+    case Product::tf32x3:
       return read_all(8, to, stride, [&](int k) { return tf32_at(bytes, k); });
     case Product::e4m3: {
       const auto& values = e4m3_values();

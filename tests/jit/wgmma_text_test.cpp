@@ -104,8 +104,8 @@ TEST_P(EveryWgmma, AssemblesFromSharedMemoryAndFromRegisters) {
 INSTANTIATE_TEST_SUITE_P(, EveryWgmma,
                          ::testing::Values(NamedProduct{"float16", Product::float16},
                                            NamedProduct{"bfloat16", Product::bfloat16},
-                                           NamedProduct{"tf32", Product::tf32}, NamedProduct{"int8", Product::int8},
-                                           NamedProduct{"e4m3", Product::e4m3},
+                                           NamedProduct{"tf32", Product::tf32}, NamedProduct{"tf32x3", Product::tf32x3},
+                                           NamedProduct{"int8", Product::int8}, NamedProduct{"e4m3", Product::e4m3},
                                            NamedProduct{"int8_float16", Product::int8_float16},
                                            NamedProduct{"int8_bfloat16", Product::int8_bfloat16}),
                          [](const auto& entry) { return entry.param.name; });

@@ -111,6 +111,31 @@ TEST(CheckTileOnHopper, WeightsThatAreWidenedTakeTheRowsInWholeBoxes) {
             "208 are allowed");
 }
 
+TEST(CheckTileOnHopper, Float32WeightsThatAreSplitTakeTheRows) {
+  const Problem problem{.n = 4096, .k = 4096, .dtype = DType::float32};
+  TileConfig tile{.block_size_m = 128,
+                  .block_size_n = 256,
+                  .block_size_k = 32,
+                  .num_warps = 8,
+                  .num_stages = 3,
+                  .swap_ab = 1,
+                  .kernel = KernelFamily::sm90};
+  EXPECT_EQ(refusal_on_hopper(problem, tile), "none");
+  tile.swap_ab = 0;
+  EXPECT_EQ(refusal_on_hopper(problem, tile),
+            "BLOCK_SIZE_M=128, BLOCK_SIZE_N=256, BLOCK_SIZE_K=32, GROUP_SIZE_M=1, num_warps=8, num_stages=3, "
+            "SWAP_AB=0, SPLIT_K=1, PINGPONG=0, CLUSTER_SIZE=1, kernel=sm90: SWAP_AB must be 1: float32 weights are "
+            "split into "
+            "parts in the registers of the tensor core's rows");
+  tile.swap_ab = 1;
+  tile.num_stages = 4;  // of 16 KiB of tokens, as much of their small parts, and 32 KiB of weights
+  EXPECT_EQ(refusal_on_hopper(problem, tile),
+            "BLOCK_SIZE_M=128, BLOCK_SIZE_N=256, BLOCK_SIZE_K=32, GROUP_SIZE_M=1, num_warps=8, num_stages=4, "
+            "SWAP_AB=1, SPLIT_K=1, PINGPONG=0, CLUSTER_SIZE=1, kernel=sm90: needs 257 KiB of shared memory, "
+            "Test_Hopper has 227 "
+            "KiB");
+}
+
 TEST(CheckTileOnHopper, PartsOfKTakeAClusterForOneTile) {
   const Problem problem{.n = 4096, .k = 4096, .dtype = DType::bfloat16};
   TileConfig tile{.block_size_m = 16,
@@ -240,7 +265,7 @@ TEST(BuiltInTileOnHopper, IsOfTheFamilyThatMultipliesTheProblem) {
   problem = {.n = 4096, .k = 4096, .dtype = DType::float32, .tf32 = true};
   EXPECT_EQ(family(problem), KernelFamily::sm90);
   problem.tf32 = false;  // float32's accuracy
-  EXPECT_EQ(family(problem), KernelFamily::sm80);
+  EXPECT_EQ(family(problem), KernelFamily::sm90);
 }
 
 }  // namespace

@@ -69,8 +69,11 @@ std::vector<TileConfig> gpu_tiles(const Problem& problem, const DeviceInfo& devi
                                {256, 128, box, 8, 8, 3, 1, 1, kHopper, 0, 2},
                                {64, 64, box, 1, 8, 4, 1, 0, kHopper, 1, 2},
                                {64, 128, 2 * box, 1, 4, 2, 1, 1, kHopper, 0, 4},
+                               {96, 128, box, 1, 8, 3, 1, 1, kHopper, 0},
+                               {128, 128, box, 8, 4, 2, 1, 1, kHopper, 0},
                                {128, 256, box, 8, 8, 3, 1, 1, kHopper, 0},
                                {128, 256, box, 8, 8, 3, 1, 0, kHopper, 0, 2},
+                               {256, 128, box, 8, 8, 2, 1, 1, kHopper, 0, 2},
                                // three warpgroups
                                {192, 64, box, 1, 12, 3, 1, 0, kHopper, 0},
                                {192, 128, box, 8, 12, 3, 1, 0, kHopper, 0},

@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <bit>
 #include <limits>
 #include <optional>
 
 #include "backend/cuda/driver.hpp"
 #include "backend/cuda/kernels.hpp"
+#include "backend/cuda/pointers.hpp"
 #include "backend/cuda/tensor_map.hpp"
 #include "backend/cuda/timing.hpp"
 #include "plan/candidates.hpp"
@@ -77,12 +77,13 @@ DeviceInfo describe_device(const Device& device) {
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(std::shared_ptr<Device> device)
+  CudaBackend(std::shared_ptr<Device> device, int index)
       : device_(std::move(device)),
         driver_(device_->driver()),
         info_(describe_device(*device_)),
         begins_early_(device_->attribute(Attribute::capability_major) >= 9),
-        shelf_(driver_, device_->context(), info_.isa) {
+        shelf_(driver_, device_->context(), info_.isa),
+        pointers_(driver_, device_->context(), index, info_.name) {
     info_.versions["NVRTC"] = shelf_.nvrtc_version();
     const CurrentContext current(driver_, device_->context());
     driver_.stream_create(&stream_, 1);  // not ordered with the default stream
@@ -142,7 +143,7 @@ class CudaBackend final : public Backend {
     return driver_.check(driver_.stream_synchronize(nullptr), "waiting for the GPU");
   }
 
-  [[nodiscard]] Status check_pointers(const GroupedGemmArgs& args) const override;
+  [[nodiscard]] Status check_pointers(const GroupedGemmArgs& args) const override { return pointers_.check(args); }
   [[nodiscard]] Result<double> time_us(const Problem& problem, const TileConfig& tile,
                                        std::span<const GroupedGemmArgs> calls, Calls how) const override;
   [[nodiscard]] std::size_t calls_a_timing() const noexcept override { return kCallsATiming; }
@@ -168,14 +169,13 @@ class CudaBackend final : public Backend {
   // args: the one parameter that the kernel takes.
   [[nodiscard]] Status launch(const Launch& kernel, const void* args, std::int64_t blocks, StreamHandle stream) const;
   [[nodiscard]] Status quantise(const Problem& problem, const GroupedGemmArgs& args, StreamHandle stream) const;
-  [[nodiscard]] bool is_on_device(const void* pointer) const;
 
   std::shared_ptr<Device> device_;
   const Driver& driver_;
   DeviceInfo info_;
   bool begins_early_;  // kernels may be launched before the work ahead of them has ended: they wait for it
   mutable KernelShelf shelf_;
-  mutable std::array<std::atomic<DevicePointer>, 256> known_pages_{};
+  PointerCheck pointers_;
   StreamHandle stream_ = nullptr;
 };
 
@@ -220,8 +220,9 @@ Status CudaBackend::enqueue(const Problem& problem, const TileConfig& tile, cons
   const KernelArgs in = make_kernel_args(problem, args);
   const Launch how{kernel->function, threads_of(kernel->spec), smem_bytes(kernel->spec)};
   if (used.kernel == KernelFamily::sm80) return launch(how, &in, blocks, stream);
-  const auto map_a = make_tensor_map(driver_, args.a, box_rows_a(kernel->spec));
-  const auto map_b = make_tensor_map(driver_, args.b, box_rows_b(kernel->spec));
+  const bool rounds = kernel->spec.product == Product::tf32;
+  const auto map_a = make_tensor_map(driver_, args.a, box_rows_a(kernel->spec), rounds);
+  const auto map_b = make_tensor_map(driver_, args.b, box_rows_b(kernel->spec), rounds);
   if (!map_a || !map_b) return fail(map_a ? map_b.error() : map_a.error());
   const TiledArgs tiled{in, *map_a, *map_b};
   const std::int64_t at_once = std::int64_t{info_.threads} * kernel->resident_blocks;
@@ -240,56 +241,6 @@ Status CudaBackend::launch(const Launch& kernel, const void* args, std::int64_t 
   config.attribute_count = begins_early_ ? 1 : 0;
   void* parameters[] = {const_cast<void*>(args)};
   return driver_.check(driver_.launch(&config, kernel.function, parameters, nullptr), "launching a kernel");
-}
-
-// Asking the driver about a pointer costs a fraction of a microsecond; what it said of a page of 2 MiB, its unit of
-// device addresses, is remembered.
-bool CudaBackend::is_on_device(const void* pointer) const {
-  constexpr int kMemoryType = 2;  // CU_POINTER_ATTRIBUTE_MEMORY_TYPE
-  constexpr unsigned kHost = 1;
-  const DevicePointer page = address(pointer) >> 21;
-  std::atomic<DevicePointer>& known = known_pages_[page % known_pages_.size()];
-  if (known.load(std::memory_order_relaxed) == page) return true;
-  const CurrentContext current(driver_, device_->context());
-  unsigned type = 0;
-  if (driver_.pointer_attribute(&type, kMemoryType, address(pointer)) != kSuccess || type == kHost) return false;
-  known.store(page, std::memory_order_relaxed);
-  return true;
-}
-
-Status CudaBackend::check_pointers(const GroupedGemmArgs& args) const {
-  struct Pointer {
-    const char* name;
-    const void* at;
-    std::size_t alignment;
-  };
-  const Pointer pointers[] = {{"A", args.a.data, size_of(args.a.type)},
-                              {"B", args.b.data, size_of(args.b.type)},
-                              {"C", args.c.data, size_of(args.c.type)},
-                              {"seg_indptr", args.seg_indptr.data(), sizeof(std::int64_t)},
-                              {"weight_indices", args.weight_indices.data(), sizeof(std::int64_t)},
-                              {"scale_a", args.scale_a.data(), sizeof(float)},
-                              {"scale_b", args.scale_b.data(), sizeof(float)},
-                              {"workspace", args.workspace.data(), 1}};
-  for (const Pointer& pointer : pointers) {
-    if (pointer.at == nullptr) continue;
-    if (address(pointer.at) % pointer.alignment != 0) {
-      return fail(ErrorCode::invalid_argument, fmt::format("{} at {} is not aligned to its elements' {} bytes",
-                                                           pointer.name, pointer.at, pointer.alignment));
-    }
-    if (is_on_device(pointer.at)) continue;
-    return fail(ErrorCode::invalid_argument, fmt::format("{} at {} is not in the memory of {}; give a device pointer",
-                                                         pointer.name, pointer.at, info_.name));
-  }
-  if (args.stream == nullptr) return {};
-  const CurrentContext current(driver_, device_->context());
-  ContextHandle context = nullptr;
-  if (driver_.stream_context(static_cast<StreamHandle>(args.stream), &context) != kSuccess ||
-      context != device_->context()) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("stream {} is not one of {}'s primary context", args.stream, info_.name));
-  }
-  return {};
 }
 
 Result<double> CudaBackend::time_us(const Problem& problem, const TileConfig& tile,
@@ -389,7 +340,7 @@ Result<std::unique_ptr<Backend>> make_cuda_backend(int index) {
     return fail(ErrorCode::unsupported, fmt::format("{} has compute capability {}.{}; 8.0 or newer is needed",
                                                     device->name(), capability / 10, capability % 10));
   }
-  return std::make_unique<CudaBackend>(std::move(device));
+  return std::make_unique<CudaBackend>(std::move(device), index);
 }
 
 }  // namespace expertile::cuda

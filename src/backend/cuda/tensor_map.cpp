@@ -7,14 +7,14 @@
 namespace expertile::cuda {
 namespace {
 
-// CUtensorMapDataType. Bytes that the tensor core reads as e4m3 are copied as any others. The family multiplies float32
-// as tf32 alone, so the copy rounds it to that: the tensor core would cut it off.
-int data_type(ElementType type) {
+// CUtensorMapDataType. Bytes that the tensor core reads as e4m3 are copied as any others. float32 that is multiplied as
+// tf32 alone is rounded to that by the copy: the tensor core would cut it off.
+int data_type(ElementType type, bool rounds_to_tf32) {
   switch (type) {
     case ElementType::float16:
       return 6;
     case ElementType::float32:
-      return 11;  // TFLOAT32
+      return rounds_to_tf32 ? 11 : 7;  // TFLOAT32, FLOAT32
     case ElementType::bfloat16:
       return 9;
     default:
@@ -24,7 +24,8 @@ int data_type(ElementType type) {
 
 }  // namespace
 
-Result<TensorMap> make_tensor_map(const Driver& driver, const ConstMatrixView& matrix, int box_rows) {
+Result<TensorMap> make_tensor_map(const Driver& driver, const ConstMatrixView& matrix, int box_rows,
+                                  bool rounds_to_tf32) {
   constexpr int kRank = 2;
   constexpr int kNotInterleaved = 0;
   constexpr int kSwizzle128 = 3;
@@ -43,8 +44,9 @@ Result<TensorMap> make_tensor_map(const Driver& driver, const ConstMatrixView& m
                                     static_cast<std::uint32_t>(box_rows)};
   const std::uint32_t steps[kRank] = {1, 1};
   TensorMap map{};
-  const int code = driver.encode_tiled(&map, data_type(matrix.type), kRank, const_cast<void*>(matrix.data), sizes,
-                                       pitches, box, steps, kNotInterleaved, kSwizzle128, kPromoteTo128, kZeroOutside);
+  const int code =
+      driver.encode_tiled(&map, data_type(matrix.type, rounds_to_tf32), kRank, const_cast<void*>(matrix.data), sizes,
+                          pitches, box, steps, kNotInterleaved, kSwizzle128, kPromoteTo128, kZeroOutside);
   if (code != kSuccess) {
     return fail(
         ErrorCode::unsupported,
