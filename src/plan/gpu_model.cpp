@@ -15,9 +15,12 @@ constexpr std::int64_t kReservedShared = 1024;  // a block
 
 }  // namespace
 
-// The sum over j of the chance that there are more than j parts' rows, by the normal distribution.
-double expected_parts(double rows, int part) {
-  const double deviation = std::sqrt(2.0 * rows);
+// The sum over j of the chance that there are more than j parts' rows, by the normal distribution: of all groups' rows
+// one falls into this one with a chance of 1 / groups.
+double expected_parts(double rows, int part, double groups) {
+  const double variance = rows * (1.0 - 1.0 / std::max(groups, 1.0));
+  if (variance <= 0) return std::max(1.0, std::ceil(rows / part));
+  const double deviation = std::sqrt(2.0 * variance);
   double tiles = 1;
   for (int j = 1; j < 1 << 20; ++j) {
     const double chance = 0.5 * std::erfc((j * static_cast<double>(part) + 0.5 - rows) / deviation);
@@ -31,7 +34,7 @@ TileCounts count_tiles(const Problem& problem, const TileConfig& tile, std::int6
   TileCounts counts;
   counts.groups = std::max(active_groups, 1.0);
   const double rows_a_group = std::max(1.0, static_cast<double>(rows) / counts.groups);
-  counts.row_tiles = expected_parts(rows_a_group, tile.block_size_m);
+  counts.row_tiles = expected_parts(rows_a_group, tile.block_size_m, counts.groups);
   counts.column_tiles = std::ceil(static_cast<double>(problem.n) / tile.block_size_n);
   return counts;
 }
@@ -51,8 +54,13 @@ double transfer_seconds(const Problem& problem, const KernelSpec& spec, std::int
   const double busy = std::min(1.0, counts.blocks() / device.threads);
   const double drawn = std::min(1.0, busy * std::min(kMostDrawn, bytes_in_flight / kBytesInFlight));
   const double share = drawn * (row_bytes < 128 ? 0.94 : 1.0);
-  const double memory =
-      bytes_moved(problem, static_cast<double>(rows), counts.groups) / (kMemoryBytesPerSecond * share);
+  // Row tiles beyond a band's read weights again, which the last cache does not hold by then.
+  const double weights = static_cast<double>(problem.n) * static_cast<double>(problem.k) * size_of(spec.b);
+  const bool is_kept = weights < 0.5 * static_cast<double>(device.l2_bytes);
+  const double readings = is_kept ? 1.0 : std::max(1.0, counts.row_tiles / spec.tile.group_size_m);
+  const double bytes =
+      bytes_moved(problem, static_cast<double>(rows), counts.groups) + (readings - 1) * counts.groups * weights;
+  const double memory = bytes / (kMemoryBytesPerSecond * share);
 
   // Every row tile reads its group's weights, every column tile all of A: from the L2, where it is not memory.
   const double l2 = static_cast<double>(problem.k) *

@@ -26,8 +26,8 @@ struct TileCounts {
 // Its share and its parts are 1.
 [[nodiscard]] TileCounts count_tiles(const Problem& problem, const TileConfig& tile, std::int64_t rows,
                                      double active_groups);
-// Parts of `part` rows that hold a group's `rows` rows on average, as random routing deals them.
-[[nodiscard]] double expected_parts(double rows, int part);
+// Parts of `part` rows that hold one group's `rows` rows on average, as random routing deals them to so many groups.
+[[nodiscard]] double expected_parts(double rows, int part, double groups);
 
 // Blocks that fit a multiprocessor at once, by shared memory, threads and registers (a thread's).
 [[nodiscard]] int resident_blocks(const KernelSpec& spec, int registers, const DeviceInfo& device);

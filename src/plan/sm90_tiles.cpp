@@ -262,7 +262,7 @@ Refusal refuse_parts(const Problem& problem, const TileConfig& tile, double rows
                      const DeviceInfo& device) {
   if (tile.split_k == 1) return {};
   const double rows = std::max(1.0, rows_a_group);
-  const double tiles = std::max(1.0, active_groups) * gpu_model::expected_parts(rows, tile.block_size_m) *
+  const double tiles = std::max(1.0, active_groups) * gpu_model::expected_parts(rows, tile.block_size_m, active_groups) *
                        static_cast<double>(ceil_div(problem.n, tile.block_size_n));
   if (tiles * tile.split_k / 2 >= device.threads) {
     return {tile, "SPLIT_K with enough tiles",
@@ -318,7 +318,7 @@ gpu_model::TileCounts count_tiles(const Problem& problem, const KernelSpec& spec
   const int m = spec.tile.block_size_m;
   double multiplied = counts.row_tiles * m;
   if (spec.tile.swap_ab == 0) {
-    multiplied = 64 * gpu_model::expected_parts(rows_a_group, 64);
+    multiplied = 64 * gpu_model::expected_parts(rows_a_group, 64, counts.groups);
   } else if (cuts_tokens(spec)) {
     multiplied = rows_a_group + counts.row_tiles * (next_columns(spec, m / 2) - m / 2) / 2.0;
   }
@@ -398,7 +398,8 @@ std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo&
       : widens_weights(any.product)
           ? std::vector{make_tile(128, 128, span, 8, 1, 0, 8), make_tile(256, 128, span, 8, 1, 0, 8)}
           : std::vector{make_tile(64, 128, span, 4, 0, 0, 1), make_tile(128, 128, span, 8, 0, 0, 8),
-                        make_tile(128, 128, span, 8, 0, 1, 8), make_tile(128, 256, span, 8, 0, 0, 8)};
+                        make_tile(128, 128, span, 8, 0, 1, 8), make_tile(128, 256, span, 8, 0, 0, 8),
+                        make_tile(160, 256, span, 8, 1, 0, 8)};
   std::vector all{make_tile(8, 64, 2 * span, 4, 1, 0, 1), make_tile(16, 64, 2 * span, 4, 1, 0, 1),
                   make_tile(32, 64, 2 * span, 4, 1, 0, 1), make_tile(64, 128, span, 4, 1, 0, 1)};
   all.insert(all.end(), with_many_tokens.begin(), with_many_tokens.end());

@@ -211,7 +211,9 @@ TEST(CandidatesOnHopper, HavePartsOfKWhereTilesAreFew) {
   const Problem few{.experts = 1, .n = 4096, .k = 7168, .dtype = DType::bfloat16, .top_k = 1};
   const CandidateSet set = make_candidates(few, 8, 1, hopper());
   EXPECT_FALSE(with_parts(set.candidates).empty());
-  for (const TileConfig& tile : with_parts(set.candidates)) EXPECT_LE(tile.split_k, 4) << describe(tile);
+  for (const TileConfig& tile : with_parts(set.candidates)) {  // half as many parts would leave some idle
+    EXPECT_LT(4096 / tile.block_size_n * tile.split_k / 2, 132) << describe(tile);
+  }
   const auto refusal = std::find_if(set.refused.begin(), set.refused.end(), [](const Refusal& one) {
     return one.rule == "SPLIT_K with enough tiles" && one.tile.block_size_m == 64 && one.tile.block_size_n == 64 &&
            one.tile.split_k == 8;
