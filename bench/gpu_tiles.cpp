@@ -24,6 +24,7 @@
 #include "plan/candidates.hpp"
 #include "plan/kernel_plan.hpp"
 #include "plan/sm80_tiles.hpp"
+#include "plan/sm90_model.hpp"
 #include "plan/sm90_tiles.hpp"
 #include "problem/routing.hpp"
 #include "problem/sizes.hpp"

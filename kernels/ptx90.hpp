@@ -8,7 +8,7 @@
 
 #include <ptx.hpp>
 
-#include "kernel_spec.hpp"
+#include "kernel_figures.hpp"
 
 namespace expertile::ptx {
 

@@ -4,7 +4,7 @@
 
 #include <ptx.hpp>
 
-#include "kernel_spec.hpp"
+#include "kernel_figures.hpp"
 
 namespace expertile {
 

@@ -3,7 +3,7 @@
 
 #include <ptx.hpp>
 
-#include "kernel_spec.hpp"
+#include "kernel_figures.hpp"
 #include "scheduler.hpp"
 
 namespace expertile {

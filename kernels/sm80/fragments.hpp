@@ -10,7 +10,7 @@
 
 #include <ptx.hpp>
 
-#include "kernel_spec.hpp"
+#include "kernel_figures.hpp"
 #include "tf32.hpp"
 #include "widening.hpp"
 

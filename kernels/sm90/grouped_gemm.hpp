@@ -90,8 +90,8 @@ EXPERTILE_DEVICE void grouped_gemm(const TiledArgs& in) {
     if constexpr (moves_registers(SPEC)) ptx::take_registers<registers_to_multiply(SPEC)>();
     multiply_tiles<SPEC>(in.args, warp);
   }
-  // No block is gone while another one arrives at its barriers. Where parts of K are added up, each block has waited for
-  // its readers, but compute-sanitizer takes no other sign for that.
+  // No block is gone while another one arrives at its barriers. Where parts of K are added up, each block has waited
+  // for its readers, but compute-sanitizer takes no other sign for that.
   if constexpr (cluster_blocks(S::kTile) > 1) ptx::cluster_barrier();
 }
 

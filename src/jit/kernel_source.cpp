@@ -6,6 +6,7 @@
 
 #include "jit/device_text.hpp"
 #include "jit/wgmma_text.hpp"
+#include "kernel_figures.hpp"
 
 namespace expertile::jit {
 namespace {

@@ -5,6 +5,8 @@
 #include <set>
 #include <string_view>
 
+#include "kernel_figures.hpp"
+
 namespace expertile::jit {
 namespace {
 

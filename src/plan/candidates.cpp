@@ -6,10 +6,11 @@
 #include <cmath>
 #include <utility>
 
-#include "kernel_spec.hpp"
+#include "kernel_figures.hpp"
 #include "plan/cost_model.hpp"
 #include "plan/cpu_tiles.hpp"
 #include "plan/sm80_tiles.hpp"
+#include "plan/sm90_model.hpp"
 #include "plan/sm90_tiles.hpp"
 
 namespace expertile {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernel_figures.hpp"
 #include "problem/sizes.hpp"
 
 namespace expertile::gpu_model {

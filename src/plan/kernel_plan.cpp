@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernel_figures.hpp"
+
 namespace expertile {
 namespace {
 

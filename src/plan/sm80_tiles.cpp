@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernel_figures.hpp"
 #include "plan/gpu_model.hpp"
 #include "plan/kernel_plan.hpp"
 #include "problem/sizes.hpp"

@@ -1,5 +1,5 @@
 #pragma once
-// The Hopper family: which of its tiles can run a problem, which are worth timing, and how long they should take.
+// The Hopper family: which of its tiles can run a problem, and which are worth timing.
 
 #include <vector>
 
@@ -17,8 +17,6 @@ namespace expertile::sm90 {
 // Why a tile that could run is not worth timing; an empty rule means that it is.
 [[nodiscard]] Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_group, double active_groups,
                              const DeviceInfo& device);
-[[nodiscard]] double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int64_t rows,
-                                      double active_groups, const DeviceInfo& device);
 // These two: only where the family is supported.
 [[nodiscard]] TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device);
 // Every tile that built_in_tile may give for this problem.

@@ -8,6 +8,7 @@
 
 #include "emulator/emulator.hpp"
 #include "emulator/tensor_map.hpp"
+#include "kernel_figures.hpp"
 
 namespace expertile::testing {
 namespace {

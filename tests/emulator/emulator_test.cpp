@@ -15,6 +15,7 @@
 #include "backend/reference.hpp"
 #include "emulator/emulated_kernels.hpp"
 #include "emulator/tensor_map.hpp"
+#include "kernel_figures.hpp"
 #include "plan/candidates.hpp"
 #include "plan/kernel_plan.hpp"
 #include "problem/sizes.hpp"

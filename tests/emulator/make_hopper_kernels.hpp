@@ -2,6 +2,7 @@
 // One combination -> its emulated kernels of the Hopper family.
 
 #include "emulator/emulated_kernels.hpp"
+#include "kernel_figures.hpp"
 #include "sm90/grouped_gemm.hpp"
 
 namespace expertile::testing {

@@ -36,6 +36,7 @@ std::string kernels(Product product, int columns) {
       R"(
 namespace columns_{columns} {{
 using ::expertile::Product;
+#include "kernel_figures.hpp"
 #include "wgmma_{columns}.hpp"
 using Sum = {sum};
 template <class X>

@@ -13,6 +13,7 @@
 #include "backend/cuda/pointers.hpp"
 #include "backend/cuda/tensor_map.hpp"
 #include "backend/cuda/timing.hpp"
+#include "kernel_figures.hpp"
 #include "plan/candidates.hpp"
 #include "plan/kernel_plan.hpp"
 #include "plan/sm80_tiles.hpp"

@@ -9,6 +9,7 @@
 #include "jit/compile_all.hpp"
 #include "jit/kernel_source.hpp"
 #include "jit/ptxas_report.hpp"
+#include "kernel_figures.hpp"
 
 namespace expertile::cuda {
 namespace {

@@ -4,6 +4,8 @@
 
 #include <limits>
 
+#include "kernel_figures.hpp"
+
 namespace expertile::cuda {
 namespace {
 

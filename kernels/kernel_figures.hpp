@@ -1,0 +1,329 @@
+#pragma once
+// Figures of a kernel that host and device must agree on, worked out from its KernelSpec.
+
+#include "kernel_spec.hpp"
+
+namespace expertile {
+
+constexpr int ceil_divide(int a, int b) { return (a + b - 1) / b; }
+
+// The 16-row side of the tensor core holds X, the 8-column side Y: tokens and weights, or swapped.
+constexpr int tile_x(const TileConfig& tile) { return tile.swap_ab ? tile.block_size_n : tile.block_size_m; }
+constexpr int tile_y(const TileConfig& tile) { return tile.swap_ab ? tile.block_size_m : tile.block_size_n; }
+
+// Columns of the tiles, side by side, that a cluster works on at a time.
+constexpr int cluster_tile_n(const TileConfig& tile) { return tile.block_size_n * tile.cluster_size; }
+
+// sm90: blocks that each multiply a part of K of one tile.
+constexpr int parts_of_k(const TileConfig& tile) { return tile.kernel == KernelFamily::sm90 ? tile.split_k : 1; }
+// Blocks of a cluster: side by side along N, or with parts of the same tile's K.
+constexpr int cluster_blocks(const TileConfig& tile) { return tile.cluster_size * parts_of_k(tile); }
+
+// sm90: warpgroups that multiply, and how many of them share a tile.
+constexpr int warpgroups(const TileConfig& tile) { return tile.num_warps / 4; }
+constexpr int sharers(const TileConfig& tile) { return tile.pingpong ? 1 : warpgroups(tile); }
+
+struct WarpGrid {
+  int x = 0;  // warps along X; 0 where no arrangement fits
+  int y = 0;
+};
+
+// The arrangement with the smallest warp tile border, so that the fewest fragments are loaded for the most products.
+constexpr WarpGrid warp_grid(const TileConfig& tile) {
+  const int warps = tile.split_k > 0 ? tile.num_warps / tile.split_k : 0;
+  WarpGrid best{};
+  int best_border = 1 << 30;
+  for (int x = 1; x <= warps; x *= 2) {
+    const int y = warps / x;
+    if (x * y != warps || tile_x(tile) % (16 * x) != 0 || tile_y(tile) % (8 * y) != 0) continue;
+    const int border = tile_x(tile) / x + tile_y(tile) / y;
+    if (border < best_border) {
+      best = {x, y};
+      best_border = border;
+    }
+  }
+  return best;
+}
+
+// Elements of K that one step of the main loop takes: 32 bytes of the narrower operand.
+constexpr int step_elements(Product product) {
+  switch (product) {
+    case Product::float16:
+    case Product::bfloat16:
+      return 16;
+    case Product::tf32:
+    case Product::tf32x3:
+      return 8;
+    default:
+      return 32;
+  }
+}
+
+// Whether 8-bit weights stand beside 16-bit tokens, and become 16 bits on the way to the tensor core.
+constexpr bool widens_weights(Product product) {
+  return product == Product::int8_float16 || product == Product::int8_bfloat16;
+}
+
+// sm90: whether weights go through registers, which the tensor core takes its 64-row side from: to be widened, or to be
+// split into parts.
+constexpr bool holds_weights(Product product) { return widens_weights(product) || product == Product::tf32x3; }
+
+// How an operand comes out of shared memory.
+enum class Reading : int {
+  plain,     // as it lies
+  widened,   // 8 bits to 16
+  permuted,  // 16 bits, in the order of a widened operand beside it
+};
+constexpr Reading reading(Product product, Storage storage) {
+  if (product == Product::e4m3) return Reading::widened;
+  if (!widens_weights(product)) return Reading::plain;
+  return storage == Storage::int8 ? Reading::widened : Reading::permuted;
+}
+
+// What one step's fragment of an operand becomes: 1 as it lies, 2 halves of K where 8 bits are widened, 2 parts of each
+// value (large and small) for tf32x3.
+constexpr int operand_parts(Product product) {
+  switch (product) {
+    case Product::e4m3:
+    case Product::int8_float16:
+    case Product::int8_bfloat16:
+    case Product::tf32x3:
+      return 2;
+    default:
+      return 1;
+  }
+}
+
+// Registers that 16 rows (two times 8 rows) and one step of K take as they come out of shared memory.
+constexpr int fragment_words(Product product, Storage storage) {
+  return reading(product, storage) == Reading::permuted ? 8 : 4;
+}
+
+constexpr int stage_bytes_a(const KernelSpec& spec) {
+  return spec.tile.block_size_m * spec.tile.block_size_k * size_of(spec.a);
+}
+constexpr int stage_bytes_b(const KernelSpec& spec) {
+  return spec.tile.block_size_n * spec.tile.block_size_k * size_of(spec.b);
+}
+
+// ---- figures of an sm90 kernel ----------------------------------------------------------------------------------
+
+// What one bulk copy takes of a row, and the period of its swizzle.
+inline constexpr int kBoxBytes = 128;
+// Whether no more of a tile's tokens are copied and multiplied than there are, about: few are not worth it, memory is
+// the limit there.
+constexpr bool cuts_tokens(const KernelSpec& spec) { return spec.tile.swap_ab == 0 || spec.tile.block_size_m >= 48; }
+// Blocks of 64 rows of X a warpgroup.
+constexpr int blocks_x(const TileConfig& tile) { return tile_x(tile) / 64 / sharers(tile); }
+// sm90's tf32x3: whether the tokens' small parts stand beside them in a stage. The tensor core reads float32 as it lies
+// and cuts off what tf32 has no bits for, so that the tokens themselves are their large parts: nothing but the small
+// ones is written to shared memory, by warps that do nothing else.
+constexpr bool splits_tokens(const KernelSpec& spec) {
+  return spec.tile.kernel == KernelFamily::sm90 && spec.product == Product::tf32x3;
+}
+inline constexpr int kSplittingWarps = 3;  // those that fill the copying warp's warpgroup
+// Rows of a box of A: tokens come in pieces, which a cluster's blocks take in turns. Where they are not cut, one piece
+// a block.
+constexpr int box_rows_a(const KernelSpec& spec) {
+  const int m = spec.tile.block_size_m;
+  if (!cuts_tokens(spec)) return m / spec.tile.cluster_size;
+  const bool large = spec.tile.swap_ab == 0 || m >= 192 || (splits_tokens(spec) && blocks_x(spec.tile) > 1);
+  for (int rows = large ? 64 : 32; rows > 8; rows /= 2) {
+    if (m % rows == 0) return rows;
+  }
+  return 8;  // the period of the swizzle
+}
+constexpr int box_rows_b(const KernelSpec& spec) { return spec.tile.block_size_n; }
+// Elements of K in a box of an operand, and its boxes that make a stage.
+constexpr int box_elements(Storage storage) { return kBoxBytes / size_of(storage); }
+constexpr int stage_boxes(const KernelSpec& spec, Storage storage) {
+  return spec.tile.block_size_k / box_elements(storage);
+}
+// Elements of K that whole boxes of both operands hold: the unit of BLOCK_SIZE_K, and what sums are taken over in where
+// they are promoted.
+constexpr int span_elements(const KernelSpec& spec) {
+  return box_elements(size_of(spec.a) < size_of(spec.b) ? spec.a : spec.b);
+}
+
+// Registers of a thread that hold weights for 16 rows and one step of K: values, or the parts of values.
+constexpr int held_parts(Product product) { return product == Product::tf32x3 ? 2 : 1; }
+
+// Steps of K whose weights are put into registers together, while those before are multiplied: as many as keep the
+// tensor core busy for that long, 4 blocks of 64 rows at most, 32 registers for the two sets. Of parts, which have
+// three products, half as many, so that a box has two sets at least.
+constexpr int held_steps(const KernelSpec& spec) {
+  const int y = tile_y(spec.tile);
+  const int blocks = (y <= 64 ? 4 : y <= 128 ? 2 : 1) / held_parts(spec.product);
+  const int steps = blocks / blocks_x(spec.tile);
+  return steps < 1 ? 1 : steps;
+}
+
+// What part of a tile has tokens, and so is multiplied: blocks of 64 rows of a warpgroup, and columns.
+struct Extent {
+  int blocks = 0;
+  int columns = 0;
+};
+// Where the tokens are the columns, a tile is multiplied by the narrowest of several forms that holds them: the next
+// one wider than `columns`, or the whole tile. None is wider than the pieces that hold its tokens, and those of int8
+// products have a multiple of 16 columns. Where tokens are split they are whole pieces: of more forms ptxas serialises
+// the products, for want of registers.
+constexpr int next_columns(const KernelSpec& spec, int columns) {
+  const int all = tile_y(spec.tile);
+  if (spec.tile.swap_ab == 0 || !cuts_tokens(spec)) return all;
+  const int piece = box_rows_a(spec);
+  const bool wide = splits_tokens(spec) || (piece >= 32 && columns < all / 2);
+  const int unit = wide ? piece : piece % 16 == 0 ? 16 : 8;
+  return columns + unit < all ? columns + unit : all;
+}
+
+// Whether sums leave the tensor core's registers on the way along K, into float32 beside them: for scales of blocks,
+// and for e4m3, of whose sums the tensor core keeps 14 bits only. Those without block scales leave after so many
+// elements (a multiple of any BLOCK_SIZE_K).
+inline constexpr int kLongestSum = 512;
+constexpr bool promotes(const KernelSpec& spec) {
+  return spec.scaling == Scaling::block || spec.product == Product::e4m3;
+}
+
+// Where a tile's totals leave no room for as many sums beside them, it is multiplied in pieces, one after the other:
+// blocks of 64 rows, and of so many columns where the weights are the columns.
+inline constexpr int kPieceColumns = 128;
+constexpr bool in_pieces(const KernelSpec& spec) {
+  return promotes(spec) && !widens_weights(spec.product) && blocks_x(spec.tile) * tile_y(spec.tile) > 192;
+}
+constexpr Extent piece_of(const KernelSpec& spec, Extent extent) {
+  if (!in_pieces(spec)) return extent;
+  return {1, spec.tile.swap_ab != 0 ? extent.columns : kPieceColumns};
+}
+
+// Whether the warpgroups that share a tile multiply their pieces in turns, each of so many columns, and promote them
+// while the other multiplies: else both would multiply and both would promote at the same time. Few columns are not
+// worth it, memory is the limit there.
+constexpr bool takes_turns(const KernelSpec& spec, int columns) {
+  return promotes(spec) && (spec.scaling == Scaling::block || in_pieces(spec)) && !widens_weights(spec.product) &&
+         sharers(spec.tile) == 2 && columns >= 64;
+}
+
+// A warpgroup's: as many for both, whatever part of the tile has tokens.
+constexpr int turns_a_span(const KernelSpec& spec, int columns) {
+  if (!takes_turns(spec, columns)) return 0;
+  const Extent piece = piece_of(spec, {blocks_x(spec.tile), columns});
+  return blocks_x(spec.tile) / piece.blocks * (columns / piece.columns);
+}
+
+// Scales of blocks that warps of their own bring along with each span of a stage: of every token of the tile, and of
+// the weights, of so many columns each (64 where they are the tensor core's rows; else whole blocks, or the tile).
+constexpr bool brings_scales(const KernelSpec& spec) {
+  return spec.tile.kernel == KernelFamily::sm90 && spec.scaling == Scaling::block;
+}
+// Warps that do: a lane has 4 tokens' at most.
+constexpr int scale_warps(const KernelSpec& spec) {
+  return !brings_scales(spec) ? 0 : spec.scales_a && spec.tile.block_size_m > 128 ? 2 : 1;
+}
+constexpr int columns_a_scale(const KernelSpec& spec) {
+  if (spec.tile.swap_ab != 0) return 64;
+  return spec.block_n > 0 && spec.block_n < spec.tile.block_size_n ? spec.block_n : spec.tile.block_size_n;
+}
+constexpr int token_scales(const KernelSpec& spec) { return spec.scales_a ? spec.tile.block_size_m : 0; }
+constexpr int weight_scales(const KernelSpec& spec) {
+  return ceil_divide(spec.tile.block_size_n, columns_a_scale(spec));
+}
+constexpr int span_scale_bytes(const KernelSpec& spec) {
+  return brings_scales(spec) ? ceil_divide(token_scales(spec) + weight_scales(spec), 4) * 16 : 0;
+}
+
+// A stage: the boxes of A, as many bytes of small parts where there are any, and the boxes of B.
+constexpr int tiled_stage_bytes(const KernelSpec& spec) {
+  return (splits_tokens(spec) ? 2 : 1) * stage_bytes_a(spec) + stage_bytes_b(spec);
+}
+// Its barriers: `full`, `empty`, and `split` where there are small parts.
+constexpr int stage_barrier_bytes(const KernelSpec& spec) { return splits_tokens(spec) ? 24 : 16; }
+
+// Shared memory of an sm90 block: the ring with its barriers, two of the warpgroups that take turns, and the scales;
+// where blocks multiply parts of K, two barriers and the sums that they hand to each other, 16 bytes a lane.
+constexpr int turns_offset(const KernelSpec& spec) {
+  return spec.tile.num_stages * (tiled_stage_bytes(spec) + stage_barrier_bytes(spec));
+}
+constexpr int scales_offset(const KernelSpec& spec) { return turns_offset(spec) + 16; }
+constexpr int stage_scale_bytes(const KernelSpec& spec) {
+  return spec.tile.block_size_k / span_elements(spec) * span_scale_bytes(spec);
+}
+constexpr int exchange_offset(const KernelSpec& spec) {
+  return ceil_divide(scales_offset(spec) + spec.tile.num_stages * stage_scale_bytes(spec), 16) * 16;
+}
+constexpr int exchange_bytes(const KernelSpec& spec) {
+  return parts_of_k(spec.tile) > 1 ? 16 + spec.tile.block_size_m * spec.tile.block_size_n * 4 : 0;
+}
+constexpr int tiled_smem_bytes(const KernelSpec& spec) { return exchange_offset(spec) + exchange_bytes(spec); }
+
+// ---- figures of the sm80 epilogue -------------------------------------------------------------------------------
+
+// A row of C in shared memory, in float32: padded by 16 bytes, so that rows begin at different banks.
+constexpr int staged_row_bytes(const KernelSpec& spec) { return spec.tile.block_size_n * 4 + 16; }
+
+// Rows of C that are staged at a time: 16 of every warp along X, or all where the tokens take the 8-column side.
+constexpr int staged_rows(const TileConfig& tile) {
+  return tile.swap_ab != 0 ? tile.block_size_m : 16 * warp_grid(tile).x;
+}
+
+// Sums of the other parts of K, [split_k - 1, BLOCK_SIZE_M * BLOCK_SIZE_N], and then the staged rows of C.
+constexpr int epilogue_bytes(const KernelSpec& spec) {
+  return (spec.tile.split_k - 1) * spec.tile.block_size_m * spec.tile.block_size_n * 4 +
+         staged_rows(spec.tile) * staged_row_bytes(spec);
+}
+
+// Dynamic shared memory of a block.
+constexpr int smem_bytes(const KernelSpec& spec) {
+  if (spec.tile.kernel == KernelFamily::sm90) return tiled_smem_bytes(spec);
+  const int ring = spec.tile.num_stages * (stage_bytes_a(spec) + stage_bytes_b(spec));
+  const int epilogue = epilogue_bytes(spec);
+  return ring > epilogue ? ring : epilogue;
+}
+
+// Registers of a thread that hold sums.
+constexpr int accumulators(const KernelSpec& spec) {
+  const int elements = spec.tile.block_size_m * spec.tile.block_size_n;
+  if (spec.tile.kernel == KernelFamily::sm90) {
+    const int totals = elements / (128 * sharers(spec.tile));
+    if (!promotes(spec)) return totals;
+    const Extent piece = piece_of(spec, {blocks_x(spec.tile), tile_y(spec.tile)});
+    return totals + piece.blocks * piece.columns / 2;
+  }
+  return elements * spec.tile.split_k / (32 * spec.tile.num_warps) * (spec.scaling == Scaling::block ? 2 : 1);
+}
+
+// sm90: with those that hold scales of blocks, of a piece's tokens and weights; and weights on their way with where
+// they come from.
+constexpr int tiled_registers(const KernelSpec& spec) {
+  const int blocks = blocks_x(spec.tile);
+  const int held = holds_weights(spec.product) ? 8 * held_parts(spec.product) * held_steps(spec) * blocks + 4 : 0;
+  if (spec.scaling != Scaling::block) return accumulators(spec) + held;
+  const Extent piece = piece_of(spec, {blocks, tile_y(spec.tile)});
+  const int scales = spec.tile.swap_ab != 0 ? piece.blocks + 8 : 2 * piece.blocks + weight_scales(spec);
+  return accumulators(spec) + held + scales;
+}
+
+// ---- threads ----------------------------------------------------------------------------------------------------
+
+// sm90: whether the copying warp's registers, and those of three idle warps with it, go to two or three warpgroups that
+// multiply. 16384 registers belong to every fourth warp of a block: three of them have 168 a thread at the launch, and
+// four have 128. Where weights go through registers, what is on the way to the products takes more beside.
+constexpr bool moves_registers(const KernelSpec& spec) {
+  const int groups = warpgroups(spec.tile);
+  const int most = (groups == 2 ? 112 : 72) - (holds_weights(spec.product) ? 32 : 0);
+  return spec.tile.kernel == KernelFamily::sm90 && groups > 1 && tiled_registers(spec) > most;
+}
+// What a thread has then: one that copies, brings scales or splits tokens, and one that multiplies.
+constexpr bool has_helpers(const KernelSpec& spec) { return brings_scales(spec) || splits_tokens(spec); }
+constexpr int registers_to_copy(const KernelSpec& spec) { return has_helpers(spec) ? 56 : 40; }
+constexpr int registers_to_multiply(const KernelSpec& spec) {
+  return warpgroups(spec.tile) == 3 ? 152 : has_helpers(spec) ? 224 : 232;
+}
+
+// sm90: a warp more, which copies, and those that bring scales or split tokens; a whole warpgroup where registers move.
+constexpr int threads_of(const KernelSpec& spec) {
+  const int copying = 1 + scale_warps(spec) + (splits_tokens(spec) ? kSplittingWarps : 0);
+  const int more = spec.tile.kernel != KernelFamily::sm90 ? 0 : moves_registers(spec) ? 4 : copying;
+  return 32 * (spec.tile.num_warps + more);
+}
+
+}  // namespace expertile

@@ -1,0 +1,101 @@
+#include "plan/sm90_model.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernel_figures.hpp"
+#include "plan/gpu_model.hpp"
+#include "plan/kernel_plan.hpp"
+#include "problem/sizes.hpp"
+
+namespace expertile::sm90 {
+namespace {
+
+constexpr double kL2BytesPerSecond = 8e12;
+constexpr double kTileSeconds = 1.2e-6;        // finding a tile and writing it out
+constexpr double kStartSeconds = 2.5e-6;       // the ring's first filling, and the end
+constexpr double kTensorShare = 0.75;          // of its rate, that power and the L2 leave it
+constexpr double kSliceClocks = 60;            // waiting for a slice, starting its products
+constexpr double kDrainClocks = 130;           // waiting for the products' end where sums are promoted
+constexpr double kClusterCost = 1.05;          // blocks that wait for each other; what they gain has not been measured
+constexpr double kPartsCost = 1.03;            // of K: the blocks of a cluster end together
+constexpr double kExchangeClocks = 2000;       // two fences of all memory, two waits for the others' warps
+constexpr double kExchangeBytesPerClock = 32;  // from other blocks' shared memory
+constexpr double kWideningClocks = 30;   // issue of 64 rows' weights, 16 of K (kernels/sm90/widened.hpp counts them)
+constexpr double kSplittingClocks = 60;  // likewise of float32 weights, 8 of K (kernels/sm90/split.hpp)
+constexpr int kRegistersBeside = 48;     // addresses, descriptors, the group in hand
+
+// With the share of the tiles that is multiplied. Tokens on the 64-row side are cut in 64s; as columns, all tiles of a
+// group have as many, and each is cut by the step of its forms, half of which is lost on average.
+gpu_model::TileCounts count_tiles(const Problem& problem, const KernelSpec& spec, std::int64_t rows,
+                                  double active_groups) {
+  gpu_model::TileCounts counts = gpu_model::count_tiles(problem, spec.tile, rows, active_groups);
+  const double rows_a_group = std::max(1.0, static_cast<double>(rows) / counts.groups);
+  const int m = spec.tile.block_size_m;
+  double multiplied = counts.row_tiles * m;
+  if (spec.tile.swap_ab == 0) {
+    multiplied = 64 * gpu_model::expected_parts(rows_a_group, 64, counts.groups);
+  } else if (cuts_tokens(spec)) {
+    multiplied = rows_a_group + counts.row_tiles * (next_columns(spec, m / 2) - m / 2) / 2.0;
+  }
+  counts.share = std::min(1.0, multiplied / (counts.row_tiles * m));
+  counts.parts = spec.tile.split_k;
+  return counts;
+}
+
+// Adding up the parts of a tile, at its end.
+double exchange_clocks(const TileConfig& tile) {
+  if (tile.split_k == 1) return 0;
+  const double bytes = 4.0 * tile.block_size_m * tile.block_size_n * (tile.split_k - 1) / tile.split_k;
+  return kExchangeClocks + bytes / kExchangeBytesPerClock;
+}
+
+}  // namespace
+
+KernelSpec spec_of(const Problem& problem, const TileConfig& tile) {
+  return make_spec(problem, tile, activation_type(problem.dtype), true);
+}
+
+double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int64_t rows, double active_groups,
+                        const DeviceInfo& device) {
+  const KernelSpec spec = spec_of(problem, tile);
+  const gpu_model::TileCounts counts = count_tiles(problem, spec, rows, active_groups);
+  const double multiprocessors = device.threads;
+  const int fitting = gpu_model::resident_blocks(spec, accumulators(spec) + kRegistersBeside, device);
+  const double resident = std::min<double>(fitting, std::max(1.0, std::ceil(counts.blocks() / multiprocessors)));
+  const double in_flight = resident * tile.num_stages * (stage_bytes_a(spec) + stage_bytes_b(spec));
+  const double transfer =
+      gpu_model::transfer_seconds(problem, spec, rows, counts, in_flight, kL2BytesPerSecond, device);
+
+  // The tensor core takes half a clock a column for 64 rows and 32 bytes of K, shared memory 128 bytes a clock: each
+  // block of 64 rows reads itself (as pairs of bytes that take as long as 32, where weights are widened) and all of Y.
+  // Where tokens are split, Y is read for three products, and shared memory is nearly as busy as the tensor core: what
+  // is copied to it counts too, and, once a tile, the tokens that are read and their small parts that are written.
+  const int span = span_elements(spec);
+  const double slices = std::ceil(std::ceil(static_cast<double>(problem.k) / tile.block_size_k) / tile.split_k);
+  const double spans = slices * tile.block_size_k / span;
+  const double steps = span * size_of(spec.a) / 32.0;
+  const double y = tile_y(tile);
+  const double blocks_x = tile_x(tile) / 64.0;
+  const bool splits = splits_tokens(spec);
+  const double products = splits ? 3 : 1;
+  const double held = widens_weights(spec.product) ? kWideningClocks : splits ? kSplittingClocks : 0;
+  const double rows_read = splits ? (2 * 64 + 3 * y + 3 * y / blocks_x) / kTensorShare : 64 + y;
+  const double shared = 32 * rows_read / gpu_model::kSharedBytesPerClock;
+  const double span_clocks = steps * std::max({products * y / 2 / kTensorShare, shared, held});
+  const double busy = spans * blocks_x * span_clocks * counts.share;
+  // What one tile waits for, others of the multiprocessor fill: its slices' arrival, writing, and where sums are
+  // promoted the products' end and 64 * y float32 operations by 128 threads. Warpgroups that share a tile do so in
+  // step.
+  const double promotion = promotes(spec) ? kDrainClocks + 0.75 * blocks_x / sharers(tile) * y * counts.share : 0;
+  const double exchange = exchange_clocks(tile);
+  const double alone = busy + spans * (kSliceClocks + promotion) + exchange + kTileSeconds * gpu_model::kClock;
+  const double tiles_each = std::ceil(counts.blocks() / multiprocessors);
+  const double at_once = std::min(tiles_each, resident * warpgroups(tile) / sharers(tile));
+  const double clocks = tiles_each * std::max(busy, alone / at_once);
+  const double coupled = tile.cluster_size > 1 ? kClusterCost : tile.split_k > 1 ? kPartsCost : 1.0;
+  // Nothing hides the last tile's exchange.
+  return coupled * std::max(transfer, clocks / gpu_model::kClock) + exchange / gpu_model::kClock + kStartSeconds;
+}
+
+}  // namespace expertile::sm90
