@@ -6,6 +6,7 @@
 namespace expertile {
 
 constexpr int ceil_divide(int a, int b) { return (a + b - 1) / b; }
+constexpr int greatest_common_divisor(int a, int b) { return b == 0 ? a : greatest_common_divisor(b, a % b); }
 
 // The 16-row side of the tensor core holds X, the 8-column side Y: tokens and weights, or swapped.
 constexpr int tile_x(const TileConfig& tile) { return tile.swap_ab ? tile.block_size_n : tile.block_size_m; }
@@ -195,33 +196,20 @@ constexpr Extent piece_of(const KernelSpec& spec, Extent extent) {
   return {1, spec.tile.swap_ab != 0 ? extent.columns : kPieceColumns};
 }
 
-// Whether the warpgroups that share a tile multiply their pieces in turns, each of so many columns, and promote them
-// while the other multiplies: else both would multiply and both would promote at the same time. Few columns are not
-// worth it, memory is the limit there.
-constexpr bool takes_turns(const KernelSpec& spec, int columns) {
-  return promotes(spec) && (spec.scaling == Scaling::block || in_pieces(spec)) && !widens_weights(spec.product) &&
-         sharers(spec.tile) == 2 && columns >= 64;
-}
-
-// A warpgroup's: as many for both, whatever part of the tile has tokens.
-constexpr int turns_a_span(const KernelSpec& spec, int columns) {
-  if (!takes_turns(spec, columns)) return 0;
-  const Extent piece = piece_of(spec, {blocks_x(spec.tile), columns});
-  return blocks_x(spec.tile) / piece.blocks * (columns / piece.columns);
-}
-
 // Scales of blocks that warps of their own bring along with each span of a stage: of every token of the tile, and of
-// the weights, of so many columns each (64 where they are the tensor core's rows; else whole blocks, or the tile).
+// the weights, of so many columns each: 64 where they are the tensor core's rows; else as many as never lie in two
+// blocks, whichever tile it is.
 constexpr bool brings_scales(const KernelSpec& spec) {
   return spec.tile.kernel == KernelFamily::sm90 && spec.scaling == Scaling::block;
 }
-// Warps that do: a lane has 4 tokens' at most.
+// Warps that do: a lane has 3 tokens' at most, of which it keeps the scales of four blocks each.
 constexpr int scale_warps(const KernelSpec& spec) {
-  return !brings_scales(spec) ? 0 : spec.scales_a && spec.tile.block_size_m > 128 ? 2 : 1;
+  if (!brings_scales(spec)) return 0;
+  const int wanted = spec.scales_a ? ceil_divide(spec.tile.block_size_m, 64) : 1;
+  return wanted < 3 ? wanted : 3;
 }
 constexpr int columns_a_scale(const KernelSpec& spec) {
-  if (spec.tile.swap_ab != 0) return 64;
-  return spec.block_n > 0 && spec.block_n < spec.tile.block_size_n ? spec.block_n : spec.tile.block_size_n;
+  return spec.tile.swap_ab != 0 ? 64 : greatest_common_divisor(spec.tile.block_size_n, spec.block_n);
 }
 constexpr int token_scales(const KernelSpec& spec) { return spec.scales_a ? spec.tile.block_size_m : 0; }
 constexpr int weight_scales(const KernelSpec& spec) {
@@ -239,7 +227,7 @@ constexpr int tiled_stage_bytes(const KernelSpec& spec) {
 constexpr int stage_barrier_bytes(const KernelSpec& spec) { return splits_tokens(spec) ? 24 : 16; }
 
 // Shared memory of an sm90 block: the ring with its barriers, two of the warpgroups that take turns, and the scales;
-// where blocks multiply parts of K, two barriers and the sums that they hand to each other, 16 bytes a lane.
+// where blocks multiply parts of K, two barriers and the sums that they hand to each other, 16 bytes a lane; the slabs.
 constexpr int turns_offset(const KernelSpec& spec) {
   return spec.tile.num_stages * (tiled_stage_bytes(spec) + stage_barrier_bytes(spec));
 }
@@ -253,7 +241,19 @@ constexpr int exchange_offset(const KernelSpec& spec) {
 constexpr int exchange_bytes(const KernelSpec& spec) {
   return parts_of_k(spec.tile) > 1 ? 16 + spec.tile.block_size_m * spec.tile.block_size_n * 4 : 0;
 }
-constexpr int tiled_smem_bytes(const KernelSpec& spec) { return exchange_offset(spec) + exchange_bytes(spec); }
+// Slabs of the warps that multiply, for what they write of C: 16 rows of 64 columns of 16 bits where the tokens are the
+// tensor core's rows; else 16 columns of so many tokens.
+inline constexpr int kSlabTokens = 64;
+constexpr int slabs_offset(const KernelSpec& spec) {
+  return ceil_divide(exchange_offset(spec) + exchange_bytes(spec), 16) * 16;
+}
+constexpr int slab_bytes(const KernelSpec& spec) {
+  const int m = spec.tile.block_size_m;
+  return spec.tile.swap_ab == 0 ? 16 * 128 : 32 * (m < kSlabTokens ? m : kSlabTokens);
+}
+constexpr int tiled_smem_bytes(const KernelSpec& spec) {
+  return slabs_offset(spec) + spec.tile.num_warps * slab_bytes(spec);
+}
 
 // ---- figures of the sm80 epilogue -------------------------------------------------------------------------------
 
@@ -312,11 +312,19 @@ constexpr bool moves_registers(const KernelSpec& spec) {
   const int most = (groups == 2 ? 112 : 72) - (holds_weights(spec.product) ? 32 : 0);
   return spec.tile.kernel == KernelFamily::sm90 && groups > 1 && tiled_registers(spec) > most;
 }
-// What a thread has then: one that copies, brings scales or splits tokens, and one that multiplies.
+// What a thread has then: one that copies, brings scales or splits tokens, and one that multiplies. Together no more
+// than the block has at its launch: else one would wait for the other's for good.
 constexpr bool has_helpers(const KernelSpec& spec) { return brings_scales(spec) || splits_tokens(spec); }
-constexpr int registers_to_copy(const KernelSpec& spec) { return has_helpers(spec) ? 56 : 40; }
+constexpr int registers_to_copy(const KernelSpec& spec) {
+  return !has_helpers(spec) ? 40 : warpgroups(spec.tile) == 3 ? 56 : 72;
+}
 constexpr int registers_to_multiply(const KernelSpec& spec) {
-  return warpgroups(spec.tile) == 3 ? 152 : has_helpers(spec) ? 224 : 232;
+  return warpgroups(spec.tile) == 3 ? 152 : has_helpers(spec) ? 216 : 232;
+}
+constexpr bool registers_suffice(const KernelSpec& spec) {
+  const int groups = warpgroups(spec.tile);
+  const int at_launch = 65536 / (128 * (groups + 1)) / 8 * 8;
+  return registers_to_copy(spec) + groups * registers_to_multiply(spec) <= (groups + 1) * at_launch;
 }
 
 // sm90: a warp more, which copies, and those that bring scales or split tokens; a whole warpgroup where registers move.

@@ -203,18 +203,33 @@ template <int PENDING>
 EXPERTILE_DEVICE void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory");
 }
-// Keeps the compiler from moving what is done with a sum across a product or a wait.
+// Keeps the compiler from moving what is done with a value across a product or a wait, or out of a loop.
 EXPERTILE_DEVICE void hold(float& sum) { asm volatile("" : "+f"(sum)::"memory"); }
 EXPERTILE_DEVICE void hold(int& sum) { asm volatile("" : "+r"(sum)::"memory"); }
 
 // ---- between lanes ----------------------------------------------------------------------------------------------
 
-// Collective of the warp. 8 x 8 elements of 16 bits, lane l holding those of row l / 4, columns 2 * (l % 4) and the
-// next, become their transpose.
-EXPERTILE_DEVICE unsigned transpose8x8(unsigned pair) {
-  unsigned transposed;
-  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(transposed) : "r"(pair));
-  return transposed;
+// Collective of the warp. Stores matrices of 8 x 8 elements of 16 bits, or their transposes: of each, lane l holds
+// those of row l / 4, columns 2 * (l % 4) and the next, in its word. Row l % 8 of what is stored of matrix l / 8 goes
+// to the 16 bytes at lane l's offset; of two matrices, lanes from 16 on give none.
+template <bool TRANSPOSED>
+EXPERTILE_DEVICE void store_matrices(unsigned offset, const unsigned (&word)[4]) {
+  if constexpr (TRANSPOSED) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(offset)),
+                 "r"(word[0]), "r"(word[1]), "r"(word[2]), "r"(word[3])
+                 : "memory");
+  } else {
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(offset)),
+                 "r"(word[0]), "r"(word[1]), "r"(word[2]), "r"(word[3])
+                 : "memory");
+  }
+}
+template <bool TRANSPOSED>
+EXPERTILE_DEVICE void store_matrices(unsigned offset, const unsigned (&word)[2]) {
+  static_assert(TRANSPOSED);
+  asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(shared_address(offset)),
+               "r"(word[0]), "r"(word[1])
+               : "memory");
 }
 EXPERTILE_DEVICE unsigned shuffle_xor(unsigned value, int mask) { return __shfl_xor_sync(0xffffffffU, value, mask); }
 

@@ -1,7 +1,8 @@
 #pragma once
-// Sums -> C, straight from the registers: applies the scales that are constant along K, rounds, and writes rows of the
-// group and columns below N only. No shared memory and no barrier, so that a warp writes while others multiply. Of a
-// tile whose K several blocks have multiplied, each writes the part that it has added up.
+// Sums -> C: applies the scales that are constant along K, rounds, and writes rows of the group and columns below N
+// only. A lane's sums are not neighbours in C, so 16-bit elements go through a slab of shared memory that the warp has
+// for itself: no barrier of more than the warp, so that it writes while others multiply. Of a tile whose K several
+// blocks have multiplied, each writes the part that it has added up.
 
 #include "sm90/exchange.hpp"
 
@@ -23,12 +24,12 @@ EXPERTILE_DEVICE Spot spot_at(const KernelArgs& args, const OutputTile& tile, in
   return spot;
 }
 
-// ELEMENTS elements of C, 4 bytes a word, `behind` elements behind the spot.
+// Neighbouring elements of C, from the spot on.
 template <Storage C, int WORDS>
-EXPERTILE_DEVICE void write_words(const Spot& spot, int behind, const unsigned (&word)[WORDS]) {
+EXPERTILE_DEVICE void write_words(const Spot& spot, const unsigned (&word)[WORDS]) {
   constexpr int kElements = 4 * WORDS / size_of(C);
-  unsigned char* to = spot.to + behind * size_of(C);
-  if (spot.left_wide >= behind + kElements) {
+  unsigned char* const to = spot.to;
+  if (spot.left_wide >= kElements) {
     if constexpr (WORDS == 4) {
       ptx::store_global(reinterpret_cast<ptx::Bytes16*>(to), ptx::Bytes16{{word[0], word[1], word[2], word[3]}});
     } else if constexpr (WORDS == 2) {
@@ -38,10 +39,10 @@ EXPERTILE_DEVICE void write_words(const Spot& spot, int behind, const unsigned (
     }
     return;
   }
-  if (spot.left <= behind) return;
+  if (spot.left <= 0) return;
 #pragma unroll
   for (int e = 0; e < kElements; ++e) {  // a fixed count keeps the words in registers
-    if (e >= spot.left - behind) continue;
+    if (e >= spot.left) continue;
     if constexpr (size_of(C) == 2) {
       ptx::store_global(reinterpret_cast<unsigned short*>(to) + e,
                         static_cast<unsigned short>(word[e / 2] >> (e % 2 * 16)));
@@ -51,79 +52,76 @@ EXPERTILE_DEVICE void write_words(const Spot& spot, int behind, const unsigned (
   }
 }
 
-// Four lanes with four words each change rows for columns: word i of lane q becomes word q of lane i.
-EXPERTILE_DEVICE void transpose_quad(unsigned (&word)[4], int lane) {
-#pragma unroll
-  for (int distance = 1; distance <= 2; distance *= 2) {
-    const bool upper = (lane & distance) != 0;
-#pragma unroll
-    for (int pair = 0; pair < 2; ++pair) {
-      const int low = distance == 1 ? 2 * pair : pair;
-      const int high = low + distance;
-      const unsigned other = ptx::shuffle_xor(upper ? word[low] : word[high], distance);
-      word[low] = upper ? other : word[low];
-      word[high] = upper ? word[high] : other;
-    }
-  }
-}
+// ---- C of 16 bits: through the warp's slab ------------------------------------------------------------------------
 
-// Tokens on the 64-row side. A lane has two neighbouring columns of every 8; after the quad's exchange it has 8 of 32.
+// Tokens on the 64-row side. The slab: 16 rows of C of 64 columns, whose chunks of 16 bytes are permuted by the row, so
+// that neither the matrices' rows nor the lanes that read meet in a bank.
 template <KernelSpec SPEC, Storage C, class Total>
 EXPERTILE_DEVICE void write_straight(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
                                      const Total& total) {
   using S = Shape<SPEC>;
   static_assert(S::kY % 4 == 0, "BLOCK_SIZE_N is a multiple of 32");
-  const int in_quad = warp.lane % 4;
-  Spot spot[2 * S::kX];
-  float row_factor[2 * S::kX];
+  constexpr int kTogether = S::kParts == 1 ? 8 : written_together<SPEC>();  // blocks of 8 columns
+  const int matrix = warp.lane / 8;  // of four: 8 rows, the 8 below, and the same of the next 8 columns
+  const int matrix_row = warp.lane % 8;
+  const unsigned to = warp.slab + static_cast<unsigned>(128 * (8 * (matrix % 2) + matrix_row));
+  const int row = warp.lane / 8;  // and every fourth below: what a lane writes
+  const int chunk = warp.lane % 8;
 #pragma unroll
-  for (int r = 0; r < 2 * S::kX; ++r) {
-    const int row = warp.x + 64 * (r / 2) + 8 * (r % 2) + warp.lane / 4;
-    spot[r] = spot_at<C>(args, tile, row, (C == Storage::float32 ? 2 : 8) * in_quad);
-    row_factor[r] = row_scale<SPEC.scaling>(args, tile, row);
-  }
-#pragma unroll
-  for (int n = 0; n < S::kY; n += written_together<SPEC>()) {
+  for (int n = 0; n < S::kY; n += kTogether) {
     if (!writes<SPEC>(n)) continue;
-    float scale[8];
+    const int blocks = S::kY - n < kTogether ? S::kY - n : kTogether;
+    float scale[2 * kTogether];
 #pragma unroll
-    for (int j = 0; j < 8; ++j) {
-      scale[j] = column_scale<SPEC.scaling>(args, tile, 8 * (n + j / 2) + 2 * in_quad + j % 2);
+    for (int j = 0; j < 2 * blocks; ++j) {
+      scale[j] = column_scale<SPEC.scaling>(args, tile, 8 * (n + j / 2) + 2 * (warp.lane % 4) + j % 2);
     }
 #pragma unroll
-    for (int r = 0; r < 2 * S::kX; ++r) {
-      const auto value = [&](int j) {
-        return static_cast<float>(total[r / 2][n + j / 2][2 * (r % 2) + j % 2]) * (row_factor[r] * scale[j]);
-      };
-      if constexpr (C == Storage::float32) {
+    for (int m = 0; m < S::kX; ++m) {
+      const int first = warp.x + 64 * m;
+      if (first >= tile.rows) continue;
+      float factor[2];
 #pragma unroll
-        for (int j = 0; j < 4; ++j) {
-          const unsigned words[2] = {ptx::bits_of(value(2 * j)), ptx::bits_of(value(2 * j + 1))};
-          write_words<C>(spot[r], 8 * (n + j), words);
-        }
-      } else {
+      for (int r = 0; r < 2; ++r) factor[r] = row_scale<SPEC.scaling>(args, tile, first + 8 * r + warp.lane / 4);
+#pragma unroll
+      for (int j = 0; j < blocks; j += 2) {
         unsigned words[4];
 #pragma unroll
-        for (int j = 0; j < 4; ++j) words[j] = rounded_pair<C>(value(2 * j), value(2 * j + 1));
-        transpose_quad(words, warp.lane);
-        write_words<C>(spot[r], 8 * n, words);
+        for (int i = 0; i < 4; ++i) {
+          const auto& sums = total[m][n + j + i / 2];
+          words[i] = rounded_pair<C>(sums[2 * (i % 2)] * (factor[i % 2] * scale[2 * (j + i / 2)]),
+                                     sums[2 * (i % 2) + 1] * (factor[i % 2] * scale[2 * (j + i / 2) + 1]));
+        }
+        ptx::store_matrices<false>(to + static_cast<unsigned>(16 * ((j + matrix / 2) ^ matrix_row)), words);
       }
+      ptx::warp_barrier();  // the slab is filled
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        if (chunk >= blocks) continue;
+        const int at = row + 4 * i;
+        const Spot spot = spot_at<C>(args, tile, first + at, 8 * (n + chunk));
+        write_words<C>(
+            spot,
+            ptx::load_shared<ptx::Bytes16>(warp.slab + static_cast<unsigned>(128 * at + 16 * (chunk ^ (at % 8)))).word);
+      }
+      ptx::warp_barrier();  // and read
     }
   }
 }
 
-// Weights on the 64-row side: a lane has two neighbouring tokens of one column. 16-bit elements are transposed, 8 x 8
-// at a time, to two columns of one token; of two by two such blocks, the quad's exchange makes 8 columns of one.
+// Weights on the 64-row side: the matrices are transposed on their way. The slab: tokens of 16 columns of C.
 template <KernelSpec SPEC, Storage C, class Total>
 EXPERTILE_DEVICE void write_swapped(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
                                     const Total& total) {
   using S = Shape<SPEC>;
-  constexpr int kTogether = written_together<SPEC>();  // blocks of 8 tokens
-  constexpr bool kIsFloat = C == Storage::float32;
-  const int in_quad = warp.lane % 4;
-  // What a lane writes of the first tokens: of float32, one column of two tokens.
-  const int token = kIsFloat ? 2 * in_quad : warp.lane / 4 + (kTogether == 2 ? 8 * (in_quad / 2) : 0);
-  const int column = warp.x + (kIsFloat ? warp.lane / 4 : kTogether == 2 ? 8 * (in_quad % 2) : 2 * in_quad);
+  constexpr int kMost = S::kParts == 1 ? kSlabTokens / 8 : written_together<SPEC>();
+  constexpr int kTogether = S::kY < kMost ? S::kY : kMost;  // blocks of 8 tokens
+  const int matrix = warp.lane / 8;  // of four: 8 columns, the next 8, and the same of the next 8 tokens
+  const int matrix_row = warp.lane % 8;
+  // Rows of 32 bytes: those four apart would meet in a bank.
+  const auto place = [&](int token, int half) {
+    return warp.slab + static_cast<unsigned>(32 * token + 16 * (half ^ (token / 4 % 2)));
+  };
   float column_factor[2 * S::kX];
 #pragma unroll
   for (int r = 0; r < 2 * S::kX; ++r) {
@@ -133,42 +131,87 @@ EXPERTILE_DEVICE void write_swapped(const KernelArgs& args, const OutputTile& ti
   for (int n = 0; n < S::kY; n += kTogether) {
     if (8 * n >= tile.rows) return;
     if (!writes<SPEC>(n)) continue;
+    const int blocks = S::kY - n < kTogether ? S::kY - n : kTogether;
     float token_factor[2 * kTogether];
 #pragma unroll
-    for (int t = 0; t < 2 * kTogether; ++t) {
-      token_factor[t] = row_scale<SPEC.scaling>(args, tile, 8 * (n + t / 2) + 2 * in_quad + t % 2);
-    }
-    Spot spot[kIsFloat ? 2 * kTogether : 1];
-#pragma unroll
-    for (int t = 0; t < (kIsFloat ? 2 * kTogether : 1); ++t) {
-      spot[t] = spot_at<C>(args, tile, 8 * (n + t / 2) + token + t % 2, column);
+    for (int t = 0; t < 2 * blocks; ++t) {
+      token_factor[t] = row_scale<SPEC.scaling>(args, tile, 8 * (n + t / 2) + 2 * (warp.lane % 4) + t % 2);
     }
 #pragma unroll
     for (int m = 0; m < S::kX; ++m) {
-      unsigned words[2 * kTogether];
+      const auto word = [&](int j, int half) {  // of 8 tokens and 8 columns
+        const auto& sums = total[m][n + j];
+        const float factor = column_factor[2 * m + half];
+        return rounded_pair<C>(sums[2 * half] * (token_factor[2 * j] * factor),
+                               sums[2 * half + 1] * (token_factor[2 * j + 1] * factor));
+      };
 #pragma unroll
-      for (int i = 0; i < 2 * kTogether; ++i) {  // 8 columns, the next 8, and the same of the next 8 tokens
-        const auto value = [&](int j) {
-          return static_cast<float>(total[m][n + i / 2][2 * (i % 2) + j]) *
-                 (token_factor[2 * (i / 2) + j] * column_factor[2 * m + i % 2]);
-        };
-        if constexpr (kIsFloat) {
-          for (int j = 0; j < 2; ++j) {
-            const unsigned word[1] = {ptx::bits_of(value(j))};
-            write_words<C>(spot[2 * (i / 2) + j], 64 * m + 8 * (i % 2), word);
-          }
+      for (int j = 0; j < blocks; j += 2) {
+        const unsigned to = place(8 * (j + matrix / 2) + matrix_row, matrix % 2);
+        if (j + 1 < blocks) {
+          const unsigned words[4] = {word(j, 0), word(j, 1), word(j + 1, 0), word(j + 1, 1)};
+          ptx::store_matrices<true>(to, words);
         } else {
-          words[i] = ptx::transpose8x8(rounded_pair<C>(value(0), value(1)));
+          const unsigned words[2] = {word(j, 0), word(j, 1)};
+          ptx::store_matrices<true>(to, words);
         }
       }
-      if constexpr (!kIsFloat && kTogether == 2) {
-        transpose_quad(words, warp.lane);
-        write_words<C>(spot[0], 64 * m, words);
-      } else if constexpr (!kIsFloat) {
-        for (int i = 0; i < 2; ++i) {
-          const unsigned word[1] = {words[i]};
-          write_words<C>(spot[0], 64 * m + 8 * i, word);
-        }
+      ptx::warp_barrier();  // the slab is filled
+#pragma unroll
+      for (int i = 0; i < ceil_divide(blocks, 2); ++i) {
+        const int token = 16 * i + warp.lane / 2;
+        const int half = warp.lane % 2;
+        if (token >= 8 * blocks) continue;
+        const Spot spot = spot_at<C>(args, tile, 8 * n + token, warp.x + 64 * m + 8 * half);
+        write_words<C>(spot, ptx::load_shared<ptx::Bytes16>(place(token, half)).word);
+      }
+      ptx::warp_barrier();  // and read
+    }
+  }
+}
+
+// ---- C of float32: straight from the registers, of which two or one are neighbours in C ---------------------------
+
+template <KernelSpec SPEC, class Total>
+EXPERTILE_DEVICE void write_straight_float(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
+                                           const Total& total) {
+  using S = Shape<SPEC>;
+  const int column = 2 * (warp.lane % 4);
+#pragma unroll
+  for (int n = 0; n < S::kY; ++n) {
+    if (!writes<SPEC>(n)) continue;
+    const float scale[2] = {column_scale<SPEC.scaling>(args, tile, 8 * n + column),
+                            column_scale<SPEC.scaling>(args, tile, 8 * n + column + 1)};
+#pragma unroll
+    for (int r = 0; r < 2 * S::kX; ++r) {
+      const int row = warp.x + 64 * (r / 2) + 8 * (r % 2) + warp.lane / 4;
+      const float factor = row_scale<SPEC.scaling>(args, tile, row);
+      const auto& sums = total[r / 2][n];
+      const unsigned words[2] = {ptx::bits_of(sums[2 * (r % 2)] * (factor * scale[0])),
+                                 ptx::bits_of(sums[2 * (r % 2) + 1] * (factor * scale[1]))};
+      write_words<Storage::float32>(spot_at<Storage::float32>(args, tile, row, 8 * n + column), words);
+    }
+  }
+}
+
+template <KernelSpec SPEC, class Total>
+EXPERTILE_DEVICE void write_swapped_float(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
+                                          const Total& total) {
+  using S = Shape<SPEC>;
+#pragma unroll
+  for (int n = 0; n < S::kY; ++n) {
+    if (8 * n >= tile.rows) return;
+    if (!writes<SPEC>(n)) continue;
+#pragma unroll
+    for (int t = 0; t < 2; ++t) {
+      const int token = 8 * n + 2 * (warp.lane % 4) + t;
+      const float factor = row_scale<SPEC.scaling>(args, tile, token);
+#pragma unroll
+      for (int r = 0; r < 2 * S::kX; ++r) {
+        const int column = warp.x + 64 * (r / 2) + 8 * (r % 2) + warp.lane / 4;
+        const float scale = column_scale<SPEC.scaling>(args, tile, column);
+        const unsigned word[1] = {ptx::bits_of(total[r / 2][n][2 * (r % 2) + t] * (factor * scale))};
+        write_words<Storage::float32>(spot_at<Storage::float32>(args, tile, token, column), word);
       }
     }
   }
@@ -177,16 +220,18 @@ EXPERTILE_DEVICE void write_swapped(const KernelArgs& args, const OutputTile& ti
 template <KernelSpec SPEC, Storage C, class Total>
 EXPERTILE_DEVICE void write_as(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
                                const Total& total) {
-  if constexpr (SPEC.tile.swap_ab != 0) {
-    write_swapped<SPEC, C>(args, tile, warp, total);
+  if constexpr (C == Storage::float32) {
+    if constexpr (SPEC.tile.swap_ab != 0) write_swapped_float<SPEC>(args, tile, warp, total);
+    if constexpr (SPEC.tile.swap_ab == 0) write_straight_float<SPEC>(args, tile, warp, total);
   } else {
-    write_straight<SPEC, C>(args, tile, warp, total);
+    if constexpr (SPEC.tile.swap_ab != 0) write_swapped<SPEC, C>(args, tile, warp, total);
+    if constexpr (SPEC.tile.swap_ab == 0) write_straight<SPEC, C>(args, tile, warp, total);
   }
 }
 
 template <KernelSpec SPEC, class Total>
-EXPERTILE_DEVICE void write_tile(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
-                                 const Total& total) {
+EXPERTILE_DEVICE void write_tile(const KernelArgs& args, const OutputTile& tile, WarpPlace warp, const Total& total) {
+  ptx::hold(warp.lane);  // what is worked out of it is not kept in registers from tile to tile
   if (args.c_storage == Storage::float16) {
     write_as<SPEC, Storage::float16>(args, tile, warp, total);
   } else if (args.c_storage == Storage::bfloat16) {

@@ -16,17 +16,17 @@ namespace expertile::sm90 {
 
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void copy_tiles(const TiledArgs& in) {
-  const int slices = slice_count<SPEC>(in.args.k);
   const int lane = ptx::thread_index() % 32;
   if (lane == 0) {
     ptx::prefetch_map(in.a);
     ptx::prefetch_map(in.b);
   }
   GroupCursor groups;
+  Slot slot;
   for (int turn = 0;; ++turn) {
     const OutputTile tile = take_tile<SPEC>(in.args, groups, turn);
     if (tile.rows == 0) return;
-    if (lane == 0) copy_tile<SPEC>(in, tile, turn * slices);
+    if (lane == 0) copy_tile<SPEC>(in, tile, slot);
   }
 }
 
@@ -40,8 +40,11 @@ EXPERTILE_DEVICE void multiply_tiles(const KernelArgs& args, int warp) {
   place.lane = ptx::thread_index() % 32;
   place.group = kPingpong ? 0 : warpgroup * S::kX * 64;
   place.x = place.group + warp % 4 * 16;
+  place.slab = static_cast<unsigned>(slabs_offset(SPEC) + warp * slab_bytes(SPEC));
   Turns turns = turns_of<SPEC>(warpgroup);
   GroupCursor groups;
+  Slot slot;
+  if (kPingpong) advance<SPEC>(slot, warpgroup * slices);
   for (int turn = kPingpong ? warpgroup : 0;; turn += kPingpong ? warpgroups(S::kTile) : 1) {
     const OutputTile tile = take_tile<SPEC>(args, groups, turn);
     if (tile.rows == 0) {
@@ -52,9 +55,10 @@ EXPERTILE_DEVICE void multiply_tiles(const KernelArgs& args, int warp) {
     typename S::Total total[S::kX][S::kY][4] = {};
     constexpr int kNarrowest = S::kSwapped ? next_columns(SPEC, 0) : 0;
     if (S::kParts == 1 || slices > 0) {
-      multiply_tile<SPEC, kNarrowest>(args, tile, place, turns, turn * slices, total);
+      multiply_tile<SPEC, kNarrowest>(args, tile, place, turns, slot, total);
     }
     if constexpr (S::kParts > 1) add_parts<SPEC>(tile, warp, place.lane, turn, total);
+    if (kPingpong) advance<SPEC>(slot, slices);  // the other's
     write_tile<SPEC>(args, tile, place, total);
   }
 }
@@ -64,6 +68,7 @@ EXPERTILE_DEVICE void grouped_gemm(const TiledArgs& in) {
   using S = Shape<SPEC>;
   static_assert(S::kX > 0 && tile_x(S::kTile) == 64 * S::kX * sharers(S::kTile), "64 rows of X a warpgroup");
   static_assert(S::kSpans > 0, "BLOCK_SIZE_K has at least the 128 bytes of a box of each operand");
+  static_assert(!moves_registers(SPEC) || registers_suffice(SPEC), "none is waited for that nobody gives");
   static_assert(S::kSwapped || !S::kHolds, "weights that go through registers take the 64-row side");
   static_assert(S::kParts == 1 || (S::kCluster == 1 && S::kTile.pingpong == 0), "a cluster has one tile, in order");
   const int warp = ptx::shuffle(ptx::thread_index() / 32, 0);  // the same for all lanes, as the compiler can see

@@ -13,8 +13,9 @@ namespace expertile::sm90 {
 // A warp's place in the tile.
 struct WarpPlace {
   int lane = 0;
-  int group = 0;  // first row of X of its warpgroup
-  int x = 0;      // first row of X of its own in every block of 64
+  int group = 0;      // first row of X of its warpgroup
+  int x = 0;          // first row of X of its own in every block of 64
+  unsigned slab = 0;  // its part of shared memory for what it writes
 };
 
 // Where a piece of a warpgroup's part of the tile begins: blocks of 64 rows, and 8s of columns.
@@ -145,7 +146,7 @@ EXPERTILE_DEVICE void hold_all(Sums& sums) {
 // Sums that stay in the tensor core's registers to the end. The products of one slice (of one set of its steps where
 // weights go through registers) are always under way while the next one's are started.
 template <KernelSpec SPEC, Extent EXTENT>
-EXPERTILE_DEVICE void multiply_plain(const KernelArgs& args, const WarpPlace& warp, Turns& turns, int index,
+EXPERTILE_DEVICE void multiply_plain(const KernelArgs& args, const WarpPlace& warp, Turns& turns, Slot& slot,
                                      typename Shape<SPEC>::Total (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   using S = Shape<SPEC>;
   constexpr int kSets = S::kHolds ? S::kSpans * Held<SPEC>::kSetsASpan : 1;
@@ -153,8 +154,9 @@ EXPERTILE_DEVICE void multiply_plain(const KernelArgs& args, const WarpPlace& wa
   const int slices = slice_count<SPEC>(args.k);
   [[maybe_unused]] Held<SPEC> weights;
   begin_tile<SPEC>(turns);
+  Place<SPEC> place = place_of<SPEC>(slot);
+  unsigned before = 0;  // `empty` of the slice before
   for (int i = 0; i < slices; ++i) {
-    const Place<SPEC> place = place_of<SPEC>(index + i);
     ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
 #pragma unroll
     for (int set = 0; set < kSets; ++set) {
@@ -169,13 +171,16 @@ EXPERTILE_DEVICE void multiply_plain(const KernelArgs& args, const WarpPlace& wa
       }
       ptx::wgmma_commit();
       ptx::wgmma_wait<1>();  // the set before has been read
-      if (set == 0 && i > 0) release<SPEC>(place_of<SPEC>(index + i - 1).empty, warp.lane);
+      if (set == 0 && i > 0) release<SPEC>(before, warp.lane);
     }
+    before = place.empty;
+    next<SPEC>(slot);
+    place = place_of<SPEC>(slot);
   }
   end_tile<SPEC>(turns, warp.lane);
   ptx::wgmma_wait<0>();
   hold_all(total);
-  release<SPEC>(place_of<SPEC>(index + slices - 1).empty, warp.lane);
+  release<SPEC>(before, warp.lane);
 }
 
 }  // namespace expertile::sm90

@@ -44,44 +44,21 @@ EXPERTILE_DEVICE void promote_scaled(float (&total)[Shape<SPEC>::kX][Shape<SPEC>
   }
 }
 
-// Turns of pieces that this warpgroup does not have, since the tokens end before them.
-template <KernelSpec SPEC>
-EXPERTILE_DEVICE void pass_turns(Turns& turns, int lane, int count) {
-  for (int i = 0; i < count; ++i) {
-    begin_turn(turns);
-    end_turn(turns, lane);
-  }
-}
-
-// The products of one span of a stage, of a piece; its sums are there when this returns. Where warpgroups take turns,
-// the other one's begins when only the last step is left: what it takes to begin is hidden behind that.
+// Starts the products of one span of a stage, of a piece.
 template <KernelSpec SPEC, Extent EXTENT, class Sums>
-EXPERTILE_DEVICE void multiply_piece(Sums& sums, const Place<SPEC>& place, const WarpPlace& warp, Turns& turns,
-                                     int span, const Piece& piece) {
-  constexpr int kSteps = Shape<SPEC>::kSteps;
+EXPERTILE_DEVICE void start_piece(Sums& sums, const Place<SPEC>& place, const WarpPlace& warp, int span,
+                                  const Piece& piece) {
   Operands at = operands_of<SPEC>(place, warp, span);
   at.x += static_cast<unsigned>(64 * piece.x * kBoxBytes);
   at.y += static_cast<unsigned>(8 * piece.y * kBoxBytes);
-  if constexpr (takes_turns(SPEC, EXTENT.columns)) {
-    begin_turn(turns);
-    ptx::wgmma_fence();
-    multiply_steps<SPEC, EXTENT, false, 0, kSteps - 1>(sums, at);
-    ptx::wgmma_commit();
-    multiply_steps<SPEC, EXTENT, false, kSteps - 1, kSteps>(sums, at);
-    ptx::wgmma_commit();
-    ptx::wgmma_wait<1>();
-    end_turn(turns, warp.lane);
-  } else {
-    ptx::wgmma_fence();
-    multiply_box<SPEC, EXTENT, false>(sums, at);
-    ptx::wgmma_commit();
-  }
-  ptx::wgmma_wait<0>();
+  ptx::wgmma_fence();
+  multiply_box<SPEC, EXTENT, false>(sums, at);
+  ptx::wgmma_commit();
 }
 // Likewise of weights that go through registers, which are no pieces.
 template <KernelSpec SPEC, Extent EXTENT, class Sums>
-EXPERTILE_DEVICE void multiply_held_span(Sums& sums, Held<SPEC>& weights, const Place<SPEC>& place,
-                                         const WarpPlace& warp, int span) {
+EXPERTILE_DEVICE void start_held_span(Sums& sums, Held<SPEC>& weights, const Place<SPEC>& place, const WarpPlace& warp,
+                                      int span) {
   constexpr int kSets = Held<SPEC>::kSetsASpan;
 #pragma unroll
   for (int i = 0; i < kSets; ++i) {
@@ -93,17 +70,17 @@ EXPERTILE_DEVICE void multiply_held_span(Sums& sums, Held<SPEC>& weights, const 
     ptx::wgmma_commit();
     if (i + 1 < kSets) ptx::wgmma_wait<1>();
   }
-  ptx::wgmma_wait<0>();
 }
 
-// The products of SLICES slices, the first of which has number `index`, into one sum that is then taken over.
+// The products of SLICES slices into one sum that is then taken over.
 template <KernelSpec SPEC, Extent EXTENT, int SLICES, class Sums>
-EXPERTILE_DEVICE void multiply_run(Sums& sums, const WarpPlace& warp, Turns& turns, int index, bool is_last,
+EXPERTILE_DEVICE void multiply_run(Sums& sums, const WarpPlace& warp, Turns& turns, Slot& slot, bool is_last,
                                    float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   using S = Shape<SPEC>;
+  unsigned before = 0;  // `empty` of the slice before
 #pragma unroll
-  for (int i = 0; i < SLICES; ++i) {
-    const Place<SPEC> place = place_of<SPEC>(index + i);
+  for (int i = 0; i < SLICES; ++i, next<SPEC>(slot)) {
+    const Place<SPEC> place = place_of<SPEC>(slot);
     ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
     ptx::wgmma_fence();
 #pragma unroll
@@ -116,20 +93,22 @@ EXPERTILE_DEVICE void multiply_run(Sums& sums, const WarpPlace& warp, Turns& tur
       }
     }
     ptx::wgmma_commit();
-    if (i == 0) continue;
-    ptx::wgmma_wait<1>();  // the slice before has been read
-    release<SPEC>(place_of<SPEC>(index + i - 1).empty, warp.lane);
+    if (i > 0) {
+      ptx::wgmma_wait<1>();  // the slice before has been read
+      release<SPEC>(before, warp.lane);
+    }
+    before = place.empty;
   }
   ptx::wgmma_wait<0>();
   hold_all(sums);
-  release<SPEC>(place_of<SPEC>(index + SLICES - 1).empty, warp.lane);
+  release<SPEC>(before, warp.lane);
   if (is_last) end_tile<SPEC>(turns, warp.lane);
   promote<SPEC, EXTENT>(total, sums, {});
 }
 
 // Sums without scales along K are taken over every kLongestSum elements: as seldom as their accuracy allows.
 template <KernelSpec SPEC, Extent EXTENT>
-EXPERTILE_DEVICE void multiply_long_sums(const KernelArgs& args, const WarpPlace& warp, Turns& turns, int index,
+EXPERTILE_DEVICE void multiply_long_sums(const KernelArgs& args, const WarpPlace& warp, Turns& turns, Slot& slot,
                                          float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   using S = Shape<SPEC>;
   constexpr int kSlices = kLongestSum / S::kTile.block_size_k;
@@ -138,19 +117,27 @@ EXPERTILE_DEVICE void multiply_long_sums(const KernelArgs& args, const WarpPlace
   begin_tile<SPEC>(turns);
   int i = 0;
   for (; i + kSlices <= slices; i += kSlices) {
-    multiply_run<SPEC, EXTENT, kSlices>(sums, warp, turns, index + i, i + kSlices == slices, total);
+    multiply_run<SPEC, EXTENT, kSlices>(sums, warp, turns, slot, i + kSlices == slices, total);
   }
-  for (; i < slices; ++i) multiply_run<SPEC, EXTENT, 1>(sums, warp, turns, index + i, i + 1 == slices, total);
+  for (; i < slices; ++i) multiply_run<SPEC, EXTENT, 1>(sums, warp, turns, slot, i + 1 == slices, total);
+}
+
+// This warp has read the stage, with its scales.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void leave(const Place<SPEC>& place, int lane) {
+  if constexpr (brings_scales(SPEC)) ptx::warp_barrier();  // each lane reads its own
+  release<SPEC>(place.empty, lane);
 }
 
 // Sums that are taken over after every span, with its scales if there are any, piece by piece. The other warpgroup's
 // products fill the tensor cores meanwhile. No product is under way from one piece to the next: the compiler would lose
 // track of the sums that are there.
 template <KernelSpec SPEC, Extent EXTENT>
-EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& warp, Turns& turns, int index,
+EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& warp, Turns& turns, Slot& slot,
                                      float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   using S = Shape<SPEC>;
   constexpr bool kScales = SPEC.scaling == Scaling::block;
+  constexpr bool kReadsLate = kScales && reads_scales_late<SPEC>();
   constexpr Extent kPiece = piece_of(SPEC, EXTENT);
   constexpr int kPiecesX = EXTENT.blocks / kPiece.blocks;
   constexpr int kPieces = kPiecesX * (EXTENT.columns / kPiece.columns);
@@ -158,9 +145,10 @@ EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& wa
   typename S::Accumulator sums[kPiece.blocks][kPiece.columns / 8][4];
   [[maybe_unused]] Held<SPEC> weights;
   begin_tile<SPEC>(turns);
+  Place<SPEC> place = place_of<SPEC>(slot);
   for (int i = 0; i < slices; ++i) {
-    const Place<SPEC> place = place_of<SPEC>(index + i);
     ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
+    const Place<SPEC> here = place;
 #pragma unroll
     for (int span = 0; span < S::kSpans; ++span) {
 #pragma unroll
@@ -168,34 +156,38 @@ EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& wa
         const Piece piece{p % kPiecesX * kPiece.blocks, p / kPiecesX * (kPiece.columns / 8)};
         const bool is_last = span == S::kSpans - 1 && p == kPieces - 1;
         [[maybe_unused]] PieceScales<SPEC, kPiece> scales;
-        if constexpr (kScales) scales = load_scales<SPEC, kPiece>(place, span, warp, piece);
         if constexpr (S::kHolds) {
-          multiply_held_span<SPEC, EXTENT>(sums, weights, place, warp, span);
+          start_held_span<SPEC, EXTENT>(sums, weights, here, warp, span);
         } else {
-          multiply_piece<SPEC, kPiece>(sums, place, warp, turns, span, piece);
+          start_piece<SPEC, kPiece>(sums, here, warp, span, piece);
         }
+        if constexpr (kScales) scales = load_scales<SPEC, kPiece>(here, span, warp, piece);
+        if (is_last) {  // what the next slice needs is worked out behind these products
+          next<SPEC>(slot);
+          place = place_of<SPEC>(slot);
+        }
+        ptx::wgmma_wait<0>();
         hold_all(sums);
         if (is_last && i == slices - 1) end_tile<SPEC>(turns, warp.lane);
+        if (is_last && !kReadsLate) leave<SPEC>(here, warp.lane);
         if constexpr (kScales) {
           promote_scaled<SPEC, kPiece>(total, sums, scales, warp.lane, piece);
-          if (is_last) ptx::warp_barrier();  // all lanes have read their scales
         } else {
           promote<SPEC, kPiece>(total, sums, piece);
         }
-        if (is_last) release<SPEC>(place.empty, warp.lane);
+        if (is_last && kReadsLate) leave<SPEC>(here, warp.lane);
       }
-      pass_turns<SPEC>(turns, warp.lane, turns_a_span(SPEC, EXTENT.columns) - kPieces);
     }
   }
 }
 
 template <KernelSpec SPEC, Extent EXTENT>
-EXPERTILE_DEVICE void multiply_promoting(const KernelArgs& args, const WarpPlace& warp, Turns& turns, int index,
+EXPERTILE_DEVICE void multiply_promoting(const KernelArgs& args, const WarpPlace& warp, Turns& turns, Slot& slot,
                                          float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   if constexpr (SPEC.scaling == Scaling::block || in_pieces(SPEC)) {
-    multiply_spans<SPEC, EXTENT>(args, warp, turns, index, total);
+    multiply_spans<SPEC, EXTENT>(args, warp, turns, slot, total);
   } else {
-    multiply_long_sums<SPEC, EXTENT>(args, warp, turns, index, total);
+    multiply_long_sums<SPEC, EXTENT>(args, warp, turns, slot, total);
   }
 }
 

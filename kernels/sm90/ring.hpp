@@ -6,8 +6,8 @@
 // A stage holds, for each operand, boxes of [rows, 128 bytes of K]. Each stage has two barriers: `full`, whose phase
 // ends when the copies are there, and `empty`, whose phase ends when every warp that multiplies has read them, of the
 // other blocks of the cluster too, since this block's copies overwrite theirs. Where tokens are split there is a third,
-// `split`, whose phase ends when their small parts are there (split.hpp). Slices of K are numbered through all
-// tiles of a block: slice i goes to stage i % stages, in the (i / stages)-th phases.
+// `split`, whose phase ends when their small parts are there (split.hpp). Everyone goes through the stages in the same
+// order, slice by slice of K, from one tile into the next.
 
 #include <ptx90.hpp>
 
@@ -68,8 +68,27 @@ EXPERTILE_DEVICE int slice_count(int k) {
   return slices_before<SPEC>(k, ptx::cluster_rank() + 1) - first_slice<SPEC>(k);
 }
 
-// Where slice `index` lies, and the barriers that guard it. A stage: the boxes of A, their small parts where tokens are
-// split, then the boxes of B.
+// How far one has come in the ring: the stage of the next slice, and the parity of its phases.
+struct Slot {
+  int stage = 0;
+  int parity = 0;
+};
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void next(Slot& slot) {
+  const bool is_last = slot.stage == Shape<SPEC>::kStages - 1;
+  slot.stage = is_last ? 0 : slot.stage + 1;
+  slot.parity ^= is_last ? 1 : 0;
+}
+// By so many slices.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void advance(Slot& slot, int slices) {
+  const int stage = slot.stage + slices;
+  slot.stage = stage % Shape<SPEC>::kStages;
+  slot.parity ^= stage / Shape<SPEC>::kStages % 2;
+}
+
+// Where the slice of a slot lies, and the barriers that guard it. A stage: the boxes of A, their small parts where
+// tokens are split, then the boxes of B.
 template <KernelSpec SPEC>
 struct Place {
   using S = Shape<SPEC>;
@@ -83,23 +102,24 @@ struct Place {
   int parity = 0;
 };
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE Place<SPEC> place_of(int index) {
+EXPERTILE_DEVICE Place<SPEC> place_of(const Slot& slot) {
   using S = Shape<SPEC>;
-  const int stage = index % S::kStages;
   Place<SPEC> place;
-  place.a = static_cast<unsigned>(stage * S::kStageBytes);
+  place.a = static_cast<unsigned>(slot.stage * S::kStageBytes);
   place.small = place.a + S::kBoxesA * S::kBoxA;
   place.b = place.a + S::kStageBytes - S::kBoxesB * S::kBoxB;
-  place.full = static_cast<unsigned>(S::kStages * S::kStageBytes + stage_barrier_bytes(SPEC) * stage);
+  place.full = static_cast<unsigned>(S::kStages * S::kStageBytes + stage_barrier_bytes(SPEC) * slot.stage);
   place.empty = place.full + 8;
   place.split = place.full + 16;
-  place.scales = static_cast<unsigned>(scales_offset(SPEC) + stage * stage_scale_bytes(SPEC));
-  place.parity = index / S::kStages % 2;
+  place.scales = static_cast<unsigned>(scales_offset(SPEC) + slot.stage * stage_scale_bytes(SPEC));
+  place.parity = slot.parity;
   return place;
 }
 
-// Two warpgroups that take turns: each waits at its own barrier for the other, which arrives there with its four warps
-// when its turn ends. The first turn is warpgroup 0's, and nobody's to wait for.
+// Two warpgroups that take turns at whole tiles (pingpong): each waits at its own barrier for the other, which arrives
+// there with its four warps when its turn ends. The first turn is warpgroup 0's, and nobody's to wait for. A turn may
+// begin, and with it the waits for its slices, only when the other has seen all of its own: a wait tells phases apart
+// by their parity alone, so it must never be two phases ahead.
 struct Turns {
   unsigned mine = 0;
   unsigned others = 0;
@@ -111,23 +131,18 @@ EXPERTILE_DEVICE Turns turns_of(int warpgroup) {
   const unsigned mine = kBarriers + static_cast<unsigned>(8 * warpgroup);
   return {mine, 2 * kBarriers + 8 - mine, warpgroup == 0 ? 1 : 0};
 }
-EXPERTILE_DEVICE void begin_turn(Turns& turns) {
-  ptx::mbarrier_wait(turns.mine, turns.parity);
-  turns.parity ^= 1;
-}
-EXPERTILE_DEVICE void end_turn(const Turns& turns, int lane) {
-  if (lane == 0) ptx::mbarrier_arrive(turns.others);
-}
-
-// Turns at whole tiles (pingpong). One may begin to wait for its slices only when the other has seen all of its own: a
-// wait tells phases apart by their parity alone, so it must never be two phases ahead.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void begin_tile(Turns& turns) {
-  if constexpr (SPEC.tile.pingpong != 0) begin_turn(turns);
+  if constexpr (SPEC.tile.pingpong != 0) {
+    ptx::mbarrier_wait(turns.mine, turns.parity);
+    turns.parity ^= 1;
+  }
 }
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void end_tile(const Turns& turns, int lane) {
-  if constexpr (SPEC.tile.pingpong != 0) end_turn(turns, lane);
+  if constexpr (SPEC.tile.pingpong != 0) {
+    if (lane == 0) ptx::mbarrier_arrive(turns.others);
+  }
 }
 
 // Where the blocks that multiply parts of K hand each other their sums: `filled`, whose phase ends when the others'
@@ -151,7 +166,7 @@ EXPERTILE_DEVICE void init_exchange() {
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void init_ring() {
   for (int stage = 0; stage < SPEC.tile.num_stages; ++stage) {
-    const Place<SPEC> place = place_of<SPEC>(stage);
+    const Place<SPEC> place = place_of<SPEC>({stage, 0});
     // The copying thread, whose bytes count themselves, and the warps that bring scales.
     ptx::mbarrier_init(place.full, 1 + scale_warps(SPEC));
     ptx::mbarrier_init(place.empty, 4 * sharers(SPEC.tile) * SPEC.tile.cluster_size);  // every warp that reads it
@@ -195,19 +210,19 @@ EXPERTILE_DEVICE int copied_pieces(const OutputTile& tile) {
   return cuts_tokens(SPEC) ? ceil_divide(tile.rows, S::kPieceRows) : S::kPieces;
 }
 
-// By one thread: the copies of all slices of a tile that this block multiplies, the first of which has number `index`.
+// By one thread: the copies of all slices of a tile that this block multiplies, the first of which goes to `slot`.
 // The last piece's rows behind the tile's end are copied too, and those behind the matrix's become zero: what is made
 // of them is never written.
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE void copy_tile(const TiledArgs& in, const OutputTile& tile, int index) {
+EXPERTILE_DEVICE void copy_tile(const TiledArgs& in, const OutputTile& tile, Slot& slot) {
   using S = Shape<SPEC>;
   const int first = first_slice<SPEC>(in.args.k);
   const int slices = slice_count<SPEC>(in.args.k);
   const int row_b = tile.expert * in.args.n + tile.column;  // a matrix has fewer than 2^31 rows
   const int pieces = copied_pieces<SPEC>(tile);
   const int bytes = S::kBoxesB * S::kBoxB + S::kBoxesA * pieces * S::kPieceRows * kBoxBytes;
-  for (int i = 0; i < slices; ++i) {
-    const Place<SPEC> place = place_of<SPEC>(index + i);
+  for (int i = 0; i < slices; ++i, next<SPEC>(slot)) {
+    const Place<SPEC> place = place_of<SPEC>(slot);
     ptx::mbarrier_wait(place.empty, place.parity ^ 1);  // what the stage held before has been read
     ptx::mbarrier_arrive_expecting(place.full, bytes);
     const int k = (first + i) * S::kTile.block_size_k;

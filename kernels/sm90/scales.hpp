@@ -6,6 +6,32 @@
 
 namespace expertile::sm90 {
 
+// Where a token's scale lies among those of a span, in bytes. A lane that has sums of a token has those of the eighth
+// one behind it where tokens are rows, and of the next one where they are columns: it loads the two together.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE unsigned scale_place(int token) {
+  if (Shape<SPEC>::kSwapped) return static_cast<unsigned>(4 * token);
+  return static_cast<unsigned>(4 * (token / 16 * 16 + token % 8 * 2 + token / 8 % 2));
+}
+
+// A token's scales of four neighbouring blocks of K, the latest that were loaded: they lie side by side, so that one
+// load in four slices does. Scattered loads of 4 bytes each would take a sector of 32 of the L2 for every token and
+// slice, a sixth of what its weights and tokens take.
+struct TokenScales {
+  ptx::Bytes16 four{};
+};
+// from: of the token's first block; wide: rows of scales begin at multiples of 16 bytes. is_new: block is the first
+// that is asked for of this token.
+EXPERTILE_DEVICE float scale_of(TokenScales& scales, const float* from, int block, bool wide, bool is_new) {
+  if (!wide) return ptx::load_global(from + block);
+  if (is_new || block % 4 == 0) {
+    scales.four = ptx::load_global(reinterpret_cast<const ptx::Bytes16*>(from + block / 4 * 4));
+  }
+  const unsigned low = block % 2 == 0 ? scales.four.word[0] : scales.four.word[1];
+  const unsigned high = block % 2 == 0 ? scales.four.word[2] : scales.four.word[3];
+  return ptx::float_from_bits(block % 4 < 2 ? low : high);
+}
+
 // For all slices of all of the block's tiles; the part-th warp of those that share the tokens. Tokens behind the
 // group's end get zero, columns behind N the last one's scale: nothing of either is written.
 template <KernelSpec SPEC>
@@ -21,7 +47,9 @@ EXPERTILE_DEVICE void bring_scales(const KernelArgs& args, int part) {
   const int slices = slice_count<SPEC>(args.k);
   const int k_blocks = ceil_divide(args.k, SPEC.block_k);
   const long long n_blocks = ceil_divide(args.n, SPEC.block_n);
+  const bool wide = k_blocks % 4 == 0 && reinterpret_cast<unsigned long long>(args.scale_a) % 16 == 0;
   GroupCursor groups;
+  Slot slot;
   for (int turn = 0;; ++turn) {
     const OutputTile tile = take_tile<SPEC>(args, groups, turn);
     if (tile.rows == 0) return;
@@ -29,17 +57,19 @@ EXPERTILE_DEVICE void bring_scales(const KernelArgs& args, int part) {
     const int column = tile.column + lane * columns_a_scale(SPEC);
     const int block_n = (column < args.n ? column : args.n - 1) / SPEC.block_n;
     const float* const weights = args.scale_b + (tile.expert * n_blocks + block_n) * k_blocks;
-    for (int i = 0; i < slices; ++i) {
-      const Place<SPEC> place = place_of<SPEC>(turn * slices + i);
+    TokenScales token[kRounds > 0 ? kRounds : 1];
+    for (int i = 0; i < slices; ++i, next<SPEC>(slot)) {
+      const Place<SPEC> place = place_of<SPEC>(slot);
 #pragma unroll
       for (int span = 0; span < S::kSpans; ++span) {
         const int k = (first_slice<SPEC>(args.k) + i) * S::kTile.block_size_k + span * span_elements(SPEC);
         const int block = (k < args.k ? k : args.k - 1) / SPEC.block_k;  // behind K zeros are scaled
-        float token[kRounds > 0 ? kRounds : 1];
+        float scale[kRounds > 0 ? kRounds : 1];
 #pragma unroll
         for (int r = 0; r < kRounds; ++r) {
           const int row = first + 32 * r;
-          token[r] = row < tile.rows ? ptx::load_global(tokens + (row * k_blocks + block)) : 0.0F;
+          scale[r] =
+              row < tile.rows ? scale_of(token[r], tokens + row * k_blocks, block, wide, i == 0 && span == 0) : 0.0F;
         }
         const float weight = has_weight ? ptx::load_global(weights + block) : 0.0F;
         if (span == 0) ptx::mbarrier_wait(place.empty, place.parity ^ 1);  // those before have been read
@@ -47,7 +77,7 @@ EXPERTILE_DEVICE void bring_scales(const KernelArgs& args, int part) {
 #pragma unroll
         for (int r = 0; r < kRounds; ++r) {
           const int row = first + 32 * r;
-          if (row < kTokens) ptx::store_shared(to + static_cast<unsigned>(4 * row), token[r]);
+          if (row < kTokens) ptx::store_shared(to + scale_place<SPEC>(row), scale[r]);
         }
         if (has_weight) ptx::store_shared(to + static_cast<unsigned>(4 * (kTokens + lane)), weight);
       }
@@ -57,12 +87,17 @@ EXPERTILE_DEVICE void bring_scales(const KernelArgs& args, int part) {
   }
 }
 
-// The scales of a span that a lane's sums of a piece need. Where the tokens are the columns there are many of theirs:
-// they are read as they are needed.
+// Where the tokens are the columns there are many of their scales: they are read as they are needed.
+template <KernelSpec SPEC>
+constexpr bool reads_scales_late() {
+  return Shape<SPEC>::kSwapped && SPEC.scales_a;
+}
+
+// The scales of a span that a lane's sums of a piece need.
 template <KernelSpec SPEC, Extent EXTENT>
 struct PieceScales {
   using S = Shape<SPEC>;
-  static constexpr int kTokens = S::kSwapped || !SPEC.scales_a ? 0 : 2 * EXTENT.blocks;
+  static constexpr int kTokens = reads_scales_late<SPEC>() || !SPEC.scales_a ? 0 : 2 * EXTENT.blocks;
   static constexpr int kWeights = S::kSwapped ? EXTENT.blocks : ceil_divide(EXTENT.columns, columns_a_scale(SPEC));
   unsigned at = 0;  // the span's
   float token[kTokens > 0 ? kTokens : 1];
@@ -76,9 +111,11 @@ EXPERTILE_DEVICE PieceScales<SPEC, EXTENT> load_scales(const Place<SPEC>& place,
   Scales scales;
   scales.at = place.scales + static_cast<unsigned>(span * span_scale_bytes(SPEC));
 #pragma unroll
-  for (int j = 0; j < Scales::kTokens; ++j) {
-    const int row = warp.x + 64 * (piece.x + j / 2) + 8 * (j % 2) + warp.lane / 4;
-    scales.token[j] = ptx::load_shared<float>(scales.at + static_cast<unsigned>(4 * row));
+  for (int j = 0; j < Scales::kTokens; j += 2) {
+    const int row = warp.x + 64 * (piece.x + j / 2) + warp.lane / 4;
+    const auto two = ptx::load_shared<ptx::Bytes8>(scales.at + scale_place<SPEC>(row));
+    scales.token[j] = ptx::float_from_bits(two.word[0]);
+    scales.token[j + 1] = ptx::float_from_bits(two.word[1]);
   }
   const int first = S::kSwapped ? warp.group / 64 + piece.x : 8 * piece.y / columns_a_scale(SPEC);
 #pragma unroll
@@ -97,7 +134,7 @@ EXPERTILE_DEVICE void factors_of(const PieceScales<SPEC, EXTENT>& scales, int la
   if constexpr (!SPEC.scales_a) {
     for (float& one : factor) one = scales.weight[Shape<SPEC>::kSwapped ? m : 8 * n / columns_a_scale(SPEC)];
   } else if constexpr (Shape<SPEC>::kSwapped) {
-    const auto two = ptx::load_shared<ptx::Bytes8>(scales.at + static_cast<unsigned>(4 * (8 * y + 2 * (lane % 4))));
+    const auto two = ptx::load_shared<ptx::Bytes8>(scales.at + scale_place<SPEC>(8 * y + 2 * (lane % 4)));
 #pragma unroll
     for (int i = 0; i < 4; ++i) factor[i] = ptx::float_from_bits(two.word[i % 2]) * scales.weight[m];
   } else {

@@ -68,12 +68,13 @@ EXPERTILE_DEVICE void split_tiles(const KernelArgs& args, int thread) {
   constexpr int kChunksAPiece = S::kPieceRows * kBoxBytes / 16;
   const int slices = slice_count<SPEC>(args.k);
   GroupCursor groups;
+  Slot slot;
   for (int turn = 0;; ++turn) {
     const OutputTile tile = take_tile<SPEC>(args, groups, turn);
     if (tile.rows == 0) return;
     const int chunks = copied_pieces<SPEC>(tile) * kChunksAPiece;
-    for (int i = 0; i < slices; ++i) {
-      const Place<SPEC> place = place_of<SPEC>(turn * slices + i);
+    for (int i = 0; i < slices; ++i, next<SPEC>(slot)) {
+      const Place<SPEC> place = place_of<SPEC>(slot);
       ptx::mbarrier_wait(place.full, place.parity);  // the tokens are there, and all is read that was there before
 #pragma unroll
       for (int box = 0; box < S::kBoxesA; ++box) {

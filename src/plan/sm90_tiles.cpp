@@ -85,17 +85,9 @@ Status check_shape(const KernelSpec& spec) {
   if (tile.block_size_k < span || tile.block_size_k > longest || tile.block_size_k % span != 0) {
     return refused(tile, fmt::format("BLOCK_SIZE_K must be a multiple of {} elements up to {}", span, longest));
   }
-  if (in_pieces(spec) && tile.swap_ab == 0 && spec.scaling == Scaling::block) {
-    return refused(tile, "SWAP_AB must be 1: with the tokens on the rows, their scales leave too few registers");
-  }
   if (in_pieces(spec) && tile.swap_ab == 0 && y % kPieceColumns != 0) {
     return refused(
         tile, fmt::format("BLOCK_SIZE_N must be a multiple of {} where a tile is multiplied in pieces", kPieceColumns));
-  }
-  if (spec.scaling == Scaling::block && tile.swap_ab == 0 && spec.block_n % tile.block_size_n != 0 &&
-      tile.block_size_n % spec.block_n != 0) {
-    return refused(tile, fmt::format("BLOCK_SIZE_N must divide the scale blocks' {} columns, or be divided by them",
-                                     spec.block_n));
   }
   return {};
 }

@@ -23,7 +23,7 @@ void warp_barrier(const Where& where) {
   const auto meet = [](const Lanes&) {
     Block& one = block();
     std::vector<int> lanes(kWarp);
-    std::iota(lanes.begin(), lanes.end(), one.warp() * kWarp);
+    std::iota(lanes.begin(), lanes.end(), one.first_in_cluster() + one.warp() * kWarp);
     one.clocks.meet(lanes);
   };
   block().together(kWarp, "warp_barrier", nullptr, meet, where);

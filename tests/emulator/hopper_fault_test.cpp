@@ -374,18 +374,35 @@ TEST_F(HopperFault, NoneWhereAnMbarrierOrdersAStoreAndALoad) {
 
 // ---- between lanes ----------------------------------------------------------------------------------------------
 
-TEST(Lanes, TransposeEightByEight) {
-  alignas(16) unsigned out[32] = {};
-  const emulator::Launch launch{.threads = 32, .memory = {{"out", out, sizeof(out), true}}};
+// What each of the warp's 8 x 8 matrices of 16 bits, element (row, column) being 64 * matrix + 8 * row + column, leaves
+// in shared memory, one behind the other.
+template <bool TRANSPOSED, int MATRICES>
+void expect_stored() {
+  alignas(16) unsigned out[32 * MATRICES] = {};
+  const emulator::Launch launch{.threads = 32, .shared_bytes = 1024, .memory = {{"out", out, sizeof(out), true}}};
   ASSERT_TRUE(emulator::run(launch, [&] {
     const auto lane = static_cast<unsigned>(ptx::thread_index());
-    const unsigned first = lane / 4 * 8 + 2 * (lane % 4);  // element (row, column) is 8 * row + column
-    ptx::store_global(&out[lane], ptx::transpose8x8(first | (first + 1) << 16U));
+    unsigned word[MATRICES];
+    for (unsigned i = 0; i < MATRICES; ++i) {
+      const unsigned first = 64 * i + lane / 4 * 8 + 2 * (lane % 4);
+      word[i] = first | (first + 1) << 16U;
+    }
+    ptx::store_matrices<TRANSPOSED>(16 * lane, word);
+    ptx::warp_barrier();
+    for (unsigned i = 0; i < MATRICES; ++i) {
+      ptx::store_global(&out[32 * i + lane], ptx::load_shared<unsigned>(4 * (32 * i + lane)));
+    }
   }));
-  for (unsigned lane = 0; lane < 32; ++lane) {
-    const unsigned first = 2 * (lane % 4) * 8 + lane / 4;
-    EXPECT_EQ(out[lane], first | (first + 8) << 16U) << lane;
+  for (unsigned i = 0; i < 32 * MATRICES; ++i) {
+    const unsigned row = i / 4;  // of all matrices
+    const unsigned first = TRANSPOSED ? row / 8 * 64 + 2 * (i % 4) * 8 + row % 8 : 8 * row + 2 * (i % 4);
+    EXPECT_EQ(out[i], first | (first + (TRANSPOSED ? 8 : 1)) << 16U) << i;
   }
+}
+TEST(Lanes, StoreMatricesAsTheyAreOrTransposed) {
+  expect_stored<false, 4>();
+  expect_stored<true, 4>();
+  expect_stored<true, 2>();
 }
 
 }  // namespace

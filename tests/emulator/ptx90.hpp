@@ -96,24 +96,27 @@ EXPERTILE_DEVICE void hold(int&) {}
 
 // ---- between lanes --------------------------------------------------------------------------------------------------
 
-EXPERTILE_DEVICE unsigned transpose8x8(unsigned pair, const Where& where = Where::current()) {
-  struct Pair {
-    unsigned from;
-    unsigned to;
-  } mine{pair, 0};
-  const auto transpose = [](const emulator::Lanes& lanes) {
-    const auto element = [&lanes](std::size_t row, std::size_t column) {
-      const unsigned two = static_cast<const Pair*>(lanes[row * 4 + column / 2])->from;
-      return column % 2 == 0 ? two & 0xffffU : two >> 16U;
-    };
-    for (std::size_t l = 0; l < lanes.size(); ++l) {
-      const std::size_t row = l / 4;
-      const std::size_t column = 2 * (l % 4);
-      static_cast<Pair*>(lanes[l])->to = element(column, row) | element(column + 1, row) << 16U;
+// A lane gets the row that it gives a place for: eight elements, each a half of some lane's word.
+template <bool TRANSPOSED, int MATRICES>
+EXPERTILE_DEVICE void store_matrices(unsigned offset, const unsigned (&word)[MATRICES],
+                                     const Where& where = Where::current()) {
+  struct Lane {
+    const unsigned* word;
+    Bytes16 row;
+  } mine{word, {}};
+  const auto deal = [](const emulator::Lanes& lanes) {
+    for (std::size_t l = 0; l < 8 * MATRICES; ++l) {
+      Bytes16& to = static_cast<Lane*>(lanes[l])->row;
+      for (std::size_t i = 0; i < 8; ++i) {
+        const std::size_t row = TRANSPOSED ? i : l % 8;
+        const std::size_t column = TRANSPOSED ? l % 8 : i;
+        const unsigned two = static_cast<const Lane*>(lanes[row * 4 + column / 2])->word[l / 8];
+        to.word[i / 2] |= (column % 2 == 0 ? two & 0xffffU : two >> 16U) << (i % 2 * 16);
+      }
     }
   };
-  emulator::together("transpose8x8", &mine, transpose, where);
-  return mine.to;
+  emulator::together("store_matrices", &mine, deal, where);
+  if (thread_index() % 32 < 8 * MATRICES) store_shared(offset, mine.row, where);
 }
 EXPERTILE_DEVICE unsigned shuffle_xor(unsigned value, int mask, const Where& where = Where::current()) {
   return exchange("shuffle_xor", value, (thread_index() % 32) ^ mask, where);
