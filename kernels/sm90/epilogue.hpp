@@ -83,7 +83,7 @@ EXPERTILE_DEVICE void write_straight(const KernelArgs& args, const OutputTile& t
     row_factor[r] = row_scale<SPEC.scaling>(args, tile, row);
   }
 #pragma unroll
-  for (int n = 0; n < S::kY; n += written_together<SPEC>()) {
+  for (int n = 0; n < S::kY; n += written_together(SPEC.tile)) {
     if (!writes<SPEC>(n)) continue;
     float scale[8];
 #pragma unroll
@@ -118,7 +118,7 @@ template <KernelSpec SPEC, Storage C, class Total>
 EXPERTILE_DEVICE void write_swapped(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
                                     const Total& total) {
   using S = Shape<SPEC>;
-  constexpr int kTogether = written_together<SPEC>();  // blocks of 8 tokens
+  constexpr int kTogether = written_together(SPEC.tile);  // blocks of 8 tokens
   constexpr bool kIsFloat = C == Storage::float32;
   const int in_quad = warp.lane % 4;
   // What a lane writes of the first tokens: of float32, one column of two tokens.

@@ -13,6 +13,7 @@
 #include "jit/device_text.hpp"
 #include "jit/kernel_source.hpp"
 #include "jit/nvrtc.hpp"
+#include "kernel_figures.hpp"
 
 namespace expertile::jit {
 namespace {
@@ -36,7 +37,6 @@ std::string kernels(Product product, int columns) {
       R"(
 namespace columns_{columns} {{
 using ::expertile::Product;
-#include "kernel_figures.hpp"
 #include "wgmma_{columns}.hpp"
 using Sum = {sum};
 template <class X>
