@@ -19,6 +19,16 @@ constexpr int cluster_tile_n(const TileConfig& tile) { return tile.block_size_n 
 constexpr int parts_of_k(const TileConfig& tile) { return tile.kernel == KernelFamily::sm90 ? tile.split_k : 1; }
 // Blocks of a cluster: side by side along N, or with parts of the same tile's K.
 constexpr int cluster_blocks(const TileConfig& tile) { return tile.cluster_size * parts_of_k(tile); }
+// Columns of sums (8 of Y each) that the epilogue writes together, and that go to one of the blocks with parts of K.
+constexpr int written_together(const TileConfig& tile) {
+  if (tile.swap_ab == 0) return 4;
+  return tile_y(tile) % 16 == 0 ? 2 : 1;
+}
+// The most columns that one of them writes: some may write fewer, or none.
+constexpr int columns_a_part(const TileConfig& tile) {
+  const int together = written_together(tile);
+  return together * ceil_divide(ceil_divide(tile_y(tile), 8 * together), parts_of_k(tile));
+}
 
 // sm90: warpgroups that multiply, and how many of them share a tile.
 constexpr int warpgroups(const TileConfig& tile) { return tile.num_warps / 4; }
@@ -227,7 +237,8 @@ constexpr int tiled_stage_bytes(const KernelSpec& spec) {
 constexpr int stage_barrier_bytes(const KernelSpec& spec) { return splits_tokens(spec) ? 24 : 16; }
 
 // Shared memory of an sm90 block: the ring with its barriers, two of the warpgroups that take turns, and the scales;
-// where blocks multiply parts of K, two barriers and the sums that they hand to each other, 16 bytes a lane; the slabs.
+// where blocks multiply parts of K, two barriers and the others' sums of the columns that this block writes, 16 bytes a
+// lane, column and block of 64 rows; the slabs.
 constexpr int turns_offset(const KernelSpec& spec) {
   return spec.tile.num_stages * (tiled_stage_bytes(spec) + stage_barrier_bytes(spec));
 }
@@ -239,7 +250,9 @@ constexpr int exchange_offset(const KernelSpec& spec) {
   return ceil_divide(scales_offset(spec) + spec.tile.num_stages * stage_scale_bytes(spec), 16) * 16;
 }
 constexpr int exchange_bytes(const KernelSpec& spec) {
-  return parts_of_k(spec.tile) > 1 ? 16 + spec.tile.block_size_m * spec.tile.block_size_n * 4 : 0;
+  const int others = parts_of_k(spec.tile) - 1;
+  if (others <= 0) return 0;
+  return 16 + others * columns_a_part(spec.tile) * blocks_x(spec.tile) * 32 * spec.tile.num_warps * 16;
 }
 // Slabs of the warps that multiply, for what they write of C: 16 rows of 64 columns of 16 bits where the tokens are the
 // tensor core's rows; else 16 columns of so many tokens.

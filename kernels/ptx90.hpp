@@ -122,43 +122,16 @@ EXPERTILE_DEVICE void mbarrier_arrive_at(unsigned offset, int rank) {
       "r"(rank)
       : "memory");
 }
-// As mbarrier_arrive_at, and it hands over: what this thread did to its own block's shared memory before (and what it
-// knows of by a barrier) is seen by whoever waits for the phase with mbarrier_wait_for_blocks. Once a tile.
-EXPERTILE_DEVICE void mbarrier_hand_over(unsigned offset, int rank) {
-  asm volatile(
-      "{\n"
-      ".reg .b32 there;\n"
-      "mapa.shared::cluster.u32 there, %0, %1;\n"
-      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n"
-      "}" ::"r"(shared_address(offset)),
-      "r"(rank)
-      : "memory");
-}
-// As mbarrier_wait, for what threads of other blocks handed over.
-EXPERTILE_DEVICE void mbarrier_wait_for_blocks(unsigned offset, int parity) {
-  asm volatile(
-      "{\n"
-      ".reg .pred done;\n"
-      "again:\n"
-      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
-      "@!done bra again;\n"
-      "}" ::"r"(shared_address(offset)),
-      "r"(parity)
-      : "memory");
-}
-// 16 bytes at this offset (aligned to 16) of the shared memory of the cluster's block `rank`.
-EXPERTILE_DEVICE Bytes16 load_shared_of(int rank, unsigned offset) {
-  Bytes16 bytes;
-  asm volatile(
-      "{\n"
-      ".reg .b32 there;\n"
-      "mapa.shared::cluster.u32 there, %4, %5;\n"
-      "ld.shared::cluster.v4.b32 {%0, %1, %2, %3}, [there];\n"
-      "}"
-      : "=r"(bytes.word[0]), "=r"(bytes.word[1]), "=r"(bytes.word[2]), "=r"(bytes.word[3])
-      : "r"(shared_address(offset)), "r"(rank)
-      : "memory");
-  return bytes;
+// Starts storing 16 bytes at this offset (aligned to 16) of the shared memory of the cluster's block `rank`, where the
+// barrier with the offset `barrier` counts them; whoever has waited there for its phase sees them. So no thread has to
+// say that its stores are there, which would be a release that the whole cluster sees.
+EXPERTILE_DEVICE void store_shared_to(int rank, unsigned offset, Bytes16 bytes, unsigned barrier) {
+  unsigned there;  // where the other block's shared memory begins: the same for all stores to it
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(shared_address(0)), "r"(rank));
+  asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1, %2, %3, %4}, [%5];" ::"r"(
+                   there + offset),
+               "r"(bytes.word[0]), "r"(bytes.word[1]), "r"(bytes.word[2]), "r"(bytes.word[3]), "r"(there + barrier)
+               : "memory");
 }
 // As copy_box, to the same offset of every block whose bit is set in `ranks`; there, the barrier with the same offset
 // counts the bytes.

@@ -61,7 +61,7 @@ EXPERTILE_DEVICE void write_straight(const KernelArgs& args, const OutputTile& t
                                      const Total& total) {
   using S = Shape<SPEC>;
   static_assert(S::kY % 4 == 0, "BLOCK_SIZE_N is a multiple of 32");
-  constexpr int kTogether = S::kParts == 1 ? 8 : written_together<SPEC>();  // blocks of 8 columns
+  constexpr int kTogether = S::kParts == 1 ? 8 : written_together(SPEC.tile);  // blocks of 8 columns
   const int matrix = warp.lane / 8;  // of four: 8 rows, the 8 below, and the same of the next 8 columns
   const int matrix_row = warp.lane % 8;
   const unsigned to = warp.slab + static_cast<unsigned>(128 * (8 * (matrix % 2) + matrix_row));
@@ -114,7 +114,7 @@ template <KernelSpec SPEC, Storage C, class Total>
 EXPERTILE_DEVICE void write_swapped(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
                                     const Total& total) {
   using S = Shape<SPEC>;
-  constexpr int kMost = S::kParts == 1 ? kSlabTokens / 8 : written_together<SPEC>();
+  constexpr int kMost = S::kParts == 1 ? kSlabTokens / 8 : written_together(SPEC.tile);
   constexpr int kTogether = S::kY < kMost ? S::kY : kMost;  // blocks of 8 tokens
   const int matrix = warp.lane / 8;  // of four: 8 columns, the next 8, and the same of the next 8 tokens
   const int matrix_row = warp.lane % 8;

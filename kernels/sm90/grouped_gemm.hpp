@@ -96,7 +96,7 @@ EXPERTILE_DEVICE void grouped_gemm(const TiledArgs& in) {
     multiply_tiles<SPEC>(in.args, warp);
   }
   // No block is gone while another one arrives at its barriers. Where parts of K are added up, each block has waited
-  // for its readers, but compute-sanitizer takes no other sign for that.
+  // for the last arrivals, but compute-sanitizer takes no other sign for that.
   if constexpr (cluster_blocks(S::kTile) > 1) ptx::cluster_barrier();
 }
 

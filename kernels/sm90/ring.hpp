@@ -145,8 +145,8 @@ EXPERTILE_DEVICE void end_tile(const Turns& turns, int lane) {
   }
 }
 
-// Where the blocks that multiply parts of K hand each other their sums: `filled`, whose phase ends when the others'
-// sums of a tile are there to be read, and `emptied`, whose phase ends when the others have read this block's.
+// Where the blocks that multiply parts of K send each other their sums: `filled`, whose phase ends when the others'
+// sums of a tile are here, and `emptied`, whose phase ends when the others have read what this block sent them.
 template <KernelSpec SPEC>
 struct Exchange {
   static constexpr auto kFilled = static_cast<unsigned>(exchange_offset(SPEC));
@@ -157,7 +157,7 @@ template <KernelSpec SPEC>
 EXPERTILE_DEVICE void init_exchange() {
   if constexpr (Shape<SPEC>::kParts > 1) {
     constexpr int kArrivals = SPEC.tile.num_warps * (Shape<SPEC>::kParts - 1);  // of the others' warps
-    ptx::mbarrier_init(Exchange<SPEC>::kFilled, kArrivals);
+    ptx::mbarrier_init(Exchange<SPEC>::kFilled, 1 + kArrivals);                 // and of the thread that expects bytes
     ptx::mbarrier_init(Exchange<SPEC>::kEmptied, kArrivals);
   }
 }

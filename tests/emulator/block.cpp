@@ -244,24 +244,27 @@ void Block::mbarrier_arrive(unsigned offset, int bytes, const Where& where) {
   resume_waiting_for_phases();
 }
 
-void Block::mbarrier_wait(unsigned offset, int parity, bool takes_over, const Where& where) {
+void Block::mbarrier_wait(unsigned offset, int parity, const Where& where) {
   stop_if(mbarriers.check_use(current_in_cluster(), offset), where);
   if (parity != 0 && parity != 1) stop(where, fmt::format("waits for parity {}: 0 or 1 is right", parity));
   const int number = mbarriers.number(offset);
-  if (mbarriers.passes(current_in_cluster(), number, parity, takes_over)) return;
+  if (mbarriers.passes(current_in_cluster(), number, parity)) return;
   self().mbarrier = number;
   self().parity = parity;
-  self().takes_over = takes_over;
   give_up(Waiting::for_phase, "mbarrier_wait", where);
 }
 
-void Block::resume_waiting_for_phases() {
-  if (!mbarriers.take_ended()) return;
+bool Block::resume_waiting_for_phases() {
+  if (!mbarriers.take_ended()) return false;
+  bool resumed = false;
   for (std::size_t i = 0; i < threads_.size(); ++i) {
     Thread& one = threads_[i];
     if (one.waiting != Waiting::for_phase) continue;
-    if (mbarriers.passes(everyone_[i], one.mbarrier, one.parity, one.takes_over)) one.waiting = Waiting::nothing;
+    if (!mbarriers.passes(everyone_[i], one.mbarrier, one.parity)) continue;
+    one.waiting = Waiting::nothing;
+    resumed = true;
   }
+  return resumed;
 }
 
 }  // namespace expertile::emulator

@@ -43,7 +43,6 @@ struct Thread {
   Where where;
   int mbarrier = 0;  // waited for, and its phase's parity
   int parity = 0;
-  bool takes_over = false;               // what other blocks hand over with it
   std::deque<std::vector<Copy>> groups;  // committed, oldest first
   std::vector<Copy> open;                // started since
 };
@@ -113,9 +112,9 @@ class Block {
 
   void mbarrier_init(unsigned offset, int arrivals, const Where& where);
   void mbarrier_arrive(unsigned offset, int bytes, const Where& where);
-  void mbarrier_wait(unsigned offset, int parity, bool takes_over, const Where& where);
-  // After arrivals and copies: whoever waits for a phase that they ended.
-  void resume_waiting_for_phases();
+  void mbarrier_wait(unsigned offset, int parity, const Where& where);
+  // After arrivals and copies: whoever waits for a phase that they ended. False where nobody does.
+  bool resume_waiting_for_phases();
 
   // What the operations that need no fiber work on.
   GlobalMemory& global;

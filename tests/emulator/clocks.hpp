@@ -4,8 +4,7 @@
 //
 // Agents are the warps and, for the bulk copies that they count, the mbarriers. A warp's time advances whenever one of
 // its threads publishes what was done; an mbarrier's time is the number of its phases that have ended. A thread knows
-// of an agent up to a time: what the agent did until then comes before what the thread does now. Of that, some was
-// handed over between blocks, so that it can be seen in shared memory across them, too.
+// of an agent up to a time: what the agent did until then comes before what the thread does now.
 
 #include <algorithm>
 #include <cstddef>
@@ -21,21 +20,18 @@ using Knowledge = std::vector<int>;  // [agents] times
 // A thread at a moment.
 struct Observer {
   int thread = 0;
-  int time = 0;                 // of its warp
-  const int* known = nullptr;   // [agents]
-  const int* handed = nullptr;  // [warps]
+  int time = 0;                // of its warp
+  const int* known = nullptr;  // [agents]
 };
 
 class Clocks {
  public:
   Clocks(int blocks, int threads_a_block)
-      : warps_a_block_(threads_a_block / kWarp),
-        times_(static_cast<std::size_t>(blocks * warps_a_block_), 1),
-        known_(static_cast<std::size_t>(blocks * threads_a_block), Knowledge(times_.size(), 0)),
-        handed_(known_) {}
+      : times_(static_cast<std::size_t>(blocks * (threads_a_block / kWarp)), 1),
+        known_(static_cast<std::size_t>(blocks * threads_a_block), Knowledge(times_.size(), 0)) {}
 
   [[nodiscard]] Observer observer(int thread) const {
-    return {thread, times_[index(thread / kWarp)], known_[index(thread)].data(), handed_[index(thread)].data()};
+    return {thread, times_[index(thread / kWarp)], known_[index(thread)].data()};
   }
   // Another agent, of which nobody knows anything. Observers of before are no longer valid.
   int add_agent() {
@@ -60,25 +56,6 @@ class Clocks {
     for (const int thread : threads) publish(thread, all);
     for (const int thread : threads) known_[index(thread)] = all;
   }
-  // Before publish: what reaches other blocks with it, which is what the thread knows of its own block, what others
-  // handed over to it, and what its warp did.
-  void hand_over(int thread, Knowledge& into) const {
-    const Knowledge& mine = known_[index(thread)];
-    const int warp = thread / kWarp;
-    const int first = warp / warps_a_block_ * warps_a_block_;
-    into.resize(times_.size(), 0);
-    join(handed_[index(thread)], into);
-    for (int i = first; i < first + warps_a_block_; ++i) into[index(i)] = std::max(into[index(i)], mine[index(i)]);
-    into[index(warp)] = times_[index(warp)];
-  }
-  void take_over(int thread, const Knowledge& what) { join(what, handed_[index(thread)]); }
-  // As meet, and all of it is handed over.
-  void meet_across_blocks(const std::vector<int>& threads) {
-    meet(threads);
-    for (const int thread : threads) {
-      std::copy_n(known_[index(thread)].begin(), times_.size(), handed_[index(thread)].begin());
-    }
-  }
   // What the threads first, first + 1, ... know together.
   [[nodiscard]] Knowledge united(int first, int count) const {
     Knowledge all = known_[index(first)];
@@ -101,10 +78,8 @@ class Clocks {
     for (std::size_t i = 0; i < from.size(); ++i) into[i] = std::max(into[i], from[i]);
   }
 
-  int warps_a_block_;
-  std::vector<int> times_;         // [warps]
-  std::vector<Knowledge> known_;   // [threads]
-  std::vector<Knowledge> handed_;  // [threads], of warps alone
+  std::vector<int> times_;        // [warps]
+  std::vector<Knowledge> known_;  // [threads]
 };
 
 }  // namespace expertile::emulator

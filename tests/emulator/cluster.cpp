@@ -29,7 +29,7 @@ std::optional<std::string> Cluster::run(const std::function<void()>& kernel) {
     if (std::all_of(blocks_.begin(), blocks_.end(), [](const Block& one) { return one.has_ended(); })) break;
     if (advanced) continue;
     if (copies_.oldest() == nullptr) return deadlock();
-    if (auto fault = land_copy()) return fault;
+    if (auto fault = land_copies()) return fault;
   }
   return check_end();
 }
@@ -42,17 +42,18 @@ std::string Cluster::deadlock() const {
 
 // ---- the end ----------------------------------------------------------------------------------------------------
 
-std::string Cluster::describe(const BoxCopy& copy, const std::string& what) const {
+std::string Cluster::describe(const CountedCopy& copy, const std::string& what) const {
   return at(copy.by).describe(copy.thread, copy.where, what);
 }
 
-std::string Cluster::ended_during(const BoxCopy& copy) const {
-  if (copy.by == copy.to) return describe(copy, "the block ended while this bulk copy was under way");
-  return describe(copy, fmt::format("block {} ended while this bulk copy was under way to it", at(copy.to).index()));
+std::string Cluster::ended_during(const CountedCopy& copy) const {
+  const bool own = copy.by == copy.to;
+  const std::string block = own ? "the block" : fmt::format("block {}", at(copy.to).index());
+  return describe(copy, fmt::format("{} ended while this {} was under way{}", block, copy.name(), own ? "" : " to it"));
 }
 
 std::optional<std::string> Cluster::check_end() const {
-  if (const BoxCopy* copy = copies_.oldest()) return ended_during(*copy);
+  if (const CountedCopy* copy = copies_.oldest()) return ended_during(*copy);
   for (const Block& one : blocks_) {
     if (auto fault = one.mbarriers.check_end()) return fmt::format("block {}: {}", one.index(), *fault);
     if (auto fault = check_visits(one)) return fault;
@@ -69,8 +70,8 @@ std::optional<std::string> Cluster::check_visits(const Block& block) const {
   for (const auto& [agent, visit] : visits) {
     if (known[static_cast<std::size_t>(agent)] >= visit.time) continue;
     return at(visit.by).describe(visit.thread, visit.where,
-                                 fmt::format("block {} ended without waiting for this {} ({} at {})", block.index(),
-                                             visit.what, visit.place, visit.offset));
+                                 fmt::format("block {} ended without waiting for this {} (mbarrier at {})",
+                                             block.index(), visit.what, visit.mbarrier));
   }
   return std::nullopt;
 }
@@ -89,7 +90,7 @@ void Cluster::barrier(Block& from, const Where& where) {
   }
   at_barrier_ = 0;
   ++barriers_;
-  clocks.meet_across_blocks(everyone_);
+  clocks.meet(everyone_);
   for (Block& one : blocks_) one.resume_waiting_for_cluster();
 }
 
@@ -111,74 +112,73 @@ std::string Cluster::place(const Block& from, const Block& to) {
   return &from == &to ? "" : fmt::format("in block {}: ", to.index());
 }
 
-void Cluster::arrive_at(Block& from, unsigned offset, int rank, bool hands_over, const Where& where) {
+void Cluster::arrive_at(Block& from, unsigned offset, int rank, const Where& where) {
   Block& to = reach(from, rank, where);
   const int thread = from.current_in_cluster();
   const int time = clocks.observer(thread).time;  // at which the arrival publishes
   if (auto fault = to.mbarriers.check_use(thread, offset)) from.stop(where, place(from, to) + *fault);
-  if (auto fault = to.mbarriers.arrive(thread, offset, 0, hands_over)) from.stop(where, place(from, to) + *fault);
+  if (auto fault = to.mbarriers.arrive(thread, offset, 0)) from.stop(where, place(from, to) + *fault);
   if (&from != &to) {
-    visits_[static_cast<std::size_t>(rank)][thread / kWarp] = {time,        "arrival",      "mbarrier", offset,
+    visits_[static_cast<std::size_t>(rank)][thread / kWarp] = {time,        "arrival",      offset,
                                                                from.rank(), from.current(), where};
   }
   to.resume_waiting_for_phases();
 }
 
-void Cluster::read_shared_of(Block& from, int rank, unsigned offset, std::size_t bytes, void* to, const Where& where) {
-  Block& owner = reach(from, rank, where);
-  if (&from == &owner) return from.read_shared(from.current(), offset, bytes, to, where);
-  const Observer by = clocks.observer(from.current_in_cluster());
-  if (auto fault = owner.shared.read_by_another(by, offset, bytes, to)) from.stop(where, place(from, owner) + *fault);
-  visits_[static_cast<std::size_t>(rank)][by.thread / kWarp] = {
-      by.time, "load", "shared memory", offset, from.rank(), from.current(), where};
+void Cluster::store_shared_to(Block& from, int rank, unsigned offset, const SentStore& bytes, unsigned mbarrier,
+                              const Where& where) {
+  const CountedCopy copy{
+      .what = bytes, .offset = offset, .to = rank, .by = from.rank(), .thread = from.current(), .where = where};
+  start_copy(from, reach(from, rank, where), copy, mbarrier);
 }
 
 void Cluster::copy_box(Block& from, unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier,
                        unsigned ranks, const Where& where) {
   from.stop_if(check_map(map), where);
   if (ranks == 0) from.stop(where, "copies to no block: the mask of ranks is 0");
-  BoxCopy copy{.from = matrix_of(map),
-               .row = row,
-               .column = column,
-               .offset = offset,
-               .by = from.rank(),
-               .thread = from.current(),
-               .where = where};
-  from.stop_if(BulkCopies::check_source(copy, from.global), where);
+  const Box box{.from = matrix_of(map), .row = row, .column = column};
+  from.stop_if(CountedCopies::check_source(box, from.global), where);
+  CountedCopy copy{.what = box, .offset = offset, .by = from.rank(), .thread = from.current(), .where = where};
   for (copy.to = 0; ranks >> static_cast<unsigned>(copy.to) != 0; ++copy.to) {
     if ((ranks >> static_cast<unsigned>(copy.to) & 1U) != 0)
       start_copy(from, reach(from, copy.to, where), copy, mbarrier);
   }
 }
 
-void Cluster::start_copy(Block& from, Block& to, const BoxCopy& copy, unsigned mbarrier) {
+void Cluster::start_copy(Block& from, Block& to, const CountedCopy& copy, unsigned mbarrier) {
   const int thread = from.current_in_cluster();
   const auto stop_if = [&](const std::optional<std::string>& fault) {
     if (fault) from.stop(copy.where, place(from, to) + *fault);
   };
   stop_if(to.mbarriers.check_use(thread, mbarrier));
-  BoxCopy one = copy;
+  CountedCopy one = copy;
   one.mbarrier = to.mbarriers.number(mbarrier);
-  const auto bytes = static_cast<std::size_t>(one.bytes());
-  stop_if(to.shared.start_bulk_copy(clocks.observer(thread), one.offset, bytes, one.mbarrier));
+  const Observer by = clocks.observer(thread);
+  if (one.box() != nullptr) {
+    stop_if(to.shared.start_bulk_copy(by, one.offset, static_cast<std::size_t>(one.bytes()), one.mbarrier));
+  } else {
+    stop_if(to.shared.start_sent_store(by, one.offset, one.mbarrier));
+  }
   stop_if(to.mbarriers.start_copy(thread, mbarrier));
   copies_.add(one);
 }
 
-std::optional<std::string> Cluster::land_copy() {
-  const BoxCopy copy = *copies_.oldest();
-  Block& to = at(copy.to);
-  if (to.has_ended()) return ended_during(copy);
-  const int phase = to.mbarriers.phase(copy.mbarrier) + 1;  // counted from 1
-  copies_.land(phase, to.shared);
-  if (auto fault = to.mbarriers.finish_copy(copy.mbarrier, copy.bytes())) {
-    return describe(copy, place(at(copy.by), to) + *fault);
+std::optional<std::string> Cluster::land_copies() {
+  for (bool resumed = false; !resumed && copies_.oldest() != nullptr;) {
+    const CountedCopy copy = *copies_.oldest();
+    Block& to = at(copy.to);
+    if (to.has_ended()) return ended_during(copy);
+    const int phase = to.mbarriers.phase(copy.mbarrier) + 1;  // counted from 1
+    copies_.land(phase, to.shared);
+    if (auto fault = to.mbarriers.finish_copy(copy.mbarrier, copy.bytes())) {
+      return describe(copy, place(at(copy.by), to) + *fault);
+    }
+    if (copy.by != copy.to) {
+      visits_[static_cast<std::size_t>(copy.to)][to.mbarriers.agent(copy.mbarrier)] = {
+          phase, copy.name(), to.mbarriers.offset(copy.mbarrier), copy.by, copy.thread, copy.where};
+    }
+    resumed = to.resume_waiting_for_phases();
   }
-  if (copy.by != copy.to) {
-    visits_[static_cast<std::size_t>(copy.to)][to.mbarriers.agent(copy.mbarrier)] = {
-        phase, "bulk copy", "mbarrier", to.mbarriers.offset(copy.mbarrier), copy.by, copy.thread, copy.where};
-  }
-  to.resume_waiting_for_phases();
   return std::nullopt;
 }
 

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "emulator/block.hpp"
-#include "emulator/bulk_copies.hpp"
 #include "emulator/clocks.hpp"
+#include "emulator/counted_copies.hpp"
 #include "emulator/emulator.hpp"
 #include "emulator/global_memory.hpp"
 
@@ -26,8 +26,9 @@ class Cluster {
 
   // Each on behalf of the current thread of `from`.
   void barrier(Block& from, const Where& where);
-  void arrive_at(Block& from, unsigned offset, int rank, bool hands_over, const Where& where);
-  void read_shared_of(Block& from, int rank, unsigned offset, std::size_t bytes, void* to, const Where& where);
+  void arrive_at(Block& from, unsigned offset, int rank, const Where& where);
+  void store_shared_to(Block& from, int rank, unsigned offset, const SentStore& bytes, unsigned mbarrier,
+                       const Where& where);
   // ranks: a bit for each block that the box goes to.
   void copy_box(Block& from, unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier,
                 unsigned ranks, const Where& where);
@@ -39,8 +40,7 @@ class Cluster {
   struct Visit {
     int time = 0;
     const char* what = "";
-    const char* place = "mbarrier";
-    unsigned offset = 0;
+    unsigned mbarrier = 0;
     int by = 0;  // rank of the block whose thread did it, and where
     int thread = 0;
     Where where;
@@ -51,11 +51,12 @@ class Cluster {
   Block& reach(const Block& from, int rank, const Where& where);
   // "in block 3: " where that is not `from` itself.
   [[nodiscard]] static std::string place(const Block& from, const Block& to);
-  void start_copy(Block& from, Block& to, const BoxCopy& copy, unsigned mbarrier);
-  // What happens once no thread can advance: the oldest copy lands, and with what is wrong in that.
-  [[nodiscard]] std::optional<std::string> land_copy();
-  [[nodiscard]] std::string describe(const BoxCopy& copy, const std::string& what) const;
-  [[nodiscard]] std::string ended_during(const BoxCopy& copy) const;
+  void start_copy(Block& from, Block& to, const CountedCopy& copy, unsigned mbarrier);
+  // What happens once no thread can advance: copies land, the oldest first, until one can, and with what is wrong in
+  // that.
+  [[nodiscard]] std::optional<std::string> land_copies();
+  [[nodiscard]] std::string describe(const CountedCopy& copy, const std::string& what) const;
+  [[nodiscard]] std::string ended_during(const CountedCopy& copy) const;
   [[nodiscard]] std::string deadlock() const;
   [[nodiscard]] std::optional<std::string> check_end() const;
   [[nodiscard]] std::optional<std::string> check_visits(const Block& block) const;
@@ -64,7 +65,7 @@ class Cluster {
 
   const Launch& launch_;
   std::deque<Block> blocks_;  // by rank
-  BulkCopies copies_;
+  CountedCopies copies_;
   std::vector<Visits> visits_;  // [blocks], to them
   std::vector<int> everyone_;   // all threads
   std::size_t at_barrier_ = 0;  // threads

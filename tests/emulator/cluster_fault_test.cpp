@@ -256,7 +256,7 @@ TEST_F(ClusterFault, OverwritesACopyToAnotherBlockThatIsUnderWay) {
               if (is(1, 0)) ptx::copy_box(kBox, map, 0, 0, 8);
               ptx::cluster_barrier();
             }),
-            "is written while a bulk copy for the mbarrier at 0 is under way");
+            "is written while a copy for the mbarrier at 0 is under way");
 }
 TEST_F(ClusterFault, OverwritesWhatSomeThreadsOfAnotherBlockStillRead) {
   // Both have waited for the first copy and say so, but one of them reads on.
@@ -291,7 +291,7 @@ TEST_F(ClusterFault, ReadsWhereACopyOfAnotherBlockIsUnderWay) {
               if (is(1, 2)) static_cast<void>(ptx::load_shared<int>(kBox));
               ptx::cluster_barrier();
             }),
-            "is read while a bulk copy for the mbarrier at 0 is under way");
+            "is read while a copy for the mbarrier at 0 is under way");
 }
 TEST_F(ClusterFault, ReadsWhatACopyOfAnotherBlockFilledWithoutAWait) {
   expect_in(fault([](const TensorMap& map) {

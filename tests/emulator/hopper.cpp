@@ -1,5 +1,6 @@
 #include "emulator/hopper.hpp"
 
+#include <cstring>
 #include <numeric>
 #include <vector>
 
@@ -15,9 +16,7 @@ void mbarrier_fence_inits() { block().mbarriers.fence_inits(block().current_in_c
 void mbarrier_arrive(unsigned offset, int expected_bytes, const Where& where) {
   block().mbarrier_arrive(offset, expected_bytes, where);
 }
-void mbarrier_wait(unsigned offset, int parity, const Where& where) {
-  block().mbarrier_wait(offset, parity, false, where);
-}
+void mbarrier_wait(unsigned offset, int parity, const Where& where) { block().mbarrier_wait(offset, parity, where); }
 void named_barrier(int id, int threads, const Where& where) { block().named_barrier(id, threads, where); }
 void warp_barrier(const Where& where) {
   const auto meet = [](const Lanes&) {
@@ -44,16 +43,12 @@ void prefetch_map(const TensorMap& map, const Where& where) { block().stop_if(ch
 int cluster_rank() { return block().rank(); }
 void cluster_barrier(const Where& where) { block().cluster().barrier(block(), where); }
 void mbarrier_arrive_at(unsigned offset, int rank, const Where& where) {
-  block().cluster().arrive_at(block(), offset, rank, false, where);
+  block().cluster().arrive_at(block(), offset, rank, where);
 }
-void mbarrier_hand_over(unsigned offset, int rank, const Where& where) {
-  block().cluster().arrive_at(block(), offset, rank, true, where);
-}
-void mbarrier_wait_for_blocks(unsigned offset, int parity, const Where& where) {
-  block().mbarrier_wait(offset, parity, true, where);
-}
-void read_shared_of(int rank, unsigned offset, std::size_t bytes, void* to, const Where& where) {
-  block().cluster().read_shared_of(block(), rank, offset, bytes, to, where);
+void store_shared_to(int rank, unsigned offset, const void* bytes, unsigned mbarrier, const Where& where) {
+  SentStore store;
+  std::memcpy(store.data(), bytes, store.size());
+  block().cluster().store_shared_to(block(), rank, offset, store, mbarrier, where);
 }
 void copy_box_to(unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier, unsigned ranks,
                  const Where& where) {

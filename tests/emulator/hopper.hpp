@@ -2,15 +2,14 @@
 // What tests/emulator/ptx90.hpp and wgmma.hpp are made of: mbarriers, named barriers, bulk copies, clusters and the
 // products of a warpgroup. As emulator.hpp, stricter than a GPU:
 //
-// A copy lands only when no thread of the cluster can advance, the oldest first and block by block; a product reads its
-// operands and writes its sums at the wait that retires it. Stopped are: bytes that are read before their copy's phase
-// has been waited for or that are overwritten before their readers are known to have finished; barriers that are used
-// before their initialisation can be seen; phases whose arrivals or bytes do not add up; a copy for a barrier that may
-// still be in an earlier phase; stores that a product reads or a bulk copy overwrites and that their own thread did not
-// fence before it told of them; products whose threads bring different operands, or that no fence comes before; what is
-// still under way at the end; a block that is reached into before it is known to have begun, or whose end does not
-// wait for what others do to it; and shared memory of another block that is read before its writer handed it over, or
-// overwritten before its reader did.
+// A copy, or a store to another block, lands only when no thread of the cluster can advance, the oldest first and block
+// by block; a product reads its operands and writes its sums at the wait that retires it. Stopped are: bytes that are
+// read before their copy's phase has been waited for or that are overwritten before their readers are known to have
+// finished; barriers that are used before their initialisation can be seen; phases whose arrivals or bytes do not add
+// up; a copy for a barrier that may still be in an earlier phase; stores that a product reads or a bulk copy overwrites
+// and that their own thread did not fence before it told of them; products whose threads bring different operands, or
+// that no fence comes before; what is still under way at the end; and a block that is reached into before it is known
+// to have begun, or whose end does not wait for what others do to it.
 
 #include "emulator/emulator.hpp"
 #include "emulator/products.hpp"
@@ -32,9 +31,8 @@ void prefetch_map(const TensorMap& map, const Where& where);
 [[nodiscard]] int cluster_rank();
 void cluster_barrier(const Where& where);
 void mbarrier_arrive_at(unsigned offset, int rank, const Where& where);
-void mbarrier_hand_over(unsigned offset, int rank, const Where& where);
-void mbarrier_wait_for_blocks(unsigned offset, int parity, const Where& where);
-void read_shared_of(int rank, unsigned offset, std::size_t bytes, void* to, const Where& where);
+// 16 bytes.
+void store_shared_to(int rank, unsigned offset, const void* bytes, unsigned mbarrier, const Where& where);
 // To the blocks whose bits are set in `ranks`.
 void copy_box_to(unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier, unsigned ranks,
                  const Where& where);

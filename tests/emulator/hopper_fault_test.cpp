@@ -162,7 +162,7 @@ TEST_F(HopperFault, OverwritesACopyUnderWay) {
               copy_matrix(map);
               if (ptx::thread_index() == 0) ptx::copy_box(8192, map, 0, 0, 0);
             }),
-            "is written while a bulk copy for the mbarrier at 0 is under way");
+            "is written while a copy for the mbarrier at 0 is under way");
 }
 TEST_F(HopperFault, StoresWhereACopyIsUnderWay) {
   expect_in(fault([](const TensorMap& map) {
@@ -170,7 +170,7 @@ TEST_F(HopperFault, StoresWhereACopyIsUnderWay) {
               copy_matrix(map);
               if (ptx::thread_index() == 0) ptx::store_shared(1024U, 1);
             }),
-            "is written while a bulk copy for the mbarrier at 0 is under way");
+            "is written while a copy for the mbarrier at 0 is under way");
 }
 // ---- operands ---------------------------------------------------------------------------------------------------
 

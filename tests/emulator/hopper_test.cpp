@@ -274,11 +274,11 @@ TEST_F(FaultInARing, NoneInAKernelThatIsRight) {
 }
 
 TEST_F(FaultInARing, ReadsAStageThatWasNotWaitedFor) {
-  expect_in(fault({.skips_full_wait = true}), "is read while a bulk copy for the mbarrier at");
+  expect_in(fault({.skips_full_wait = true}), "is read while a copy for the mbarrier at");
   expect_in(fault({.skips_full_wait = true}, true), "is read, and nothing has filled it");
 }
 TEST_F(FaultInARing, WaitsForTheOtherParityOfFull) {
-  expect_in(fault({.full_parity = 1}), "is read while a bulk copy for the mbarrier at");
+  expect_in(fault({.full_parity = 1}), "is read while a copy for the mbarrier at");
   expect_in(fault({.full_parity = 1}, true), "is read, and nothing has filled it");
 }
 TEST_F(FaultInARing, OneThreadWaitsForAllOfItsWarp) { expect_in(fault({.waits_in_one_thread = true}), "is read"); }
@@ -312,7 +312,7 @@ TEST_F(FaultInARing, ProductWithoutAFence) {
 
 TEST_F(FaultInARing, OperandWithAnotherStrideBetweenEightRows) {
   // Half the stride more: beyond the stage's rows. Half the stride less: rows that are there, only wrong ones.
-  expect_in(fault({.x_descriptor = (512ULL >> 4) << 32}), "is read while a bulk copy");
+  expect_in(fault({.x_descriptor = (512ULL >> 4) << 32}), "is read while a copy for the mbarrier at");
   EXPECT_EQ(fault({.x_descriptor = 0ULL - ((512ULL >> 4) << 32)}), "none");
   EXPECT_GT(wrong_sums(operands_, 2), kRows * kColumns / 2);
 }
@@ -324,7 +324,7 @@ TEST_F(FaultInARing, OperandThatBeginsBesideItsRows) {
   expect_in(fault({.x_descriptor = 128 >> 4}), "it begins at 128");
 }
 TEST_F(FaultInARing, OperandThatNothingFilled) {
-  expect_in(fault({.x_descriptor = kRows * 128 >> 4}), "is read while a bulk copy");
+  expect_in(fault({.x_descriptor = kRows * 128 >> 4}), "is read while a copy for the mbarrier at");
 }
 TEST_F(FaultInARing, OperandOutsideSharedMemory) {
   expect_in(fault({.x_descriptor = 65536 >> 4}), "outside the block's");

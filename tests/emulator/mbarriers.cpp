@@ -25,9 +25,7 @@ std::optional<std::string> Mbarriers::init(int thread, unsigned offset, int arri
                   .initialiser = thread,
                   .initialised = by.time,
                   .arriving = {},
-                  .learnt = {},
-                  .handing = {},
-                  .handed = {}});
+                  .learnt = {}});
   return std::nullopt;
 }
 
@@ -56,7 +54,7 @@ std::optional<std::string> Mbarriers::check_use(int thread, unsigned offset) con
                      one.initialiser - first_thread_);
 }
 
-std::optional<std::string> Mbarriers::arrive(int thread, unsigned offset, int bytes, bool hands_over) {
+std::optional<std::string> Mbarriers::arrive(int thread, unsigned offset, int bytes) {
   Mbarrier& one = at(offset);
   if (bytes < 0 || bytes > kMostCounted) return fmt::format("the mbarrier at {} is to expect {} bytes", offset, bytes);
   if (one.missing == 0) {
@@ -65,7 +63,6 @@ std::optional<std::string> Mbarriers::arrive(int thread, unsigned offset, int by
   }
   one.bytes += bytes;
   --one.missing;
-  if (hands_over) clocks_.hand_over(thread, one.handing);
   clocks_.publish(thread, one.arriving);
   return settle(one);
 }
@@ -116,8 +113,6 @@ std::optional<std::string> Mbarriers::settle(Mbarrier& one) {
   one.missing = one.arrivals;
   one.learnt = std::move(one.arriving);
   one.arriving = {};
-  one.handed = std::move(one.handing);
-  one.handing = {};
   const auto agent = static_cast<std::size_t>(one.agent);
   if (one.learnt.size() <= agent) one.learnt.resize(agent + 1, 0);
   one.learnt[agent] = one.phase;
@@ -125,11 +120,10 @@ std::optional<std::string> Mbarriers::settle(Mbarrier& one) {
   return std::nullopt;
 }
 
-bool Mbarriers::passes(int thread, int number, int parity, bool takes_over) {
+bool Mbarriers::passes(int thread, int number, int parity) {
   const Mbarrier& one = all_[static_cast<std::size_t>(number)];
   if (one.phase % 2 == parity) return false;
   clocks_.learn(thread, one.learnt);
-  if (takes_over) clocks_.take_over(thread, one.handed);
   return true;
 }
 

@@ -22,8 +22,7 @@ class Mbarriers {
   [[nodiscard]] std::optional<std::string> init(int thread, unsigned offset, int arrivals);
   [[nodiscard]] std::optional<std::string> check_use(int thread, unsigned offset) const;
   // The rest after check_use.
-  // hands_over: what the thread's block did is seen by the waiters of other blocks, too.
-  [[nodiscard]] std::optional<std::string> arrive(int thread, unsigned offset, int bytes, bool hands_over = false);
+  [[nodiscard]] std::optional<std::string> arrive(int thread, unsigned offset, int bytes);
   [[nodiscard]] std::optional<std::string> start_copy(int thread, unsigned offset);
   [[nodiscard]] std::optional<std::string> finish_copy(int number, int bytes);
   // A block is not to end within a phase: with arrivals or bytes that nobody can have waited for.
@@ -31,8 +30,8 @@ class Mbarriers {
 
   void fence_inits(int thread);
   [[nodiscard]] int number(unsigned offset) const;  // -1: none is there
-  // Whether a wait passes; if so, the thread learns what the phase has to tell, and takes over what it hands over.
-  [[nodiscard]] bool passes(int thread, int number, int parity, bool takes_over);
+  // Whether a wait passes; if so, the thread learns what the phase has to tell.
+  [[nodiscard]] bool passes(int thread, int number, int parity);
   [[nodiscard]] int phase(int number) const { return all_[static_cast<std::size_t>(number)].phase; }
   [[nodiscard]] unsigned offset(int number) const { return all_[static_cast<std::size_t>(number)].offset; }
   [[nodiscard]] int agent(int number) const { return all_[static_cast<std::size_t>(number)].agent; }
@@ -54,8 +53,6 @@ class Mbarriers {
     int fenced = 0;       // likewise; 0: not yet
     Knowledge arriving;   // what this phase's arrivals publish
     Knowledge learnt;     // what the last phase's did
-    Knowledge handing;    // what this phase's arrivals hand over
-    Knowledge handed;     // what the last phase's did
   };
   [[nodiscard]] std::optional<std::string> settle(Mbarrier& one);
   Mbarrier& at(unsigned offset) { return all_[static_cast<std::size_t>(number(offset))]; }

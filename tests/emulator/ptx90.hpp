@@ -53,16 +53,9 @@ EXPERTILE_DEVICE void cluster_barrier(const Where& where = Where::current()) { e
 EXPERTILE_DEVICE void mbarrier_arrive_at(unsigned offset, int rank, const Where& where = Where::current()) {
   emulator::mbarrier_arrive_at(offset, rank, where);
 }
-EXPERTILE_DEVICE void mbarrier_hand_over(unsigned offset, int rank, const Where& where = Where::current()) {
-  emulator::mbarrier_hand_over(offset, rank, where);
-}
-EXPERTILE_DEVICE void mbarrier_wait_for_blocks(unsigned offset, int parity, const Where& where = Where::current()) {
-  emulator::mbarrier_wait_for_blocks(offset, parity, where);
-}
-EXPERTILE_DEVICE Bytes16 load_shared_of(int rank, unsigned offset, const Where& where = Where::current()) {
-  Bytes16 bytes;
-  emulator::read_shared_of(rank, offset, sizeof(bytes), &bytes, where);
-  return bytes;
+EXPERTILE_DEVICE void store_shared_to(int rank, unsigned offset, Bytes16 bytes, unsigned barrier,
+                                      const Where& where = Where::current()) {
+  emulator::store_shared_to(rank, offset, &bytes, barrier, where);
 }
 EXPERTILE_DEVICE void copy_box_to(unsigned offset, const TensorMap& map, int column, int row, unsigned barrier,
                                   unsigned short ranks, const Where& where = Where::current()) {

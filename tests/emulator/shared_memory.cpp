@@ -34,7 +34,7 @@ std::optional<std::string> SharedMemory::check_place(unsigned offset, std::size_
 bool SharedMemory::knows(const Observer& by, int who, int time) const {
   if (first_thread_ + who == by.thread) return true;
   const int agent =
-      who >= kBulkCopy ? mbarriers_[static_cast<std::size_t>(who - kBulkCopy)].agent : (first_thread_ + who) / kWarp;
+      who >= kCounted ? mbarriers_[static_cast<std::size_t>(who - kCounted)].agent : (first_thread_ + who) / kWarp;
   return by.known[agent] >= time;
 }
 
@@ -45,7 +45,7 @@ void SharedMemory::fence_stores(const Observer& by) {
 // Whether a fence of the thread that wrote the word lies between the store and what the observer knows of: the first
 // one since the store, behind which its warp's time advanced.
 bool SharedMemory::is_fenced(const Observer& by, const Word& word) const {
-  if (word.writer < 0 || word.writer >= kBulkCopy) return true;
+  if (word.writer < 0 || word.writer >= kCounted) return true;
   const auto& fences = fences_[static_cast<std::size_t>(word.writer)];
   const auto fence = std::lower_bound(fences.begin(), fences.end(), word.written);
   return fence != fences.end() && knows(by, word.writer, *fence + 1);
@@ -54,8 +54,8 @@ bool SharedMemory::is_fenced(const Observer& by, const Word& word) const {
 // Why a word is not to be touched at all.
 std::string SharedMemory::ownership(std::size_t word) const {
   const int copier = words_[word].copier;
-  if (copier < kBulkCopy) return fmt::format("a copy of thread {} is under way", copier);
-  return fmt::format("a bulk copy for the mbarrier at {} is under way", offset_of_mbarrier(words_[word].copier));
+  if (copier < kCounted) return fmt::format("a copy of thread {} is under way", copier);
+  return fmt::format("a copy for the mbarrier at {} is under way", offset_of_mbarrier(words_[word].copier));
 }
 
 // Whether what lies in a word may be read.
@@ -63,12 +63,12 @@ std::optional<std::string> SharedMemory::check_word(const Observer& by, std::siz
   const Word& word = words_[i];
   if (word.copier != kNobody) {
     if (word.copier == kMbarrier) return fmt::format("shared memory {} is read, and it is an mbarrier", 4 * i);
-    if (word.copier >= kBulkCopy) return fmt::format("shared memory {} is read while {}", 4 * i, ownership(i));
+    if (word.copier >= kCounted) return fmt::format("shared memory {} is read while {}", 4 * i, ownership(i));
     return fmt::format("shared memory {} is read before thread {} has waited for its copy", 4 * i, word.copier);
   }
   if (word.writer == kNobody) return fmt::format("shared memory {} is read, and nothing has filled it", 4 * i);
   if (knows(by, word.writer, word.written)) return std::nullopt;
-  if (word.writer >= kBulkCopy) {
+  if (word.writer >= kCounted) {
     return fmt::format(
         "shared memory {} is read without a wait for phase {} of the mbarrier at {}, which its copy ends", 4 * i,
         word.written - 1, offset_of_mbarrier(word.writer));
@@ -101,39 +101,6 @@ std::optional<std::string> SharedMemory::read(const Observer& by, unsigned offse
   return std::nullopt;
 }
 
-std::optional<std::string> SharedMemory::read_by_another(const Observer& by, unsigned offset, std::size_t bytes,
-                                                         void* to) {
-  if (auto fault = check_place(offset, bytes)) return fault;
-  for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
-    if (auto fault = check_word(by, i)) return fault;
-    const Word& word = words_[i];
-    if (word.writer < kBulkCopy && by.handed[(first_thread_ + word.writer) / kWarp] >= word.written) continue;
-    return fmt::format("shared memory {} is read, and what told of {} handed nothing over to another block", 4 * i,
-                       word.writer < kBulkCopy ? fmt::format("thread {}", word.writer) : "its copy");
-  }
-  visitors_[offset / 16][by.thread / kWarp] = {.thread = by.thread, .time = by.time};
-  std::memcpy(to, bytes_.data() + offset, bytes);
-  return std::nullopt;
-}
-
-// Whether every thread of another block that read has said so.
-std::optional<std::string> SharedMemory::check_visitors(const Observer& by, unsigned offset, std::size_t bytes) const {
-  const auto end = visitors_.upper_bound((offset + bytes - 1) / 16);
-  for (auto chunk = visitors_.lower_bound(offset / 16); chunk != end; ++chunk) {
-    for (const auto& [warp, visitor] : chunk->second) {
-      if (by.handed[warp] >= visitor.time) continue;
-      const int threads = static_cast<int>(warps_) * kWarp;
-      return fmt::format("shared memory {} is written before thread {} of rank {}, which read it, handed that over",
-                         16 * chunk->first, visitor.thread % threads, visitor.thread / threads);
-    }
-  }
-  return std::nullopt;
-}
-
-void SharedMemory::forget_visitors(unsigned offset, std::size_t bytes) {
-  visitors_.erase(visitors_.lower_bound(offset / 16), visitors_.upper_bound((offset + bytes - 1) / 16));
-}
-
 std::optional<std::string> SharedMemory::check_readers(const Observer& by, std::size_t i) const {
   const Word& word = words_[i];
   if (word.reader == kNobody) return std::nullopt;
@@ -151,7 +118,6 @@ std::optional<std::string> SharedMemory::check_readers(const Observer& by, std::
 }
 
 std::optional<std::string> SharedMemory::check_write(const Observer& by, unsigned offset, std::size_t bytes) const {
-  if (auto fault = check_visitors(by, offset, bytes)) return fault;
   for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
     const Word& word = words_[i];
     if (word.copier == kMbarrier) return fmt::format("shared memory {} is written, and it is an mbarrier", 4 * i);
@@ -165,7 +131,7 @@ std::optional<std::string> SharedMemory::check_write(const Observer& by, unsigne
       if (auto fault = check_readers(by, i)) return fault;
     }
     if (word.writer == kNobody || knows(by, word.writer, word.written)) continue;
-    if (word.writer >= kBulkCopy) {
+    if (word.writer >= kCounted) {
       return fmt::format(
           "shared memory {} is written without a wait for phase {} of the mbarrier at {}, whose copy "
           "filled it",
@@ -180,7 +146,6 @@ std::optional<std::string> SharedMemory::write(const Observer& by, unsigned offs
                                                const void* from) {
   if (auto fault = check_place(offset, bytes)) return fault;
   if (auto fault = check_write(by, offset, bytes)) return fault;
-  forget_visitors(offset, bytes);
   finish_copy(by, offset, bytes, from);
   return std::nullopt;
 }
@@ -188,7 +153,6 @@ std::optional<std::string> SharedMemory::write(const Observer& by, unsigned offs
 std::optional<std::string> SharedMemory::start_copy(const Observer& by, unsigned offset, std::size_t bytes) {
   if (auto fault = check_place(offset, bytes)) return fault;
   if (auto fault = check_write(by, offset, bytes)) return fault;
-  forget_visitors(offset, bytes);
   for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
     words_[i].copier = in_block(by.thread);
   }
@@ -217,20 +181,28 @@ std::optional<std::string> SharedMemory::start_bulk_copy(const Observer& by, uns
   if (offset + bytes > bytes_.size()) return check_place(offset, bytes);
   if (offset % 1024 != 0) return fmt::format("shared memory {} is not aligned to 1024 bytes", offset);
   if (auto fault = check_write(by, offset, bytes)) return fault;
-  forget_visitors(offset, bytes);
   for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
     if (!is_fenced(by, words_[i])) {
       return fmt::format("shared memory {} is written by a bulk copy without fence_stores after thread {} filled it",
                          4 * i, words_[i].writer);
     }
-    words_[i].copier = static_cast<std::int16_t>(kBulkCopy + mbarrier);
+    words_[i].copier = static_cast<std::int16_t>(kCounted + mbarrier);
   }
   return std::nullopt;
 }
 
-void SharedMemory::finish_bulk_copy(int mbarrier, int phase, unsigned offset, std::size_t bytes, const void* from) {
+std::optional<std::string> SharedMemory::start_sent_store(const Observer& by, unsigned offset, int mbarrier) {
+  if (auto fault = check_place(offset, 16)) return fault;
+  if (auto fault = check_write(by, offset, 16)) return fault;
+  for (std::size_t i = offset / 4; i < offset / 4 + 4; ++i) {
+    words_[i].copier = static_cast<std::int16_t>(kCounted + mbarrier);
+  }
+  return std::nullopt;
+}
+
+void SharedMemory::finish_counted_copy(int mbarrier, int phase, unsigned offset, std::size_t bytes, const void* from) {
   for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
-    words_[i] = {.writer = static_cast<std::int16_t>(kBulkCopy + mbarrier), .written = phase};
+    words_[i] = {.writer = static_cast<std::int16_t>(kCounted + mbarrier), .written = phase};
   }
   std::memcpy(bytes_.data() + offset, from, bytes);
 }

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,8 +11,8 @@
 
 namespace expertile::emulator {
 
-// Observers are threads of the block, or, where a bulk copy starts or another block reads, of another block of its
-// cluster. Words keep their threads by the numbers that they have in the block.
+// Observers are threads of the block, or, where a copy that an mbarrier counts starts, of another block of its cluster.
+// Words keep their threads by the numbers that they have in the block.
 class SharedMemory {
  public:
   // first_thread: the block's first thread's number in its cluster.
@@ -24,9 +23,6 @@ class SharedMemory {
   // Each returns what is wrong, if anything. What is kept of 4 bytes is kept of all of them: threads that touch
   // different bytes of the same word race.
   [[nodiscard]] std::optional<std::string> read(const Observer& by, unsigned offset, std::size_t bytes, void* to);
-  // A thread of another block, which sees what was handed over to it alone. A chunk of 16 bytes.
-  [[nodiscard]] std::optional<std::string> read_by_another(const Observer& by, unsigned offset, std::size_t bytes,
-                                                           void* to);
   [[nodiscard]] std::optional<std::string> write(const Observer& by, unsigned offset, std::size_t bytes,
                                                  const void* from);
   // A copy that has been started and not been waited for owns its bytes.
@@ -37,11 +33,13 @@ class SharedMemory {
   [[nodiscard]] std::optional<std::string> check_mbarrier(const Observer& by, unsigned offset) const;
   void make_mbarrier(unsigned offset, int agent);
 
-  // A bulk copy owns its bytes until it lands; from then on they are seen by whoever knows of `phase` of its mbarrier,
-  // counted from 1. Multiples of 16 bytes.
+  // A copy that an mbarrier counts owns its bytes until it lands; from then on they are seen by whoever knows of
+  // `phase` of its mbarrier, counted from 1. A bulk copy of a multiple of 16 bytes; or a store, of 16 bytes, that a
+  // thread of the cluster sends here.
   [[nodiscard]] std::optional<std::string> start_bulk_copy(const Observer& by, unsigned offset, std::size_t bytes,
                                                            int mbarrier);
-  void finish_bulk_copy(int mbarrier, int phase, unsigned offset, std::size_t bytes, const void* from);
+  [[nodiscard]] std::optional<std::string> start_sent_store(const Observer& by, unsigned offset, int mbarrier);
+  void finish_counted_copy(int mbarrier, int phase, unsigned offset, std::size_t bytes, const void* from);
 
   // Products and bulk copies reach memory by another path than ordinary stores: they see, and overwrite, a thread's
   // stores before this where they know of something that its warp did after it.
@@ -57,9 +55,9 @@ class SharedMemory {
  private:
   // Who wrote or copies: a thread, or one of these.
   static constexpr std::int16_t kNobody = -1;
-  static constexpr std::int16_t kSeveral = -2;     // readers: chunk_reads_ has them
-  static constexpr std::int16_t kMbarrier = -3;    // in place of a copier: no data
-  static constexpr std::int16_t kBulkCopy = 1024;  // and more: of mbarrier 0, 1, ...
+  static constexpr std::int16_t kSeveral = -2;    // readers: chunk_reads_ has them
+  static constexpr std::int16_t kMbarrier = -3;   // in place of a copier: no data
+  static constexpr std::int16_t kCounted = 1024;  // and more: a copy that mbarrier 0, 1, ... counts
   struct Word {
     std::int16_t writer = kNobody;
     std::int16_t reader = kNobody;
@@ -70,8 +68,6 @@ class SharedMemory {
   [[nodiscard]] std::optional<std::string> check_place(unsigned offset, std::size_t bytes) const;
   [[nodiscard]] std::optional<std::string> check_word(const Observer& by, std::size_t word) const;
   [[nodiscard]] std::optional<std::string> check_readers(const Observer& by, std::size_t word) const;
-  [[nodiscard]] std::optional<std::string> check_visitors(const Observer& by, unsigned offset, std::size_t bytes) const;
-  void forget_visitors(unsigned offset, std::size_t bytes);
   [[nodiscard]] std::optional<std::string> check_write(const Observer& by, unsigned offset, std::size_t bytes) const;
   [[nodiscard]] bool knows(const Observer& by, int who, int time) const;
   [[nodiscard]] bool is_fenced(const Observer& by, const Word& word) const;
@@ -81,7 +77,7 @@ class SharedMemory {
   }
   [[nodiscard]] std::int16_t in_block(int thread) const { return static_cast<std::int16_t>(thread - first_thread_); }
   [[nodiscard]] unsigned offset_of_mbarrier(std::int16_t who) const {
-    return mbarriers_[static_cast<std::size_t>(who - kBulkCopy)].offset;
+    return mbarriers_[static_cast<std::size_t>(who - kCounted)].offset;
   }
   void note_reader(const Observer& by, std::size_t word);
 
@@ -90,15 +86,12 @@ class SharedMemory {
     int agent = 0;
   };
 
-  using Visitors = std::map<int, Observer>;  // by warp, as the cluster numbers them: the latest that read
-
   std::size_t warps_;
   int first_thread_;
   std::vector<std::byte> bytes_;
-  std::vector<Word> words_;                   // of 4 bytes
-  std::vector<std::uint16_t> products_;       // [16-byte chunks] warps and products that are yet to read them
-  std::vector<int> chunk_reads_;              // [16-byte chunks, warps] times of words that have several readers
-  std::map<std::size_t, Visitors> visitors_;  // of other blocks, by 16-byte chunk
+  std::vector<Word> words_;              // of 4 bytes
+  std::vector<std::uint16_t> products_;  // [16-byte chunks] warps and products that are yet to read them
+  std::vector<int> chunk_reads_;         // [16-byte chunks, warps] times of words that have several readers
   std::vector<Mbarrier> mbarriers_;
   std::vector<std::vector<int>> fences_;  // [threads] times
 };
