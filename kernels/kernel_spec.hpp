@@ -36,6 +36,7 @@ struct KernelSpec {
   int block_k = 0;
   bool scales_a = false;   // with block scales: A has its own
   bool wide_loads = true;  // rows begin at multiples of 16 bytes; else elements are loaded one by one
+  bool every_lane_arrives = false;  // sm90: at barriers of scales, where one lane speaks for its warp else (slower)
 
   friend constexpr bool operator==(const KernelSpec&, const KernelSpec&) = default;
 };

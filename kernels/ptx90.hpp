@@ -44,6 +44,21 @@ EXPERTILE_DEVICE void mbarrier_wait(unsigned offset, int parity) {
       : "memory");
 }
 
+// Whether a wait for that phase would be none; if so, it has been waited for.
+EXPERTILE_DEVICE bool mbarrier_test(unsigned offset, int parity) {
+  unsigned done;
+  asm volatile(
+      "{\n"
+      ".reg .pred done;\n"
+      "mbarrier.test_wait.parity.shared::cta.b64 done, [%1], %2;\n"
+      "selp.b32 %0, 1, 0, done;\n"
+      "}"
+      : "=r"(done)
+      : "r"(shared_address(offset)), "r"(parity)
+      : "memory");
+  return done != 0;
+}
+
 // Threads of some warps: what each did to shared memory before is seen by all after. id 1 to 15 (0 is the block's own
 // barrier); threads: a multiple of 32, all of which call it with the same id.
 EXPERTILE_DEVICE void named_barrier(int id, int threads) {
@@ -151,19 +166,21 @@ EXPERTILE_DEVICE void copy_box_to(unsigned offset, const TensorMap& map, int col
 // 8: as mma's. x and y are matrix_operand's; x of wgmma_from_registers is mma's a of the warp's 16 rows. All of these
 // are collectives of the warpgroup.
 
-// A matrix in shared memory whose rows are 128 bytes, permuted as copy_box does; from the 32 bytes on that begin at
-// `offset`: the first row's address, a multiple of 1024, and 0, 32, 64 or 96 for the place within the row.
-EXPERTILE_DEVICE unsigned long long matrix_operand(unsigned offset) {
+// Where a matrix in shared memory begins whose rows are 128 bytes, permuted as copy_box does: the part of an operand
+// that differs from one to the next, to be worked out before the operand is needed. offset: the first row's, a multiple
+// of 1024, and 0, 32, 64 or 96 for the 32 bytes within the row.
+EXPERTILE_DEVICE unsigned matrix_place(unsigned offset) {
+  constexpr unsigned kUnused = 1U << 16;
+  return kUnused | (shared_address(offset) & 0x3ffffU) >> 4;
+}
+// The place that begins `bytes` behind another: a multiple of 1024, and 0, 32, 64 or 96. One instruction, where
+// matrix_place takes three.
+EXPERTILE_DEVICE unsigned behind(unsigned place, int bytes) { return place + static_cast<unsigned>(bytes / 16); }
+EXPERTILE_DEVICE unsigned long long matrix_operand(unsigned place) {
   constexpr unsigned long long kSwizzle128 = 1ULL << 62;
   constexpr unsigned long long kEightRows = static_cast<unsigned long long>(1024 / 16)
                                             << 32;  // from 8 rows to the next
-  constexpr unsigned long long kUnused = 1ULL << 16;
-  return kSwizzle128 | kEightRows | kUnused | ((shared_address(offset) & 0x3ffffU) >> 4);
-}
-// The operand that begins `bytes` behind another: a multiple of 1024, and 0, 32, 64 or 96. One instruction, where
-// matrix_operand takes four.
-EXPERTILE_DEVICE unsigned long long behind(unsigned long long operand, int bytes) {
-  return operand + static_cast<unsigned>(bytes / 16);
+  return kSwizzle128 | kEightRows | place;
 }
 // Before the first product after the registers of d or x were written. Operands in shared memory come from bulk copies,
 // or from stores that fence_stores came after.
@@ -179,6 +196,7 @@ EXPERTILE_DEVICE void wgmma_wait() {
 // Keeps the compiler from moving what is done with a value across a product or a wait, or out of a loop.
 EXPERTILE_DEVICE void hold(float& sum) { asm volatile("" : "+f"(sum)::"memory"); }
 EXPERTILE_DEVICE void hold(int& sum) { asm volatile("" : "+r"(sum)::"memory"); }
+EXPERTILE_DEVICE void hold(unsigned& value) { asm volatile("" : "+r"(value)::"memory"); }
 
 // ---- between lanes ----------------------------------------------------------------------------------------------
 

@@ -20,16 +20,13 @@ struct Group {
   long long begin = 0;
   int rows = 0;
   int expert = 0;
-  int tiles = 0;
 };
-template <TileConfig TILE>
 EXPERTILE_DEVICE Group load_group(const KernelArgs& args, int index) {
   Group group;
   if (index >= args.groups) return group;
   group.begin = ptx::load_global(args.seg_indptr + index);
   group.rows = static_cast<int>(ptx::load_global(args.seg_indptr + index + 1) - group.begin);
   group.expert = static_cast<int>(ptx::load_global(args.weight_indices + index));
-  group.tiles = ceil_divide(group.rows, TILE.block_size_m) * ceil_divide(args.n, TILE.block_size_n);
   return group;
 }
 
@@ -49,7 +46,7 @@ EXPERTILE_DEVICE int rows_of_tiles(const Group& group, int row_tiles) {
 template <TileConfig TILE>
 EXPERTILE_DEVICE OutputTile tile_of_group(const KernelArgs& args, const Group& group, int local) {
   const int column_tiles = ceil_divide(args.n, TILE.block_size_n);
-  const int row_tiles = group.tiles / column_tiles;
+  const int row_tiles = ceil_divide(group.rows, TILE.block_size_m);
   const int band_row = local / (TILE.group_size_m * column_tiles) * TILE.group_size_m;
   const int band_rows = row_tiles - band_row < TILE.group_size_m ? row_tiles - band_row : TILE.group_size_m;
   const int in_band = local - band_row * column_tiles;
@@ -69,7 +66,6 @@ EXPERTILE_DEVICE OutputTile tile_of_group(const KernelArgs& args, const Group& g
 struct GroupCursor {
   int next = 0;    // the first group behind those in hand
   int before = 0;  // tiles of the groups before them
-  int total = 0;   // tiles of theirs
   int until = 0;   // tiles of theirs up to and with this lane's
   Group mine;
 };
@@ -85,17 +81,18 @@ constexpr TileConfig cluster_tile(TileConfig tile) {
 template <TileConfig TILE>
 EXPERTILE_DEVICE OutputTile find_tile(const KernelArgs& args, GroupCursor& cursor, int wanted) {
   const int lane = ptx::thread_index() % 32;
-  while (wanted >= cursor.before + cursor.total) {
+  int total = ptx::shuffle(cursor.until, 31);  // tiles of the groups in hand
+  while (wanted >= cursor.before + total) {
     if (cursor.next >= args.groups) return {};
-    cursor.before += cursor.total;
-    cursor.mine = load_group<TILE>(args, cursor.next + lane);
+    cursor.before += total;
+    cursor.mine = load_group(args, cursor.next + lane);
     cursor.next += 32;
-    cursor.until = cursor.mine.tiles;
+    cursor.until = ceil_divide(cursor.mine.rows, TILE.block_size_m) * ceil_divide(args.n, TILE.block_size_n);
     for (int distance = 1; distance < 32; distance *= 2) {
       const int below = ptx::shuffle_up(cursor.until, distance);
       if (lane >= distance) cursor.until += below;
     }
-    cursor.total = ptx::shuffle(cursor.until, 31);
+    total = ptx::shuffle(cursor.until, 31);
   }
   const int local = wanted - cursor.before;
   const int found = ptx::count_lanes(cursor.until <= local);  // groups that end before the wanted tile
@@ -103,8 +100,8 @@ EXPERTILE_DEVICE OutputTile find_tile(const KernelArgs& args, GroupCursor& curso
   group.begin = ptx::shuffle(cursor.mine.begin, found);
   group.rows = ptx::shuffle(cursor.mine.rows, found);
   group.expert = ptx::shuffle(cursor.mine.expert, found);
-  group.tiles = ptx::shuffle(cursor.mine.tiles, found);
-  return tile_of_group<TILE>(args, group, local - (ptx::shuffle(cursor.until, found) - group.tiles));
+  const int earlier = ptx::shuffle(cursor.until, found > 0 ? found - 1 : 0);
+  return tile_of_group<TILE>(args, group, found > 0 ? local - earlier : local);
 }
 
 }  // namespace expertile

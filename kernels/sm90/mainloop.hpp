@@ -24,30 +24,34 @@ struct Piece {
   int y = 0;
 };
 
-// Where a warpgroup's rows of X begin in one box of the stage, and the columns.
+// Where a warpgroup's rows of X begin in a stage, and the columns: ptx::matrix_place's.
 struct Operands {
   unsigned x = 0;
   unsigned y = 0;
 };
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE Operands operands_of(const Place<SPEC>& place, const WarpPlace& warp, int box) {
+EXPERTILE_DEVICE Operands operands_of(const Place<SPEC>& place, const WarpPlace& warp) {
+  const unsigned rows = Shape<SPEC>::kSwapped ? place.b : place.a;
+  return {ptx::matrix_place(rows + static_cast<unsigned>(warp.group * kBoxBytes)),
+          ptx::matrix_place(Shape<SPEC>::kSwapped ? place.a : place.b)};
+}
+// Those of a piece of one of the stage's boxes.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE Operands operands_behind(const Operands& stage, int box, const Piece& piece) {
   using S = Shape<SPEC>;
-  const unsigned a = place.a + static_cast<unsigned>(box * S::kBoxA);
-  const unsigned b = place.b + static_cast<unsigned>(box * S::kBoxB);
-  return {(S::kSwapped ? b : a) + static_cast<unsigned>(warp.group * kBoxBytes), S::kSwapped ? a : b};
+  return {ptx::behind(stage.x, box * (S::kSwapped ? S::kBoxB : S::kBoxA) + 64 * piece.x * kBoxBytes),
+          ptx::behind(stage.y, box * (S::kSwapped ? S::kBoxA : S::kBoxB) + 8 * piece.y * kBoxBytes)};
 }
 
-// Starts sums = X x Y^T over steps FIRST to END of one box, or += where it ADDS.
-template <KernelSpec SPEC, Extent EXTENT, bool ADDS, int FIRST, int END, class Sums>
-EXPERTILE_DEVICE void multiply_steps(Sums& sums, const Operands& at) {
-  const unsigned long long rows = ptx::matrix_operand(at.x);
-  const unsigned long long columns = ptx::matrix_operand(at.y);
+// Starts sums = X x Y^T over one box, or += where it ADDS.
+template <KernelSpec SPEC, Extent EXTENT, bool ADDS, class Sums>
+EXPERTILE_DEVICE void multiply_box(Sums& sums, const Operands& at) {
 #pragma unroll
-  for (int step = FIRST; step < END; ++step) {
-    const auto y = ptx::behind(columns, 32 * step);
+  for (int step = 0; step < Shape<SPEC>::kSteps; ++step) {
+    const unsigned long long y = ptx::matrix_operand(ptx::behind(at.y, 32 * step));
 #pragma unroll
     for (int m = 0; m < EXTENT.blocks; ++m) {
-      const auto x = ptx::behind(rows, 64 * m * kBoxBytes + 32 * step);
+      const unsigned long long x = ptx::matrix_operand(ptx::behind(at.x, 64 * m * kBoxBytes + 32 * step));
       if (ADDS || step > 0) {
         ptx::wgmma<SPEC.product, EXTENT.columns, true>(sums[m], x, y);
       } else {
@@ -55,10 +59,6 @@ EXPERTILE_DEVICE void multiply_steps(Sums& sums, const Operands& at) {
       }
     }
   }
-}
-template <KernelSpec SPEC, Extent EXTENT, bool ADDS, class Sums>
-EXPERTILE_DEVICE void multiply_box(Sums& sums, const Operands& at) {
-  multiply_steps<SPEC, EXTENT, ADDS, 0, Shape<SPEC>::kSteps>(sums, at);
 }
 
 // Weights in registers: those of the products under way, and of the next. Split ones have two parts, large and small.
@@ -117,12 +117,13 @@ EXPERTILE_DEVICE void multiply_held(Sums& sums, Held<SPEC>& weights, const Place
   }
   ptx::warp_barrier();  // whoever releases the stage knows that all lanes have read it
   ptx::wgmma_fence();
-  const unsigned long long tokens = ptx::matrix_operand(place.a);
+  const unsigned tokens = ptx::matrix_place(place.a);
 #pragma unroll
   for (int i = 0; i < kSteps; ++i) {
     const int step = set * kSteps + i;
-    const auto y = ptx::behind(tokens, step / S::kSteps * S::kBoxA + step % S::kSteps * 32);
-    const auto small_y = ptx::behind(y, S::kBoxesA * S::kBoxA);
+    const unsigned at = ptx::behind(tokens, step / S::kSteps * S::kBoxA + step % S::kSteps * 32);
+    const unsigned long long y = ptx::matrix_operand(at);
+    const unsigned long long small_y = ptx::matrix_operand(ptx::behind(at, S::kBoxesA * S::kBoxA));
 #pragma unroll
     for (int m = 0; m < S::kX; ++m) {
       if (ADDS || i > 0) {
@@ -163,10 +164,11 @@ EXPERTILE_DEVICE void multiply_plain(const KernelArgs& args, const WarpPlace& wa
       if constexpr (S::kHolds) {
         multiply_held<SPEC, EXTENT, true>(total, weights, place, warp, set);
       } else {
+        const Operands operands = operands_of<SPEC>(place, warp);
         ptx::wgmma_fence();
 #pragma unroll
         for (int span = 0; span < S::kSpans; ++span) {
-          multiply_box<SPEC, EXTENT, true>(total, operands_of<SPEC>(place, warp, span));
+          multiply_box<SPEC, EXTENT, true>(total, operands_behind<SPEC>(operands, span, {}));
         }
       }
       ptx::wgmma_commit();

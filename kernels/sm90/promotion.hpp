@@ -46,13 +46,9 @@ EXPERTILE_DEVICE void promote_scaled(float (&total)[Shape<SPEC>::kX][Shape<SPEC>
 
 // Starts the products of one span of a stage, of a piece.
 template <KernelSpec SPEC, Extent EXTENT, class Sums>
-EXPERTILE_DEVICE void start_piece(Sums& sums, const Place<SPEC>& place, const WarpPlace& warp, int span,
-                                  const Piece& piece) {
-  Operands at = operands_of<SPEC>(place, warp, span);
-  at.x += static_cast<unsigned>(64 * piece.x * kBoxBytes);
-  at.y += static_cast<unsigned>(8 * piece.y * kBoxBytes);
+EXPERTILE_DEVICE void start_piece(Sums& sums, const Operands& stage, int span, const Piece& piece) {
   ptx::wgmma_fence();
-  multiply_box<SPEC, EXTENT, false>(sums, at);
+  multiply_box<SPEC, EXTENT, false>(sums, operands_behind<SPEC>(stage, span, piece));
   ptx::wgmma_commit();
 }
 // Likewise of weights that go through registers, which are no pieces.
@@ -82,10 +78,11 @@ EXPERTILE_DEVICE void multiply_run(Sums& sums, const WarpPlace& warp, Turns& tur
   for (int i = 0; i < SLICES; ++i, next<SPEC>(slot)) {
     const Place<SPEC> place = place_of<SPEC>(slot);
     ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
+    const Operands operands = operands_of<SPEC>(place, warp);
     ptx::wgmma_fence();
 #pragma unroll
     for (int span = 0; span < S::kSpans; ++span) {
-      const Operands at = operands_of<SPEC>(place, warp, span);
+      const Operands at = operands_behind<SPEC>(operands, span, {});
       if (i + span > 0) {
         multiply_box<SPEC, EXTENT, true>(sums, at);
       } else {
@@ -122,16 +119,23 @@ EXPERTILE_DEVICE void multiply_long_sums(const KernelArgs& args, const WarpPlace
   for (; i < slices; ++i) multiply_run<SPEC, EXTENT, 1>(sums, warp, turns, slot, i + 1 == slices, total);
 }
 
-// This warp has read the stage, with its scales.
+// A slice that a warp multiplies: all that the way to its first product needs is worked out already.
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE void leave(const Place<SPEC>& place, int lane) {
-  if constexpr (brings_scales(SPEC)) ptx::warp_barrier();  // each lane reads its own
-  release<SPEC>(place.empty, lane);
+struct Slice {
+  Place<SPEC> place;
+  Operands operands;
+};
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE Slice<SPEC> slice_of(const Slot& slot, const WarpPlace& warp) {
+  Slice<SPEC> slice{place_of<SPEC>(slot), {}};
+  if constexpr (!Shape<SPEC>::kHolds) slice.operands = operands_of<SPEC>(slice.place, warp);
+  return slice;
 }
 
 // Sums that are taken over after every span, with its scales if there are any, piece by piece. The other warpgroup's
-// products fill the tensor cores meanwhile. No product is under way from one piece to the next: the compiler would lose
-// track of the sums that are there.
+// products fill the tensor cores meanwhile, if what comes between a warpgroup's own does not take longer than they do:
+// so what the next slice needs, and whether it is there, is found out behind the products of this one. No product is
+// under way from one piece to the next: the compiler would lose track of the sums that are there.
 template <KernelSpec SPEC, Extent EXTENT>
 EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& warp, Turns& turns, Slot& slot,
                                      float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
@@ -141,14 +145,16 @@ EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& wa
   constexpr Extent kPiece = piece_of(SPEC, EXTENT);
   constexpr int kPiecesX = EXTENT.blocks / kPiece.blocks;
   constexpr int kPieces = kPiecesX * (EXTENT.columns / kPiece.columns);
+  constexpr bool kLooksAhead = !in_pieces(SPEC);  // where there are registers for it
   const int slices = slice_count<SPEC>(args.k);
   typename S::Accumulator sums[kPiece.blocks][kPiece.columns / 8][4];
   [[maybe_unused]] Held<SPEC> weights;
   begin_tile<SPEC>(turns);
-  Place<SPEC> place = place_of<SPEC>(slot);
+  Slice<SPEC> following = slice_of<SPEC>(slot, warp);
+  bool is_there = false;
   for (int i = 0; i < slices; ++i) {
-    ptx::mbarrier_wait(place.full, place.parity);  // the slice is there
-    const Place<SPEC> here = place;
+    const Slice<SPEC> slice = kLooksAhead ? following : slice_of<SPEC>(slot, warp);
+    if (!is_there) ptx::mbarrier_wait(slice.place.full, slice.place.parity);
 #pragma unroll
     for (int span = 0; span < S::kSpans; ++span) {
 #pragma unroll
@@ -157,27 +163,31 @@ EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& wa
         const bool is_last = span == S::kSpans - 1 && p == kPieces - 1;
         [[maybe_unused]] PieceScales<SPEC, kPiece> scales;
         if constexpr (S::kHolds) {
-          start_held_span<SPEC, EXTENT>(sums, weights, here, warp, span);
+          start_held_span<SPEC, EXTENT>(sums, weights, slice.place, warp, span);
         } else {
-          start_piece<SPEC, kPiece>(sums, here, warp, span, piece);
+          start_piece<SPEC, kPiece>(sums, slice.operands, span, piece);
         }
-        if constexpr (kScales) scales = load_scales<SPEC, kPiece>(here, span, warp, piece);
-        if (is_last) {  // what the next slice needs is worked out behind these products
+        if constexpr (kScales) scales = load_scales<SPEC, kPiece>(slice.place, span, warp, piece);
+        if (is_last && kLooksAhead) {
           next<SPEC>(slot);
-          place = place_of<SPEC>(slot);
+          following = slice_of<SPEC>(slot, warp);
+          ptx::hold(following.operands.x);  // here, not where they are needed
+          ptx::hold(following.operands.y);
+          is_there = i + 1 < slices && ptx::mbarrier_test(following.place.full, following.place.parity);
         }
         ptx::wgmma_wait<0>();
         hold_all(sums);
         if (is_last && i == slices - 1) end_tile<SPEC>(turns, warp.lane);
-        if (is_last && !kReadsLate) leave<SPEC>(here, warp.lane);
+        if (is_last && !kReadsLate) release<SPEC>(slice.place.empty, warp.lane);
         if constexpr (kScales) {
           promote_scaled<SPEC, kPiece>(total, sums, scales, warp.lane, piece);
         } else {
           promote<SPEC, kPiece>(total, sums, piece);
         }
-        if (is_last && kReadsLate) leave<SPEC>(here, warp.lane);
+        if (is_last && kReadsLate) release<SPEC>(slice.place.empty, warp.lane);
       }
     }
+    if (!kLooksAhead) next<SPEC>(slot);
   }
 }
 

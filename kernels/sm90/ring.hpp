@@ -168,8 +168,9 @@ EXPERTILE_DEVICE void init_ring() {
   for (int stage = 0; stage < SPEC.tile.num_stages; ++stage) {
     const Place<SPEC> place = place_of<SPEC>({stage, 0});
     // The copying thread, whose bytes count themselves, and the warps that bring scales.
-    ptx::mbarrier_init(place.full, 1 + scale_warps(SPEC));
-    ptx::mbarrier_init(place.empty, 4 * sharers(SPEC.tile) * SPEC.tile.cluster_size);  // every warp that reads it
+    constexpr int kOthers = SPEC.tile.cluster_size - 1;
+    ptx::mbarrier_init(place.full, 1 + scale_warps(SPEC) * arrivals_a_warp(SPEC));
+    ptx::mbarrier_init(place.empty, 4 * sharers(SPEC.tile) * (arrivals_a_warp(SPEC) + kOthers));  // of who reads it
     if constexpr (Shape<SPEC>::kSplits) ptx::mbarrier_init(place.split, kSplittingWarps);
   }
   const Turns turns = turns_of<SPEC>(0);
@@ -250,13 +251,18 @@ EXPERTILE_DEVICE OutputTile take_tile(const KernelArgs& args, GroupCursor& group
   return tile;
 }
 
-// This warp has read the stage: every block that copies to it may.
+// This warp has read the stage, with its scales: every block that copies to it may.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void release(unsigned empty, int lane) {
+  constexpr bool kIsOne = arrivals_a_warp(SPEC) == 1;
+  if constexpr (kIsOne && brings_scales(SPEC)) ptx::warp_barrier();  // each lane has read its own
   if constexpr (Shape<SPEC>::kCluster == 1) {
-    if (lane == 0) ptx::mbarrier_arrive(empty);
-  } else {
+    if (!kIsOne || lane == 0) ptx::mbarrier_arrive(empty);
+  } else if constexpr (kIsOne) {
     if (lane < Shape<SPEC>::kCluster) ptx::mbarrier_arrive_at(empty, lane);
+  } else {
+    ptx::mbarrier_arrive(empty);
+    if (lane < Shape<SPEC>::kCluster && lane != ptx::cluster_rank()) ptx::mbarrier_arrive_at(empty, lane);
   }
 }
 

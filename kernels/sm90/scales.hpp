@@ -60,6 +60,8 @@ EXPERTILE_DEVICE void bring_scales(const KernelArgs& args, int part) {
     TokenScales token[kRounds > 0 ? kRounds : 1];
     for (int i = 0; i < slices; ++i, next<SPEC>(slot)) {
       const Place<SPEC> place = place_of<SPEC>(slot);
+      int token_here = first;
+      ptx::hold(token_here);  // no registers are kept for where the scales of each lie
 #pragma unroll
       for (int span = 0; span < S::kSpans; ++span) {
         const int k = (first_slice<SPEC>(args.k) + i) * S::kTile.block_size_k + span * span_elements(SPEC);
@@ -67,7 +69,7 @@ EXPERTILE_DEVICE void bring_scales(const KernelArgs& args, int part) {
         float scale[kRounds > 0 ? kRounds : 1];
 #pragma unroll
         for (int r = 0; r < kRounds; ++r) {
-          const int row = first + 32 * r;
+          const int row = token_here + 32 * r;
           scale[r] =
               row < tile.rows ? scale_of(token[r], tokens + row * k_blocks, block, wide, i == 0 && span == 0) : 0.0F;
         }
@@ -76,13 +78,13 @@ EXPERTILE_DEVICE void bring_scales(const KernelArgs& args, int part) {
         const unsigned to = place.scales + static_cast<unsigned>(span * span_scale_bytes(SPEC));
 #pragma unroll
         for (int r = 0; r < kRounds; ++r) {
-          const int row = first + 32 * r;
+          const int row = token_here + 32 * r;
           if (row < kTokens) ptx::store_shared(to + scale_place<SPEC>(row), scale[r]);
         }
         if (has_weight) ptx::store_shared(to + static_cast<unsigned>(4 * (kTokens + lane)), weight);
       }
-      ptx::warp_barrier();  // the arrival speaks for all lanes
-      if (lane == 0) ptx::mbarrier_arrive(place.full);
+      if constexpr (arrivals_a_warp(SPEC) == 1) ptx::warp_barrier();
+      if (arrivals_a_warp(SPEC) > 1 || lane == 0) ptx::mbarrier_arrive(place.full);
     }
   }
 }

@@ -48,7 +48,8 @@ constexpr KernelSpec kSpec = {{
     .block_n = {},
     .block_k = {},
     .scales_a = {},
-    .wide_loads = {}}};
+    .wide_loads = {},
+    .every_lane_arrives = {}}};
 }}
 // At least one block a multiprocessor: without it the compiler would rather spill than use more registers.
 extern "C" __global__ void __launch_bounds__({}, 1){} {}(const __grid_constant__ expertile::{} args) {{
@@ -57,7 +58,7 @@ extern "C" __global__ void __launch_bounds__({}, 1){} {}(const __grid_constant__
 )",
       family.name, spelled(spec.tile), static_cast<int>(spec.a), static_cast<int>(spec.b),
       static_cast<int>(spec.scaling), static_cast<int>(spec.product), spec.block_n, spec.block_k, spec.scales_a,
-      spec.wide_loads, threads_of(spec), clusters, kKernelName, family.arguments, family.name);
+      spec.wide_loads, spec.every_lane_arrives, threads_of(spec), clusters, kKernelName, family.arguments, family.name);
   Source source{"grouped_gemm.cu", text, device_headers()};
   if (spec.tile.kernel == KernelFamily::sm90) source.headers.emplace_back("wgmma.hpp", wgmma_text(spec));
   return source;

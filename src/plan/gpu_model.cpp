@@ -48,8 +48,8 @@ int resident_blocks(const KernelSpec& spec, int registers, const DeviceInfo& dev
   return static_cast<int>(std::max<std::int64_t>(1, std::min({shared, by_registers, by_threads})));
 }
 
-double transfer_seconds(const Problem& problem, const KernelSpec& spec, std::int64_t rows, const TileCounts& counts,
-                        double bytes_in_flight, double l2_bytes_per_second, const DeviceInfo& device) {
+Transfer transfer_seconds(const Problem& problem, const KernelSpec& spec, std::int64_t rows, const TileCounts& counts,
+                          double bytes_in_flight, double l2_bytes_per_second, const DeviceInfo& device) {
   // Memory: at full speed only with enough bytes under way, in rows that fill the bursts.
   const int row_bytes = spec.tile.block_size_k * size_of(spec.b);
   const double busy = std::min(1.0, counts.blocks() / device.threads);
@@ -63,12 +63,13 @@ double transfer_seconds(const Problem& problem, const KernelSpec& spec, std::int
       bytes_moved(problem, static_cast<double>(rows), counts.groups) + (readings - 1) * counts.groups * weights;
   const double memory = bytes / (kMemoryBytesPerSecond * share);
 
-  // Every row tile reads its group's weights, every column tile all of A: from the L2, where it is not memory.
+  // Every row tile reads its group's weights, every column tile (of a cluster, which shares it) all of A: from the L2,
+  // where it is not memory.
   const double l2 = static_cast<double>(problem.k) *
                     (counts.groups * counts.row_tiles * static_cast<double>(problem.n) * size_of(spec.b) +
-                     static_cast<double>(rows) * counts.column_tiles * size_of(spec.a)) /
+                     static_cast<double>(rows) * counts.column_tiles / spec.tile.cluster_size * size_of(spec.a)) /
                     l2_bytes_per_second;
-  return std::max(memory, l2);
+  return {memory, l2};
 }
 
 }  // namespace expertile::gpu_model

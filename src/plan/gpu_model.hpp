@@ -32,10 +32,14 @@ struct TileCounts {
 // Blocks that fit a multiprocessor at once, by shared memory, threads and registers (a thread's).
 [[nodiscard]] int resident_blocks(const KernelSpec& spec, int registers, const DeviceInfo& device);
 
-// Seconds for which memory or the L2 is busy at least. bytes_in_flight: on their way to a multiprocessor at a time;
-// l2_bytes_per_second: what the family's copies reach.
-[[nodiscard]] double transfer_seconds(const Problem& problem, const KernelSpec& spec, std::int64_t rows,
-                                      const TileCounts& counts, double bytes_in_flight, double l2_bytes_per_second,
-                                      const DeviceInfo& device);
+// Seconds for which each is busy at least.
+struct Transfer {
+  double memory = 0;
+  double l2 = 0;
+};
+// bytes_in_flight: on their way to a multiprocessor at a time; l2_bytes_per_second: what the family's copies reach.
+[[nodiscard]] Transfer transfer_seconds(const Problem& problem, const KernelSpec& spec, std::int64_t rows,
+                                        const TileCounts& counts, double bytes_in_flight, double l2_bytes_per_second,
+                                        const DeviceInfo& device);
 
 }  // namespace expertile::gpu_model

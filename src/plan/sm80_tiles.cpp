@@ -223,7 +223,7 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const int fitting = gpu_model::resident_blocks(spec, accumulators(spec) + kRegistersBeside, device);
   const double resident = std::min<double>(fitting, std::max(1.0, std::ceil(counts.tiles() / multiprocessors)));
   const double in_flight = resident * (tile.num_stages - 1) * (stage_bytes_a(spec) + stage_bytes_b(spec));
-  const double transfer =
+  const gpu_model::Transfer transfer =
       gpu_model::transfer_seconds(problem, spec, rows, counts, in_flight, kL2BytesPerSecond, device);
 
   // A multiprocessor's share of the tensor cores' and of shared memory's work, the last wave's idle ones included, and
@@ -238,7 +238,7 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const double multiply = std::max(operations / (product_rate(spec.product) * latency),
                                    shared / (gpu_model::kSharedBytesPerClock * gpu_model::kClock));
   const double waiting = (kTileSeconds + k / tile.block_size_k * kSliceSeconds) / resident;
-  return std::max(transfer, tiles_each * (multiply + waiting)) + kTileSeconds;
+  return std::max({transfer.memory, transfer.l2, tiles_each * (multiply + waiting)}) + kTileSeconds;
 }
 
 TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device) {

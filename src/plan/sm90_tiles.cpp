@@ -16,7 +16,7 @@ namespace {
 
 constexpr int kMostHeld = 208;          // registers a thread for sums, scales and weights; with more, ptxas spills
 constexpr int kMostHeldSplit = 192;     // likewise where float32 is split; with more, ptxas serialises the products
-constexpr int kMostHeldByTwelve = 128;  // of 12 warps, which have 152 registers a thread
+constexpr int kMostHeldByTwelve = 132;  // of 12 warps, which have 152 registers a thread
 constexpr std::int64_t kSharedBytes = std::int64_t{227} << 10;  // of a Hopper block
 
 Status refused(const TileConfig& tile, const std::string& why) {
@@ -85,6 +85,9 @@ Status check_shape(const KernelSpec& spec) {
   if (tile.block_size_k < span || tile.block_size_k > longest || tile.block_size_k % span != 0) {
     return refused(tile, fmt::format("BLOCK_SIZE_K must be a multiple of {} elements up to {}", span, longest));
   }
+  if (in_pieces(spec) && tile.swap_ab == 0 && spec.scaling == Scaling::block) {
+    return refused(tile, "SWAP_AB must be 1: with the tokens on the rows, their scales leave too few registers");
+  }
   if (in_pieces(spec) && tile.swap_ab == 0 && y % kPieceColumns != 0) {
     return refused(
         tile, fmt::format("BLOCK_SIZE_N must be a multiple of {} where a tile is multiplied in pieces", kPieceColumns));
@@ -102,6 +105,11 @@ TileConfig make_tile(int m, int n, int k, int warps, int swap_ab, int pingpong, 
   tile.swap_ab = swap_ab;
   tile.pingpong = pingpong;
   tile.kernel = KernelFamily::sm90;
+  return tile;
+}
+
+TileConfig in_pairs(TileConfig tile) {
+  tile.cluster_size = 2;
   return tile;
 }
 
@@ -304,9 +312,10 @@ std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo&
                         make_tile(256, 128, span, 8, 1, 0, 8)}
       : widens_weights(any.product)
           ? std::vector{make_tile(128, 128, span, 8, 1, 0, 8), make_tile(256, 128, span, 8, 1, 0, 8)}
-          : std::vector{make_tile(64, 128, span, 4, 0, 0, 1), make_tile(128, 128, span, 8, 0, 0, 8),
-                        make_tile(128, 128, span, 8, 0, 1, 8), make_tile(128, 256, span, 8, 0, 0, 8),
-                        make_tile(160, 256, span, 8, 1, 0, 8)};
+          : std::vector{make_tile(64, 128, span, 4, 0, 0, 1),  make_tile(128, 128, span, 8, 0, 0, 8),
+                        make_tile(128, 192, span, 8, 0, 0, 8), in_pairs(make_tile(128, 192, span, 8, 0, 0, 8)),
+                        make_tile(256, 128, span, 8, 0, 0, 8), in_pairs(make_tile(256, 128, span, 8, 0, 0, 8)),
+                        make_tile(160, 256, span, 8, 1, 0, 8), make_tile(160, 128, span, 8, 1, 0, 8)};
   std::vector all{make_tile(8, 64, 2 * span, 4, 1, 0, 1), make_tile(16, 64, 2 * span, 4, 1, 0, 1),
                   make_tile(32, 64, 2 * span, 4, 1, 0, 1), make_tile(64, 128, span, 4, 1, 0, 1)};
   all.insert(all.end(), with_many_tokens.begin(), with_many_tokens.end());

@@ -23,6 +23,9 @@ EXPERTILE_DEVICE void mbarrier_arrive_expecting(unsigned offset, int bytes, cons
 EXPERTILE_DEVICE void mbarrier_wait(unsigned offset, int parity, const Where& where = Where::current()) {
   emulator::mbarrier_wait(offset, parity, where);
 }
+EXPERTILE_DEVICE bool mbarrier_test(unsigned offset, int parity, const Where& where = Where::current()) {
+  return emulator::mbarrier_test(offset, parity, where);
+}
 EXPERTILE_DEVICE void named_barrier(int id, int threads, const Where& where = Where::current()) {
   emulator::named_barrier(id, threads, where);
 }
@@ -65,14 +68,15 @@ EXPERTILE_DEVICE void copy_box_to(unsigned offset, const TensorMap& map, int col
 // ---- products of a warpgroup ----------------------------------------------------------------------------------------
 
 // Shared memory begins at address 0 here.
-EXPERTILE_DEVICE unsigned long long matrix_operand(unsigned offset) {
+EXPERTILE_DEVICE unsigned matrix_place(unsigned offset) {
+  constexpr unsigned kUnused = 1U << 16;
+  return kUnused | (offset & 0x3ffffU) >> 4;
+}
+EXPERTILE_DEVICE unsigned behind(unsigned place, int bytes) { return place + static_cast<unsigned>(bytes / 16); }
+EXPERTILE_DEVICE unsigned long long matrix_operand(unsigned place) {
   constexpr unsigned long long kSwizzle128 = 1ULL << 62;
   constexpr unsigned long long kEightRows = static_cast<unsigned long long>(1024 / 16) << 32;
-  constexpr unsigned long long kUnused = 1ULL << 16;
-  return kSwizzle128 | kEightRows | kUnused | ((offset & 0x3ffffU) >> 4);
-}
-EXPERTILE_DEVICE unsigned long long behind(unsigned long long operand, int bytes) {
-  return operand + static_cast<unsigned>(bytes / 16);
+  return kSwizzle128 | kEightRows | place;
 }
 EXPERTILE_DEVICE void wgmma_fence(const Where& where = Where::current()) { emulator::fence_products(where); }
 EXPERTILE_DEVICE void wgmma_commit(const Where& where = Where::current()) { emulator::commit_products(where); }
@@ -86,6 +90,7 @@ template <int REGISTERS>
 EXPERTILE_DEVICE void take_registers() {}
 EXPERTILE_DEVICE void hold(float&) {}
 EXPERTILE_DEVICE void hold(int&) {}
+EXPERTILE_DEVICE void hold(unsigned&) {}
 
 // ---- between lanes --------------------------------------------------------------------------------------------------
 

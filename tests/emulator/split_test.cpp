@@ -95,8 +95,8 @@ void multiply(float (&d)[kTokens / 8][4], const Mistakes& mistakes) {
     if (!mistakes.skips_split_wait) ptx::mbarrier_wait(kSplit + 8 * stage, slice / kStages % 2);
     ptx::wgmma_fence();
     for (int step = 0; step < kSteps; ++step) {
-      const auto y = ptx::behind(ptx::matrix_operand(kRaw + stage * kTokenBytes), 32 * step);
-      const auto small_y = ptx::behind(ptx::matrix_operand(kSmall + stage * kTokenBytes), 32 * step);
+      const auto y = ptx::matrix_operand(ptx::behind(ptx::matrix_place(kRaw + stage * kTokenBytes), 32 * step));
+      const auto small_y = ptx::matrix_operand(ptx::behind(ptx::matrix_place(kSmall + stage * kTokenBytes), 32 * step));
       ptx::wgmma_from_registers<kProduct, kTokens, true>(d, x[step][1], y);
       if (!mistakes.forgets_small_parts) ptx::wgmma_from_registers<kProduct, kTokens, true>(d, x[step][0], small_y);
       ptx::wgmma_from_registers<kProduct, kTokens, true>(d, x[step][0], y);
@@ -251,7 +251,8 @@ void copy_matrix(const TensorMap& map) {
 void multiply_matrix() {
   float d[1][4];
   ptx::wgmma_fence();
-  ptx::wgmma<Product::tf32, 8, false>(d, ptx::matrix_operand(kMatrix), ptx::matrix_operand(kMatrix));
+  ptx::wgmma<Product::tf32, 8, false>(d, ptx::matrix_operand(ptx::matrix_place(kMatrix)),
+                                      ptx::matrix_operand(ptx::matrix_place(kMatrix)));
   ptx::wgmma_commit();
   ptx::wgmma_wait<0>();
 }
