@@ -14,11 +14,15 @@ constexpr int tile_y(const TileConfig& tile) { return tile.swap_ab ? tile.block_
 
 // Columns of the tiles, side by side, that a cluster works on at a time.
 constexpr int cluster_tile_n(const TileConfig& tile) { return tile.block_size_n * tile.cluster_size; }
+// Likewise rows, of tiles one below the other.
+constexpr int cluster_tile_m(const TileConfig& tile) { return tile.block_size_m * tile.cluster_m; }
+// Blocks that copy for each other: either tokens or weights.
+constexpr int copying_blocks(const TileConfig& tile) { return tile.cluster_size * tile.cluster_m; }
 
 // sm90: blocks that each multiply a part of K of one tile.
 constexpr int parts_of_k(const TileConfig& tile) { return tile.kernel == KernelFamily::sm90 ? tile.split_k : 1; }
 // Blocks of a cluster: side by side along N, or with parts of the same tile's K.
-constexpr int cluster_blocks(const TileConfig& tile) { return tile.cluster_size * parts_of_k(tile); }
+constexpr int cluster_blocks(const TileConfig& tile) { return copying_blocks(tile) * parts_of_k(tile); }
 // Columns of sums (8 of Y each) that the epilogue writes together, and that go to one of the blocks with parts of K.
 constexpr int written_together(const TileConfig& tile) {
   if (tile.swap_ab == 0) return 4;
@@ -144,7 +148,7 @@ constexpr int box_rows_a(const KernelSpec& spec) {
   }
   return 8;  // the period of the swizzle
 }
-constexpr int box_rows_b(const KernelSpec& spec) { return spec.tile.block_size_n; }
+constexpr int box_rows_b(const KernelSpec& spec) { return spec.tile.block_size_n / spec.tile.cluster_m; }
 // Elements of K in a box of an operand, and its boxes that make a stage.
 constexpr int box_elements(Storage storage) { return kBoxBytes / size_of(storage); }
 constexpr int stage_boxes(const KernelSpec& spec, Storage storage) {

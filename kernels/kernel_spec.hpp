@@ -34,8 +34,8 @@ struct KernelSpec {
   Product product = Product::float16;
   int block_n = 0;  // of block scales
   int block_k = 0;
-  bool scales_a = false;   // with block scales: A has its own
-  bool wide_loads = true;  // rows begin at multiples of 16 bytes; else elements are loaded one by one
+  bool scales_a = false;            // with block scales: A has its own
+  bool wide_loads = true;           // rows begin at multiples of 16 bytes; else elements are loaded one by one
   bool every_lane_arrives = false;  // sm90: at barriers of scales, where one lane speaks for its warp else (slower)
 
   friend constexpr bool operator==(const KernelSpec&, const KernelSpec&) = default;

@@ -11,7 +11,7 @@ namespace expertile {
 struct OutputTile {
   int expert = 0;
   long long row = 0;  // first row of C
-  int rows = 0;       // at most BLOCK_SIZE_M; 0: there is no such tile
+  int rows = -1;      // at most BLOCK_SIZE_M; -1: there is no such tile
   int column = 0;     // first column
 };
 
@@ -70,9 +70,10 @@ struct GroupCursor {
   Group mine;
 };
 
-// The tiles that a cluster works on at a time lie side by side along N: to the sequence of tiles they are one.
+// The tiles that a cluster works on at a time lie side by side: to the sequence of tiles they are one.
 constexpr TileConfig cluster_tile(TileConfig tile) {
   tile.block_size_n = cluster_tile_n(tile);
+  tile.block_size_m = cluster_tile_m(tile);
   return tile;
 }
 

@@ -18,6 +18,7 @@ struct TileConfig {
   KernelFamily kernel = KernelFamily::cpu;
   int pingpong = 0;      // sm90: 1 when two warpgroups take turns at whole tiles, instead of sharing each
   int cluster_size = 1;  // sm90: blocks side by side along N that copy their rows of A for each other
+  int cluster_m = 1;     // sm90: row tiles, one below the other, whose blocks copy their weights for each other
 
   friend constexpr bool operator==(const TileConfig&, const TileConfig&) = default;
 };

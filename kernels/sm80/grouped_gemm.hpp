@@ -19,7 +19,7 @@ EXPERTILE_DEVICE void grouped_gemm(const KernelArgs& args) {
   const WarpPlace place = warp_place<SPEC>();
   GroupCursor groups;
   const OutputTile tile = find_tile<SPEC.tile>(args, groups, ptx::block_index());
-  if (tile.rows == 0) return;
+  if (tile.rows < 0) return;
   typename S::Total total[S::kX][S::kY][4] = {};
   multiply_tile<SPEC>(args, tile, place, 0, total);
   write_tile<SPEC>(args, tile, place, 0, total);

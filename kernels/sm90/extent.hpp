@@ -5,22 +5,24 @@
 
 namespace expertile::sm90 {
 
-// A warpgroup whose part of the tile has no tokens lets the slices pass.
+// A warpgroup whose part of the tile has no tokens lets the slices pass, in its turn.
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE void pass_slices(const KernelArgs& args, const WarpPlace& warp, Slot& slot) {
+EXPERTILE_DEVICE void pass_slices(const KernelArgs& args, const WarpPlace& warp, Turns& turns, Slot& slot) {
   const int slices = slice_count<SPEC>(args.k);
+  begin_tile<SPEC>(turns);
   for (int i = 0; i < slices; ++i, next<SPEC>(slot)) {
     const Place<SPEC> place = place_of<SPEC>(slot);
     ptx::mbarrier_wait(place.full, place.parity);  // each phase is seen, so that none is taken for another
     release<SPEC>(place.empty, warp.lane);
   }
+  end_tile<SPEC>(turns, warp.lane);
 }
 
 template <KernelSpec SPEC, Extent EXTENT>
 EXPERTILE_DEVICE void multiply_extent(const KernelArgs& args, const WarpPlace& warp, Turns& turns, Slot& slot,
                                       typename Shape<SPEC>::Total (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   if constexpr (EXTENT.blocks == 0) {
-    pass_slices<SPEC>(args, warp, slot);
+    pass_slices<SPEC>(args, warp, turns, slot);
   } else if constexpr (promotes(SPEC)) {
     multiply_promoting<SPEC, EXTENT>(args, warp, turns, slot, total);
   } else {

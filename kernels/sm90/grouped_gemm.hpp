@@ -25,7 +25,7 @@ EXPERTILE_DEVICE void copy_tiles(const TiledArgs& in) {
   Slot slot;
   for (int turn = 0;; ++turn) {
     const OutputTile tile = take_tile<SPEC>(in.args, groups, turn);
-    if (tile.rows == 0) return;
+    if (tile.rows < 0) return;
     if (lane == 0) copy_tile<SPEC>(in, tile, slot);
   }
 }
@@ -47,7 +47,7 @@ EXPERTILE_DEVICE void multiply_tiles(const KernelArgs& args, int warp) {
   if (kPingpong) advance<SPEC>(slot, warpgroup * slices);
   for (int turn = kPingpong ? warpgroup : 0;; turn += kPingpong ? warpgroups(S::kTile) : 1) {
     const OutputTile tile = take_tile<SPEC>(args, groups, turn);
-    if (tile.rows == 0) {
+    if (tile.rows < 0) {
       // The last that other blocks do to this one: then it may end.
       if constexpr (S::kParts > 1) wait_until_read<SPEC>(turn);
       return;

@@ -1,7 +1,8 @@
 #pragma once
 // A ring of stages in shared memory that one warp keeps full by bulk tensor copies, and that the others empty by wgmma.
 // The blocks of a cluster multiply the same tokens with neighbouring weights: each copies its share of the tokens to
-// all of them. Or (SPLIT_K) they multiply parts of K of the same tile, each with a ring of its own.
+// all of them. Or neighbouring tokens with the same weights (CLUSTER_M), and share those. Or (SPLIT_K) they multiply
+// parts of K of the same tile, each with a ring of its own.
 //
 // A stage holds, for each operand, boxes of [rows, 128 bytes of K]. Each stage has two barriers: `full`, whose phase
 // ends when the copies are there, and `empty`, whose phase ends when every warp that multiplies has read them, of the
@@ -34,7 +35,7 @@ struct Shape {
   static constexpr int kColumns = tile_y(kTile);
   static constexpr int kY = kColumns / 8;
   static constexpr int kStages = kTile.num_stages;
-  static constexpr int kCluster = kTile.cluster_size;  // blocks that copy for each other
+  static constexpr int kCluster = copying_blocks(kTile);
   static constexpr int kParts = parts_of_k(kTile);
   static constexpr int kBoxesA = stage_boxes(SPEC, SPEC.a);
   static constexpr int kBoxesB = stage_boxes(SPEC, SPEC.b);
@@ -168,7 +169,7 @@ EXPERTILE_DEVICE void init_ring() {
   for (int stage = 0; stage < SPEC.tile.num_stages; ++stage) {
     const Place<SPEC> place = place_of<SPEC>({stage, 0});
     // The copying thread, whose bytes count themselves, and the warps that bring scales.
-    constexpr int kOthers = SPEC.tile.cluster_size - 1;
+    constexpr int kOthers = Shape<SPEC>::kCluster - 1;
     ptx::mbarrier_init(place.full, 1 + scale_warps(SPEC) * arrivals_a_warp(SPEC));
     ptx::mbarrier_init(place.empty, 4 * sharers(SPEC.tile) * (arrivals_a_warp(SPEC) + kOthers));  // of who reads it
     if constexpr (Shape<SPEC>::kSplits) ptx::mbarrier_init(place.split, kSplittingWarps);
@@ -180,27 +181,41 @@ EXPERTILE_DEVICE void init_ring() {
   ptx::mbarrier_fence_inits();
 }
 
-// By one thread: this block's copies of one box of A, so many pieces of it. In a cluster the blocks take the pieces in
-// turns, each for all of them. The others' bytes may be counted before this block expects them, but never in an earlier
-// phase, which all blocks have read before any copies again.
+// To all blocks of a cluster that copy for each other.
+template <KernelSpec SPEC>
+constexpr auto kToAll = static_cast<unsigned short>((1 << Shape<SPEC>::kCluster) - 1);
+
+// By one thread: this block's copies of one box of A, so many pieces of it. Where tokens are shared, the blocks take
+// the pieces in turns, each for all of them. The others' bytes may be counted before this block expects them, but never
+// in an earlier phase, which all blocks have read before any copies again.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void copy_tokens(const TensorMap& map, const OutputTile& tile, int column, int pieces, unsigned to,
                                   unsigned full) {
   using S = Shape<SPEC>;
-  constexpr auto kAll = static_cast<unsigned short>((1 << S::kCluster) - 1);
+  constexpr int kSharers = S::kTile.cluster_size;
   constexpr int kPieceBytes = S::kPieceRows * kBoxBytes;
-  const int first = S::kCluster > 1 ? ptx::cluster_rank() : 0;
+  const int first = kSharers > 1 ? ptx::cluster_rank() : 0;
   const int row = static_cast<int>(tile.row);
 #pragma unroll
-  for (int i = 0; i < ceil_divide(S::kPieces, S::kCluster); ++i) {
-    const int piece = first + i * S::kCluster;
+  for (int i = 0; i < ceil_divide(S::kPieces, kSharers); ++i) {
+    const int piece = first + i * kSharers;
     if (piece >= pieces) return;
     const unsigned at = to + static_cast<unsigned>(piece * kPieceBytes);
-    if constexpr (S::kCluster == 1) {
+    if constexpr (kSharers == 1) {
       ptx::copy_box(at, map, column, row + piece * S::kPieceRows, full);
     } else {
-      ptx::copy_box_to(at, map, column, row + piece * S::kPieceRows, full, kAll);
+      ptx::copy_box_to(at, map, column, row + piece * S::kPieceRows, full, kToAll<SPEC>);
     }
+  }
+}
+// Likewise of one box of B: where weights are shared, each block's part for all of them. row: the tile's first.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void copy_weights(const TensorMap& map, int column, int row, unsigned to, unsigned full) {
+  if constexpr (SPEC.tile.cluster_m == 1) {
+    ptx::copy_box(to, map, column, row, full);
+  } else {
+    const int part = ptx::cluster_rank() * box_rows_b(SPEC);
+    ptx::copy_box_to(to + static_cast<unsigned>(part * kBoxBytes), map, column, row + part, full, kToAll<SPEC>);
   }
 }
 
@@ -229,8 +244,8 @@ EXPERTILE_DEVICE void copy_tile(const TiledArgs& in, const OutputTile& tile, Slo
     const int k = (first + i) * S::kTile.block_size_k;
 #pragma unroll
     for (int box = 0; box < S::kBoxesB; ++box) {
-      ptx::copy_box(place.b + static_cast<unsigned>(box * S::kBoxB), in.b, k + box * box_elements(SPEC.b), row_b,
-                    place.full);
+      copy_weights<SPEC>(in.b, k + box * box_elements(SPEC.b), row_b, place.b + static_cast<unsigned>(box * S::kBoxB),
+                         place.full);
     }
 #pragma unroll
     for (int box = 0; box < S::kBoxesA; ++box) {
@@ -241,13 +256,21 @@ EXPERTILE_DEVICE void copy_tile(const TiledArgs& in, const OutputTile& tile, Slo
 }
 
 // This block's tile among those that its cluster takes in its turn-th turn. The last one of a row may lie behind N: it
-// is multiplied, since the others wait for its copies, and nothing of it is written. Blocks that multiply parts of K
-// all have the same.
+// is multiplied, since the others wait for its copies, and nothing of it is written. Of row tiles one below the other
+// the last may have no rows: it copies weights, too. Blocks that multiply parts of K all have the same.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE OutputTile take_tile(const KernelArgs& args, GroupCursor& groups, int turn) {
   const int wanted = (ptx::block_index() + turn * ptx::grid_size()) / cluster_blocks(SPEC.tile);
   OutputTile tile = find_tile<cluster_tile(SPEC.tile)>(args, groups, wanted);
   if constexpr (SPEC.tile.cluster_size > 1) tile.column += ptx::cluster_rank() * SPEC.tile.block_size_n;
+  if constexpr (SPEC.tile.cluster_m > 1) {
+    if (tile.rows < 0) return tile;
+    constexpr int kRows = SPEC.tile.block_size_m;
+    const int before = ptx::cluster_rank() * kRows;
+    const int rows = tile.rows - before;
+    tile.row += before;
+    tile.rows = rows < 0 ? 0 : rows < kRows ? rows : kRows;
+  }
   return tile;
 }
 

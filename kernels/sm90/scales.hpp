@@ -52,7 +52,7 @@ EXPERTILE_DEVICE void bring_scales(const KernelArgs& args, int part) {
   Slot slot;
   for (int turn = 0;; ++turn) {
     const OutputTile tile = take_tile<SPEC>(args, groups, turn);
-    if (tile.rows == 0) return;
+    if (tile.rows < 0) return;
     const float* const tokens = args.scale_a + tile.row * k_blocks;
     const int column = tile.column + lane * columns_a_scale(SPEC);
     const int block_n = (column < args.n ? column : args.n - 1) / SPEC.block_n;

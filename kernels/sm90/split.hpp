@@ -71,7 +71,7 @@ EXPERTILE_DEVICE void split_tiles(const KernelArgs& args, int thread) {
   Slot slot;
   for (int turn = 0;; ++turn) {
     const OutputTile tile = take_tile<SPEC>(args, groups, turn);
-    if (tile.rows == 0) return;
+    if (tile.rows < 0) return;
     const int chunks = copied_pieces<SPEC>(tile) * kChunksAPiece;
     for (int i = 0; i < slices; ++i, next<SPEC>(slot)) {
       const Place<SPEC> place = place_of<SPEC>(slot);

@@ -15,9 +15,9 @@ std::string spelled(const TileConfig& tile) {
   return fmt::format(
       "{{.block_size_m = {}, .block_size_n = {}, .block_size_k = {}, .group_size_m = {}, .num_warps = {}, "
       ".num_stages = {}, .split_k = {}, .swap_ab = {}, .kernel = static_cast<KernelFamily>({}), .pingpong = {}, "
-      ".cluster_size = {}}}",
+      ".cluster_size = {}, .cluster_m = {}}}",
       tile.block_size_m, tile.block_size_n, tile.block_size_k, tile.group_size_m, tile.num_warps, tile.num_stages,
-      tile.split_k, tile.swap_ab, static_cast<int>(tile.kernel), tile.pingpong, tile.cluster_size);
+      tile.split_k, tile.swap_ab, static_cast<int>(tile.kernel), tile.pingpong, tile.cluster_size, tile.cluster_m);
 }
 
 // Where a family's kernel is, and what it takes.

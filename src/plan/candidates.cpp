@@ -32,7 +32,7 @@ bool resembles(const TileConfig& a, const TileConfig& b) {
 bool has_shape(const TileConfig& a, const TileConfig& b) {
   return a.block_size_m == b.block_size_m && a.block_size_n == b.block_size_n && a.swap_ab == b.swap_ab &&
          a.kernel == b.kernel && a.pingpong == b.pingpong && a.cluster_size == b.cluster_size &&
-         parts_of_k(a) == parts_of_k(b);
+         a.cluster_m == b.cluster_m && parts_of_k(a) == parts_of_k(b);
 }
 
 bool is_represented(const std::vector<TileConfig>& chosen, const TileConfig& tile, bool is_gpu) {
@@ -87,9 +87,11 @@ std::string describe(const TileConfig& tile) {
   std::string blocks = fmt::format("BLOCK_SIZE_M={}, BLOCK_SIZE_N={}, BLOCK_SIZE_K={}, GROUP_SIZE_M={}",
                                    tile.block_size_m, tile.block_size_n, tile.block_size_k, tile.group_size_m);
   if (tile.kernel == KernelFamily::cpu) return blocks;
-  const std::string more = tile.kernel == KernelFamily::sm90
-                               ? fmt::format(", PINGPONG={}, CLUSTER_SIZE={}", tile.pingpong, tile.cluster_size)
-                               : "";
+  std::string more;
+  if (tile.kernel == KernelFamily::sm90) {
+    more = fmt::format(", PINGPONG={}, CLUSTER_SIZE={}", tile.pingpong, tile.cluster_size);
+    if (tile.cluster_m != 1) more += fmt::format(", CLUSTER_M={}", tile.cluster_m);
+  }
   return fmt::format("{}, num_warps={}, num_stages={}, SWAP_AB={}, SPLIT_K={}{}, kernel={}", blocks, tile.num_warps,
                      tile.num_stages, tile.swap_ab, tile.split_k, more, name(tile.kernel));
 }

@@ -130,7 +130,7 @@ KernelArgs make_kernel_args(const Problem& problem, const GroupedGemmArgs& args)
 std::int64_t block_count(const Problem& problem, const TileConfig& tile, std::int64_t rows,
                          std::int64_t groups) noexcept {
   const std::int64_t side_by_side = ceil_div(problem.n, cluster_tile_n(tile)) * cluster_blocks(tile);
-  return most_row_tiles(rows, groups, tile.block_size_m) * side_by_side;
+  return most_row_tiles(rows, groups, cluster_tile_m(tile)) * side_by_side;
 }
 
 std::int64_t staying_blocks(const TileConfig& tile, std::int64_t blocks, std::int64_t at_once) noexcept {

@@ -43,6 +43,10 @@ Status check_numbers(const TileConfig& tile) {
     return out_of("CLUSTER_SIZE", tile.cluster_size, "1, 2 or 4");
   }
   if (tile.pingpong != 0 && tile.num_warps != 8) return refused(tile, "PINGPONG=1 takes 8 warps, two warpgroups");
+  if (tile.cluster_m != 1 && tile.cluster_m != 2) return out_of("CLUSTER_M", tile.cluster_m, "1 or 2");
+  if (tile.cluster_m > 1 && (tile.cluster_size > 1 || tile.split_k > 1 || tile.swap_ab != 0)) {
+    return refused(tile, "CLUSTER_M=2 takes CLUSTER_SIZE=1, SPLIT_K=1 and SWAP_AB=0");
+  }
   if (tile.split_k > 1 && tile.cluster_size > 1) {
     return refused(tile, "CLUSTER_SIZE must be 1 with SPLIT_K: the blocks of a cluster have one tile then");
   }
@@ -150,6 +154,11 @@ void add_straight(std::vector<TileConfig>& tiles, int k, int cluster, int group)
   const auto add = [&](int m, int n, int warps, int pingpong) {
     tiles.push_back(make_tile(m, n, k, warps, 0, pingpong, group));
     tiles.back().cluster_size = cluster;
+    if (cluster == 1) {
+      tiles.push_back(tiles.back());
+      tiles.back().cluster_m = 2;
+      tiles.back().group_size_m = std::max(1, group / 2);  // pairs of row tiles
+    }
   };
   for (const int m : {128, 64, 256, 192}) {
     for (const int n : {128, 256, 192, 160, 96, 64}) {
@@ -284,6 +293,11 @@ Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_gro
     return {tile, "more columns than N",
             fmt::format("CLUSTER_SIZE={} tiles of BLOCK_SIZE_N={} are a tile or more beyond N={}", tile.cluster_size,
                         tile.block_size_n, problem.n)};
+  }
+  if (tile.cluster_m > 1 && cluster_tile_m(tile) >= 2 * rows_a_group) {
+    return {tile, "one row tile a group",
+            fmt::format("CLUSTER_M={} with BLOCK_SIZE_M={} for {:.1f} rows of a group", tile.cluster_m,
+                        tile.block_size_m, rows_a_group)};
   }
   if (tile.group_size_m > 1 && tile.block_size_m >= 2 * rows_a_group) {
     return {tile, "one row tile a group",

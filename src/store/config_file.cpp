@@ -41,7 +41,7 @@ struct TileField {
 };
 
 // The one list of the file's numbers: read, written and recognised by it.
-constexpr std::array<TileField, 10> kTileFields = {
+constexpr std::array<TileField, 11> kTileFields = {
     {{"BLOCK_SIZE_M", &TileConfig::block_size_m, true},
      {"BLOCK_SIZE_N", &TileConfig::block_size_n, true},
      {"BLOCK_SIZE_K", &TileConfig::block_size_k, true},
@@ -51,7 +51,8 @@ constexpr std::array<TileField, 10> kTileFields = {
      {"SPLIT_K", &TileConfig::split_k, false, 1, KernelFamily::sm80},
      {"SWAP_AB", &TileConfig::swap_ab, false, 0, KernelFamily::sm80},
      {"PINGPONG", &TileConfig::pingpong, false, 0, KernelFamily::sm90},
-     {"CLUSTER_SIZE", &TileConfig::cluster_size, false, 1, KernelFamily::sm90}}};
+     {"CLUSTER_SIZE", &TileConfig::cluster_size, false, 1, KernelFamily::sm90},
+     {"CLUSTER_M", &TileConfig::cluster_m, false, 1, KernelFamily::sm90}}};
 
 std::string dump(const Json& value, int indent = -1) {
   return value.dump(indent, ' ', false, Json::error_handler_t::replace);

@@ -13,12 +13,13 @@ EmulatedKernel emulated_on_hopper() {
 }
 
 // Both operand orders, one to three warpgroups, sharing and taking turns, stages of one and of two boxes, tiles that
-// are cut, clusters of two and four that share tokens, and that share a tile's K.
+// are cut, clusters of two and four that share tokens, of two
+// that share weights, and that share a tile's K; every lane that arrives.
 template <Storage STORAGE, Scaling SCALING, Product PRODUCT>
 std::vector<EmulatedKernel> hopper_kernels_of() {
   constexpr bool kBlocks = SCALING == Scaling::block;
   constexpr int kBox = kBoxBytes / size_of(STORAGE);
-  constexpr auto spec = [](const TileConfig& tile, int block_n) {
+  constexpr auto spec = [](const TileConfig& tile, int block_n, bool every_lane_arrives = false) {
     return KernelSpec{.tile = tile,
                       .a = STORAGE,
                       .b = STORAGE,
@@ -27,13 +28,17 @@ std::vector<EmulatedKernel> hopper_kernels_of() {
                       .block_n = kBlocks ? block_n : 0,
                       .block_k = kBlocks ? 128 : 0,
                       .scales_a = kBlocks,
-                      .wide_loads = true};
+                      .wide_loads = true,
+                      .every_lane_arrives = every_lane_arrives};
   };
   constexpr auto kHopper = KernelFamily::sm90;
-  // M, N, K, GROUP_SIZE_M, warps, stages, SPLIT_K, SWAP_AB, family, PINGPONG, CLUSTER_SIZE
+  // M, N, K, GROUP_SIZE_M, warps, stages, SPLIT_K, SWAP_AB, family, PINGPONG, CLUSTER_SIZE, CLUSTER_M
   return {emulated_on_hopper<spec({64, 64, kBox, 1, 4, 3, 1, 0, kHopper, 0}, 64)>(),
           emulated_on_hopper<spec({256, 32, 2 * kBox, 2, 8, 2, 1, 0, kHopper, 0, 4}, 64)>(),
           emulated_on_hopper<spec({64, 32, kBox, 1, 8, 4, 1, 0, kHopper, 1, 2}, 128)>(),
+          emulated_on_hopper<spec({64, 64, kBox, 2, 4, 3, 1, 0, kHopper, 0, 1, 2}, 64)>(),
+          emulated_on_hopper<spec({64, 32, 2 * kBox, 1, 8, 3, 1, 0, kHopper, 1, 1, 2}, 128)>(),
+          emulated_on_hopper<spec({64, 64, kBox, 1, 8, 3, 1, 0, kHopper, 1, 2}, 64, true)>(),
           emulated_on_hopper<spec({8, 64, 2 * kBox, 1, 4, 3, 1, 1, kHopper, 0}, 128)>(),
           emulated_on_hopper<spec({24, 128, kBox, 1, 8, 2, 1, 1, kHopper, 0}, 64)>(),
           emulated_on_hopper<spec({16, 128, kBox, 1, 8, 3, 1, 1, kHopper, 1}, 64)>(),
@@ -46,8 +51,8 @@ std::vector<EmulatedKernel> hopper_kernels_of() {
           emulated_on_hopper<spec({48, 128, kBox, 2, 8, 2, 2, 1, kHopper, 0}, 64)>()};
 }
 
-// Tiles that are multiplied in pieces: of 64 rows, in both operand orders, and of 128 columns; by warpgroups that take
-// turns, and by one alone.
+// Tiles that are multiplied in pieces: of 64 rows, in both operand orders, and of 128 columns; by two warpgroups,
+// and by one alone.
 template <Storage STORAGE, Scaling SCALING, Product PRODUCT>
 std::vector<EmulatedKernel> hopper_pieces_of() {
   constexpr bool kBlocks = SCALING == Scaling::block;

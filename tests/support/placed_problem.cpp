@@ -74,6 +74,9 @@ std::vector<TileConfig> gpu_tiles(const Problem& problem, const DeviceInfo& devi
                                {128, 256, box, 8, 8, 3, 1, 1, kHopper, 0},
                                {128, 256, box, 8, 8, 3, 1, 0, kHopper, 0, 2},
                                {256, 128, box, 8, 8, 2, 1, 1, kHopper, 0, 2},
+                               // weights that two row tiles share
+                               {128, 128, box, 4, 8, 3, 1, 0, kHopper, 0, 1, 2},
+                               {64, 64, 2 * box, 1, 8, 3, 1, 0, kHopper, 1, 1, 2},
                                // three warpgroups
                                {192, 64, box, 1, 12, 3, 1, 0, kHopper, 0},
                                {192, 128, box, 8, 12, 3, 1, 0, kHopper, 0},
