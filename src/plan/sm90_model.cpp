@@ -47,6 +47,16 @@ gpu_model::TileCounts count_tiles(const Problem& problem, const KernelSpec& spec
   return counts;
 }
 
+// Taking sums over, for every span of K.
+double promotion_clocks(const KernelSpec& spec) {
+  if (!promotes(spec)) return 0;
+  const bool is_late = spec.tile.swap_ab != 0 && spec.scales_a;
+  const double columns = tile_x(spec.tile) / 64.0 / sharers(spec.tile) * tile_y(spec.tile);
+  const double clocks = kDrainClocks + (is_late ? kLatePromotionClocks : kPromotionClocks) * columns;
+  const bool every_span = spec.scaling == Scaling::block || in_pieces(spec);
+  return every_span ? clocks : clocks * span_elements(spec) / kLongestSum;
+}
+
 // Adding up the parts of a tile, at its end.
 double exchange_clocks(const TileConfig& tile) {
   if (tile.split_k == 1) return 0;
@@ -90,14 +100,14 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const double busy = spans * blocks_x * span_clocks * counts.share;
   // What one tile waits for, others of the multiprocessor fill: its slices' arrival, writing, and where sums are
   // promoted the products' end and 64 * y float32 operations by 128 threads. Warpgroups that share a tile do so in
-  // step.
-  const double each = tile.swap_ab != 0 && spec.scales_a ? kLatePromotionClocks : kPromotionClocks;
-  const double promotion = promotes(spec) ? kDrainClocks + each * blocks_x / sharers(tile) * y * counts.share : 0;
+  // step. Those that take turns at whole tiles fill each other's writing alone.
+  const double promotion = spans * promotion_clocks(spec) * counts.share;
   const double exchange = exchange_clocks(tile);
-  const double alone = busy + spans * (kSliceClocks + promotion) + exchange + kTileSeconds * gpu_model::kClock;
+  const double alone = busy + spans * kSliceClocks + promotion + exchange + kTileSeconds * gpu_model::kClock;
   const double tiles_each = std::ceil(counts.blocks() / multiprocessors);
   const double at_once = std::min(tiles_each, resident * warpgroups(tile) / sharers(tile));
-  const double clocks = tiles_each * std::max(busy, alone / at_once);
+  const double turn = tile.pingpong != 0 ? (busy + promotion) / resident : 0;
+  const double clocks = tiles_each * std::max({busy, turn, alone / at_once});
   const double coupled = tile.split_k > 1 ? kPartsCost : 1.0;
   const double limits = std::pow(std::pow(transfer.memory, kPowerOfLimits) + std::pow(transfer.l2, kPowerOfLimits) +
                                      std::pow(clocks / gpu_model::kClock, kPowerOfLimits),
