@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -223,6 +225,7 @@ Status time_tiles(const Wishes& wishes, const Backend& backend, const std::vecto
     tensors.push_back(std::move(*made));
   }
   std::vector<TileConfig> tiles;
+  tiles.reserve(chosen.size());
   for (const Candidate& one : chosen) tiles.push_back(one.tile);
   const auto prepared = backend.prepare(problem, tiles, activation_type(problem.dtype));
   for (std::size_t i = 0; i < chosen.size(); ++i) {
@@ -315,9 +318,7 @@ Status run(Wishes& wishes) {
   return {};
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run_program(int argc, char** argv) {
   Wishes wishes;
   CLI::App app{"Times (or compiles) tiles of the GPU families for one problem"};
   app.add_option("--experts", wishes.problem.experts);
@@ -342,4 +343,15 @@ int main(int argc, char** argv) {
     return 1;
   }
   return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run_program(argc, argv);
+  } catch (const std::exception& error) {
+    std::fputs(error.what(), stderr);
+    return 1;
+  }
 }

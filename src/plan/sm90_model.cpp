@@ -40,7 +40,8 @@ gpu_model::TileCounts count_tiles(const Problem& problem, const KernelSpec& spec
   if (spec.tile.swap_ab == 0) {
     multiplied = 64 * gpu_model::expected_parts(rows_a_group, 64, counts.groups);
   } else if (cuts_tokens(spec)) {
-    multiplied = rows_a_group + counts.row_tiles * (next_columns(spec, m / 2) - m / 2) / 2.0;
+    const int half = m / 2;
+    multiplied = rows_a_group + counts.row_tiles * (next_columns(spec, half) - half) / 2.0;
   }
   counts.share = std::min(1.0, multiplied / (counts.row_tiles * m));
   counts.parts = spec.tile.split_k;
