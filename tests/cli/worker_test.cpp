@@ -37,7 +37,7 @@ TEST(RunChild, HandsOnLinesAndTheExitStatus) {
 
 TEST(RunChild, KillsWhatIsSilentForTooLong) {
   std::vector<std::string> lines;
-  const ChildEnd end = run_shell("echo one; sleep 100", 0.3, lines);
+  const ChildEnd end = run_shell("echo one; exec sleep 100", 0.3, lines);
   EXPECT_TRUE(end.timed_out);
   EXPECT_EQ(lines.size(), 1U);
   EXPECT_EQ(describe(end, 60), "took longer than 60 s");
@@ -46,7 +46,7 @@ TEST(RunChild, KillsWhatIsSilentForTooLong) {
 TEST(RunChild, SeesTheSignalAndStopsWhenTold) {
   std::vector<std::string> lines;
   EXPECT_EQ(describe(run_shell("kill -SEGV $$", 10, lines), 10), "was ended by signal 11");
-  EXPECT_TRUE(run_shell("echo enough; sleep 100", 10, lines).stopped);
+  EXPECT_TRUE(run_shell("echo enough; exec sleep 100", 10, lines).stopped);
 }
 
 TEST(RunChild, AProgramThatIsNotThereIsAnError) {
@@ -158,7 +158,7 @@ TEST_F(TuneInWorkers, ADefaultThatCrashesAgainEndsTheRun) {
 
 TEST_F(TuneInWorkers, WhoIsToldToStopStopsAfterTheBatchSizeInHand) {
   const auto script = (directory_.path() / "worker.sh").string();
-  std::ofstream(script) << echo(decision()) << "; sleep 100\n";
+  std::ofstream(script) << echo(decision()) << "; exec sleep 100\n";
   std::atomic<bool> stop{false};
   TuneOptions options;
   options.stop = &stop;
