@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <fstream>
@@ -351,7 +350,7 @@ int main(int argc, char** argv) {
   try {
     return run_program(argc, argv);
   } catch (const std::exception& error) {
-    std::fputs(error.what(), stderr);
+    fmt::print(stderr, "{}\n", error.what());
     return 1;
   }
 }

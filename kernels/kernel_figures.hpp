@@ -21,7 +21,7 @@ constexpr int copying_blocks(const TileConfig& tile) { return tile.cluster_size 
 
 // sm90: blocks that each multiply a part of K of one tile.
 constexpr int parts_of_k(const TileConfig& tile) { return tile.kernel == KernelFamily::sm90 ? tile.split_k : 1; }
-// Blocks of a cluster: side by side along N, or with parts of the same tile's K.
+// Blocks of a cluster: those that copy for each other, or those with parts of the same tile's K.
 constexpr int cluster_blocks(const TileConfig& tile) { return copying_blocks(tile) * parts_of_k(tile); }
 // Columns of sums (8 of Y each) that the epilogue writes together, and that go to one of the blocks with parts of K.
 constexpr int written_together(const TileConfig& tile) {
@@ -210,6 +210,12 @@ constexpr Extent piece_of(const KernelSpec& spec, Extent extent) {
   return {1, spec.tile.swap_ab != 0 ? extent.columns : kPieceColumns};
 }
 
+// Whether sums are taken over after every span, and after how many elements of K else: where they are promoted.
+constexpr bool promotes_spans(const KernelSpec& spec) { return spec.scaling == Scaling::block || in_pieces(spec); }
+constexpr int summed_elements(const KernelSpec& spec) {
+  return promotes_spans(spec) ? span_elements(spec) : kLongestSum;
+}
+
 // Scales of blocks that warps of their own bring along with each span of a stage: of every token of the tile, and of
 // the weights, of so many columns each: 64 where they are the tensor core's rows; else as many as never lie in two
 // blocks, whichever tile it is.
@@ -231,6 +237,8 @@ constexpr int arrivals_a_warp(const KernelSpec& spec) {
 constexpr int columns_a_scale(const KernelSpec& spec) {
   return spec.tile.swap_ab != 0 ? 64 : greatest_common_divisor(spec.tile.block_size_n, spec.block_n);
 }
+// Where the tokens are the columns there are many of their scales: they are read as they are needed.
+constexpr bool reads_scales_late(const KernelSpec& spec) { return spec.tile.swap_ab != 0 && spec.scales_a; }
 constexpr int token_scales(const KernelSpec& spec) { return spec.scales_a ? spec.tile.block_size_m : 0; }
 constexpr int weight_scales(const KernelSpec& spec) {
   return ceil_divide(spec.tile.block_size_n, columns_a_scale(spec));

@@ -15,7 +15,7 @@ struct OutputTile {
   int column = 0;     // first column
 };
 
-// One lane's group: its rows, its expert and how many tiles it makes. Kept small: whoever multiplies keeps it along.
+// One lane's group: its rows and its expert. Kept small: whoever multiplies keeps it along.
 struct Group {
   long long begin = 0;
   int rows = 0;

@@ -52,6 +52,21 @@ EXPERTILE_DEVICE void write_words(const Spot& spot, const unsigned (&word)[WORDS
   }
 }
 
+// The scales of the rows of X that a lane has sums of: tokens, or, swapped, columns of C.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void load_factors(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
+                                   float (&factor)[2 * Shape<SPEC>::kX]) {
+#pragma unroll
+  for (int r = 0; r < 2 * Shape<SPEC>::kX; ++r) {
+    const int x = warp.x + 64 * (r / 2) + 8 * (r % 2) + warp.lane / 4;
+    if constexpr (Shape<SPEC>::kSwapped) {
+      factor[r] = column_scale<SPEC.scaling>(args, tile, x);
+    } else {
+      factor[r] = row_scale<SPEC.scaling>(args, tile, x);
+    }
+  }
+}
+
 // ---- C of 16 bits: through the warp's slab ------------------------------------------------------------------------
 
 // Tokens on the 64-row side. The slab: 16 rows of C of 64 columns, whose chunks of 16 bytes are permuted by the row, so
@@ -67,6 +82,8 @@ EXPERTILE_DEVICE void write_straight(const KernelArgs& args, const OutputTile& t
   const unsigned to = warp.slab + static_cast<unsigned>(128 * (8 * (matrix % 2) + matrix_row));
   const int row = warp.lane / 8;  // and every fourth below: what a lane writes
   const int chunk = warp.lane % 8;
+  float row_factor[2 * S::kX];
+  load_factors<SPEC>(args, tile, warp, row_factor);
 #pragma unroll
   for (int n = 0; n < S::kY; n += kTogether) {
     if (!writes<SPEC>(n)) continue;
@@ -80,17 +97,15 @@ EXPERTILE_DEVICE void write_straight(const KernelArgs& args, const OutputTile& t
     for (int m = 0; m < S::kX; ++m) {
       const int first = warp.x + 64 * m;
       if (first >= tile.rows) continue;
-      float factor[2];
-#pragma unroll
-      for (int r = 0; r < 2; ++r) factor[r] = row_scale<SPEC.scaling>(args, tile, first + 8 * r + warp.lane / 4);
 #pragma unroll
       for (int j = 0; j < blocks; j += 2) {
         unsigned words[4];
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           const auto& sums = total[m][n + j + i / 2];
-          words[i] = rounded_pair<C>(sums[2 * (i % 2)] * (factor[i % 2] * scale[2 * (j + i / 2)]),
-                                     sums[2 * (i % 2) + 1] * (factor[i % 2] * scale[2 * (j + i / 2) + 1]));
+          const float factor = row_factor[2 * m + i % 2];
+          words[i] = rounded_pair<C>(sums[2 * (i % 2)] * (factor * scale[2 * (j + i / 2)]),
+                                     sums[2 * (i % 2) + 1] * (factor * scale[2 * (j + i / 2) + 1]));
         }
         ptx::store_matrices<false>(to + static_cast<unsigned>(16 * ((j + matrix / 2) ^ matrix_row)), words);
       }
@@ -123,10 +138,7 @@ EXPERTILE_DEVICE void write_swapped(const KernelArgs& args, const OutputTile& ti
     return warp.slab + static_cast<unsigned>(32 * token + 16 * (half ^ (token / 4 % 2)));
   };
   float column_factor[2 * S::kX];
-#pragma unroll
-  for (int r = 0; r < 2 * S::kX; ++r) {
-    column_factor[r] = column_scale<SPEC.scaling>(args, tile, warp.x + 64 * (r / 2) + 8 * (r % 2) + warp.lane / 4);
-  }
+  load_factors<SPEC>(args, tile, warp, column_factor);
 #pragma unroll
   for (int n = 0; n < S::kY; n += kTogether) {
     if (8 * n >= tile.rows) return;
@@ -177,6 +189,8 @@ EXPERTILE_DEVICE void write_straight_float(const KernelArgs& args, const OutputT
                                            const Total& total) {
   using S = Shape<SPEC>;
   const int column = 2 * (warp.lane % 4);
+  float row_factor[2 * S::kX];
+  load_factors<SPEC>(args, tile, warp, row_factor);
 #pragma unroll
   for (int n = 0; n < S::kY; ++n) {
     if (!writes<SPEC>(n)) continue;
@@ -185,10 +199,9 @@ EXPERTILE_DEVICE void write_straight_float(const KernelArgs& args, const OutputT
 #pragma unroll
     for (int r = 0; r < 2 * S::kX; ++r) {
       const int row = warp.x + 64 * (r / 2) + 8 * (r % 2) + warp.lane / 4;
-      const float factor = row_scale<SPEC.scaling>(args, tile, row);
       const auto& sums = total[r / 2][n];
-      const unsigned words[2] = {ptx::bits_of(sums[2 * (r % 2)] * (factor * scale[0])),
-                                 ptx::bits_of(sums[2 * (r % 2) + 1] * (factor * scale[1]))};
+      const unsigned words[2] = {ptx::bits_of(sums[2 * (r % 2)] * (row_factor[r] * scale[0])),
+                                 ptx::bits_of(sums[2 * (r % 2) + 1] * (row_factor[r] * scale[1]))};
       write_words<Storage::float32>(spot_at<Storage::float32>(args, tile, row, 8 * n + column), words);
     }
   }
@@ -198,6 +211,8 @@ template <KernelSpec SPEC, class Total>
 EXPERTILE_DEVICE void write_swapped_float(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
                                           const Total& total) {
   using S = Shape<SPEC>;
+  float column_factor[2 * S::kX];
+  load_factors<SPEC>(args, tile, warp, column_factor);
 #pragma unroll
   for (int n = 0; n < S::kY; ++n) {
     if (8 * n >= tile.rows) return;
@@ -209,8 +224,7 @@ EXPERTILE_DEVICE void write_swapped_float(const KernelArgs& args, const OutputTi
 #pragma unroll
       for (int r = 0; r < 2 * S::kX; ++r) {
         const int column = warp.x + 64 * (r / 2) + 8 * (r % 2) + warp.lane / 4;
-        const float scale = column_scale<SPEC.scaling>(args, tile, column);
-        const unsigned word[1] = {ptx::bits_of(total[r / 2][n][2 * (r % 2) + t] * (factor * scale))};
+        const unsigned word[1] = {ptx::bits_of(total[r / 2][n][2 * (r % 2) + t] * (factor * column_factor[r]))};
         write_words<Storage::float32>(spot_at<Storage::float32>(args, tile, token, column), word);
       }
     }

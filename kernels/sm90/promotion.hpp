@@ -141,7 +141,7 @@ EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& wa
                                      float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
   using S = Shape<SPEC>;
   constexpr bool kScales = SPEC.scaling == Scaling::block;
-  constexpr bool kReadsLate = kScales && reads_scales_late<SPEC>();
+  constexpr bool kReadsLate = kScales && reads_scales_late(SPEC);
   constexpr Extent kPiece = piece_of(SPEC, EXTENT);
   constexpr int kPiecesX = EXTENT.blocks / kPiece.blocks;
   constexpr int kPieces = kPiecesX * (EXTENT.columns / kPiece.columns);
@@ -194,7 +194,7 @@ EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& wa
 template <KernelSpec SPEC, Extent EXTENT>
 EXPERTILE_DEVICE void multiply_promoting(const KernelArgs& args, const WarpPlace& warp, Turns& turns, Slot& slot,
                                          float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
-  if constexpr (SPEC.scaling == Scaling::block || in_pieces(SPEC)) {
+  if constexpr (promotes_spans(SPEC)) {
     multiply_spans<SPEC, EXTENT>(args, warp, turns, slot, total);
   } else {
     multiply_long_sums<SPEC, EXTENT>(args, warp, turns, slot, total);

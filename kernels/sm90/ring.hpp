@@ -174,9 +174,11 @@ EXPERTILE_DEVICE void init_ring() {
     ptx::mbarrier_init(place.empty, 4 * sharers(SPEC.tile) * (arrivals_a_warp(SPEC) + kOthers));  // of who reads it
     if constexpr (Shape<SPEC>::kSplits) ptx::mbarrier_init(place.split, kSplittingWarps);
   }
-  const Turns turns = turns_of<SPEC>(0);
-  ptx::mbarrier_init(turns.mine, 4);
-  ptx::mbarrier_init(turns.others, 4);
+  if constexpr (SPEC.tile.pingpong != 0) {
+    const Turns turns = turns_of<SPEC>(0);
+    ptx::mbarrier_init(turns.mine, 4);
+    ptx::mbarrier_init(turns.others, 4);
+  }
   init_exchange<SPEC>();
   ptx::mbarrier_fence_inits();
 }

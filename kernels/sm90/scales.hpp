@@ -14,21 +14,17 @@ EXPERTILE_DEVICE unsigned scale_place(int token) {
   return static_cast<unsigned>(4 * (token / 16 * 16 + token % 8 * 2 + token / 8 % 2));
 }
 
-// A token's scales of four neighbouring blocks of K, the latest that were loaded: they lie side by side, so that one
-// load in four slices does. Scattered loads of 4 bytes each would take a sector of 32 of the L2 for every token and
-// slice, a sixth of what its weights and tokens take.
-struct TokenScales {
-  ptx::Bytes16 four{};
-};
-// from: of the token's first block; wide: rows of scales begin at multiples of 16 bytes. is_new: block is the first
-// that is asked for of this token.
-EXPERTILE_DEVICE float scale_of(TokenScales& scales, const float* from, int block, bool wide, bool is_new) {
+// A token's scale of a block of K. four: its scales of four neighbouring blocks, the latest that were loaded. They lie
+// side by side, so that one load in four slices does: scattered loads of 4 bytes each would take a sector of 32 of the
+// L2 for every token and slice, a sixth of what its weights and tokens take. from: of the token's first block; wide:
+// rows of scales begin at multiples of 16 bytes. is_new: block is the first that is asked for of this token.
+EXPERTILE_DEVICE float scale_of(ptx::Bytes16& four, const float* from, int block, bool wide, bool is_new) {
   if (!wide) return ptx::load_global(from + block);
   if (is_new || block % 4 == 0) {
-    scales.four = ptx::load_global(reinterpret_cast<const ptx::Bytes16*>(from + block / 4 * 4));
+    four = ptx::load_global(reinterpret_cast<const ptx::Bytes16*>(from + block / 4 * 4));
   }
-  const unsigned low = block % 2 == 0 ? scales.four.word[0] : scales.four.word[1];
-  const unsigned high = block % 2 == 0 ? scales.four.word[2] : scales.four.word[3];
+  const unsigned low = block % 2 == 0 ? four.word[0] : four.word[1];
+  const unsigned high = block % 2 == 0 ? four.word[2] : four.word[3];
   return ptx::float_from_bits(block % 4 < 2 ? low : high);
 }
 
@@ -57,7 +53,7 @@ EXPERTILE_DEVICE void bring_scales(const KernelArgs& args, int part) {
     const int column = tile.column + lane * columns_a_scale(SPEC);
     const int block_n = (column < args.n ? column : args.n - 1) / SPEC.block_n;
     const float* const weights = args.scale_b + (tile.expert * n_blocks + block_n) * k_blocks;
-    TokenScales token[kRounds > 0 ? kRounds : 1];
+    ptx::Bytes16 four[kRounds > 0 ? kRounds : 1] = {};
     for (int i = 0; i < slices; ++i, next<SPEC>(slot)) {
       const Place<SPEC> place = place_of<SPEC>(slot);
       int token_here = first;
@@ -71,7 +67,7 @@ EXPERTILE_DEVICE void bring_scales(const KernelArgs& args, int part) {
         for (int r = 0; r < kRounds; ++r) {
           const int row = token_here + 32 * r;
           scale[r] =
-              row < tile.rows ? scale_of(token[r], tokens + row * k_blocks, block, wide, i == 0 && span == 0) : 0.0F;
+              row < tile.rows ? scale_of(four[r], tokens + row * k_blocks, block, wide, i == 0 && span == 0) : 0.0F;
         }
         const float weight = has_weight ? ptx::load_global(weights + block) : 0.0F;
         if (span == 0) ptx::mbarrier_wait(place.empty, place.parity ^ 1);  // those before have been read
@@ -89,17 +85,11 @@ EXPERTILE_DEVICE void bring_scales(const KernelArgs& args, int part) {
   }
 }
 
-// Where the tokens are the columns there are many of their scales: they are read as they are needed.
-template <KernelSpec SPEC>
-constexpr bool reads_scales_late() {
-  return Shape<SPEC>::kSwapped && SPEC.scales_a;
-}
-
 // The scales of a span that a lane's sums of a piece need.
 template <KernelSpec SPEC, Extent EXTENT>
 struct PieceScales {
   using S = Shape<SPEC>;
-  static constexpr int kTokens = reads_scales_late<SPEC>() || !SPEC.scales_a ? 0 : 2 * EXTENT.blocks;
+  static constexpr int kTokens = reads_scales_late(SPEC) || !SPEC.scales_a ? 0 : 2 * EXTENT.blocks;
   static constexpr int kWeights = S::kSwapped ? EXTENT.blocks : ceil_divide(EXTENT.columns, columns_a_scale(SPEC));
   unsigned at = 0;  // the span's
   float token[kTokens > 0 ? kTokens : 1];

@@ -86,12 +86,12 @@ KernelSpec make_spec(const Problem& problem, const TileConfig& tile, ElementType
 
 // Hopper's e4m3 products are added, 32 of K at a time, with 13 bits behind the point of the largest addend: what is cut
 // off an addition is at most 2^-13 of the partial sum, which for addends of one sign grows evenly to the sum's
-// magnitude. So n additions lose at most (n + 1) / 2 * 2^-13 of it, before the sum leaves for float32: of 128 elements
-// of K where blocks have scales or the tile is multiplied in pieces, else of kLongestSum.
+// magnitude. So n additions lose at most (n + 1) / 2 * 2^-13 of it, before the sum leaves for float32, after
+// summed_elements.
 double sum_error(const Problem& problem, const TileConfig& tile) noexcept {
   const KernelSpec spec = make_spec(problem, tile, activation_type(problem.dtype), true);
   if (tile.kernel != KernelFamily::sm90 || spec.product != Product::e4m3) return 0.0;
-  const int additions = (spec.scaling == Scaling::block || in_pieces(spec) ? 128 : kLongestSum) / 32;
+  const int additions = summed_elements(spec) / 32;
   return (additions + 1) / 2.0 * 0x1p-13;
 }
 

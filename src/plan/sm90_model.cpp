@@ -51,11 +51,9 @@ gpu_model::TileCounts count_tiles(const Problem& problem, const KernelSpec& spec
 // Taking sums over, for every span of K.
 double promotion_clocks(const KernelSpec& spec) {
   if (!promotes(spec)) return 0;
-  const bool is_late = spec.tile.swap_ab != 0 && spec.scales_a;
   const double columns = tile_x(spec.tile) / 64.0 / sharers(spec.tile) * tile_y(spec.tile);
-  const double clocks = kDrainClocks + (is_late ? kLatePromotionClocks : kPromotionClocks) * columns;
-  const bool every_span = spec.scaling == Scaling::block || in_pieces(spec);
-  return every_span ? clocks : clocks * span_elements(spec) / kLongestSum;
+  const double clocks = kDrainClocks + (reads_scales_late(spec) ? kLatePromotionClocks : kPromotionClocks) * columns;
+  return clocks * span_elements(spec) / summed_elements(spec);
 }
 
 // Adding up the parts of a tile, at its end.

@@ -13,8 +13,8 @@ EmulatedKernel emulated_on_hopper() {
 }
 
 // Both operand orders, one to three warpgroups, sharing and taking turns, stages of one and of two boxes, tiles that
-// are cut, clusters of two and four that share tokens, of two
-// that share weights, and that share a tile's K; every lane that arrives.
+// are cut, clusters of two and four that share tokens, of two that share weights, and that share a tile's K; every lane
+// that arrives.
 template <Storage STORAGE, Scaling SCALING, Product PRODUCT>
 std::vector<EmulatedKernel> hopper_kernels_of() {
   constexpr bool kBlocks = SCALING == Scaling::block;
