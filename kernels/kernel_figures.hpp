@@ -222,15 +222,9 @@ constexpr int summed_elements(const KernelSpec& spec) {
 constexpr bool brings_scales(const KernelSpec& spec) {
   return spec.tile.kernel == KernelFamily::sm90 && spec.scaling == Scaling::block;
 }
-// Warps that do: a lane has 3 tokens' at most, of which it keeps the scales of four blocks each.
-constexpr int scale_warps(const KernelSpec& spec) {
-  if (!brings_scales(spec)) return 0;
-  const int wanted = spec.scales_a ? ceil_divide(spec.tile.block_size_m, 64) : 1;
-  return wanted < 3 ? wanted : 3;
-}
-// Arrivals of a warp that has filled or read a stage. One lane's, after a barrier of the warp, speaks for all. But
-// compute-sanitizer's racecheck knows an arrival to speak for the lane that arrives alone, and lanes write and read
-// scales one by one: for it, each can speak for itself.
+// Arrivals of a warp that has read a stage. One lane's, after a barrier of the warp, speaks for all. But
+// compute-sanitizer's racecheck knows an arrival to speak for the lane that arrives alone, and lanes read scales one by
+// one: for it, each can speak for itself.
 constexpr int arrivals_a_warp(const KernelSpec& spec) {
   return spec.every_lane_arrives && brings_scales(spec) ? 32 : 1;
 }
@@ -242,6 +236,12 @@ constexpr bool reads_scales_late(const KernelSpec& spec) { return spec.tile.swap
 constexpr int token_scales(const KernelSpec& spec) { return spec.scales_a ? spec.tile.block_size_m : 0; }
 constexpr int weight_scales(const KernelSpec& spec) {
   return ceil_divide(spec.tile.block_size_n, columns_a_scale(spec));
+}
+// Warps that bring them: a lane has three rows' at most.
+constexpr int scale_warps(const KernelSpec& spec) {
+  if (!brings_scales(spec)) return 0;
+  const int wanted = ceil_divide(token_scales(spec) + weight_scales(spec), 64);
+  return wanted < 3 ? wanted : 3;
 }
 constexpr int span_scale_bytes(const KernelSpec& spec) {
   return brings_scales(spec) ? ceil_divide(token_scales(spec) + weight_scales(spec), 4) * 16 : 0;
@@ -345,10 +345,9 @@ constexpr bool moves_registers(const KernelSpec& spec) {
 }
 // What a thread has then: one that copies, brings scales or splits tokens, and one that multiplies. Together no more
 // than the block has at its launch: else one would wait for the other's for good.
-constexpr bool has_helpers(const KernelSpec& spec) { return brings_scales(spec) || splits_tokens(spec); }
-constexpr int registers_to_copy(const KernelSpec& spec) { return has_helpers(spec) ? 56 : 40; }
+constexpr int registers_to_copy(const KernelSpec& spec) { return splits_tokens(spec) ? 56 : 40; }
 constexpr int registers_to_multiply(const KernelSpec& spec) {
-  return warpgroups(spec.tile) == 3 ? 152 : has_helpers(spec) ? 224 : 232;
+  return warpgroups(spec.tile) == 3 ? 152 : splits_tokens(spec) ? 224 : 232;
 }
 constexpr bool registers_suffice(const KernelSpec& spec) {
   const int groups = warpgroups(spec.tile);

@@ -168,9 +168,9 @@ template <KernelSpec SPEC>
 EXPERTILE_DEVICE void init_ring() {
   for (int stage = 0; stage < SPEC.tile.num_stages; ++stage) {
     const Place<SPEC> place = place_of<SPEC>({stage, 0});
-    // The copying thread, whose bytes count themselves, and the warps that bring scales.
+    // The copying thread, whose bytes count themselves, and the lanes that bring scales.
     constexpr int kOthers = Shape<SPEC>::kCluster - 1;
-    ptx::mbarrier_init(place.full, 1 + scale_warps(SPEC) * arrivals_a_warp(SPEC));
+    ptx::mbarrier_init(place.full, 1 + scale_warps(SPEC) * 32);
     ptx::mbarrier_init(place.empty, 4 * sharers(SPEC.tile) * (arrivals_a_warp(SPEC) + kOthers));  // of who reads it
     if constexpr (Shape<SPEC>::kSplits) ptx::mbarrier_init(place.split, kSplittingWarps);
   }

@@ -1,5 +1,5 @@
 #pragma once
-// Scales of blocks on their way to the sums. A warp of its own brings those of a stage's spans into shared memory, as
+// Scales of blocks on their way to the sums. Warps of their own bring those of a stage's spans into shared memory, as
 // far ahead as the copies: whoever multiplies neither waits for memory nor keeps registers for addresses.
 
 #include "sm90/mainloop.hpp"
@@ -14,73 +14,55 @@ EXPERTILE_DEVICE unsigned scale_place(int token) {
   return static_cast<unsigned>(4 * (token / 16 * 16 + token % 8 * 2 + token / 8 % 2));
 }
 
-// A token's scale of a block of K. four: its scales of four neighbouring blocks, the latest that were loaded. They lie
-// side by side, so that one load in four slices does: scattered loads of 4 bytes each would take a sector of 32 of the
-// L2 for every token and slice, a sixth of what its weights and tokens take. from: of the token's first block; wide:
-// rows of scales begin at multiples of 16 bytes. is_new: block is the first that is asked for of this token.
-EXPERTILE_DEVICE float scale_of(ptx::Bytes16& four, const float* from, int block, bool wide, bool is_new) {
-  if (!wide) return ptx::load_global(from + block);
-  if (is_new || block % 4 == 0) {
-    four = ptx::load_global(reinterpret_cast<const ptx::Bytes16*>(from + block / 4 * 4));
-  }
-  const unsigned low = block % 2 == 0 ? four.word[0] : four.word[1];
-  const unsigned high = block % 2 == 0 ? four.word[2] : four.word[3];
-  return ptx::float_from_bits(block % 4 < 2 ? low : high);
+// Where the scales along K of one of a tile's rows of scales begin, those of its tokens and, behind them, of its
+// weights; nullptr where there is none. Columns behind N have the last one's: nothing of them is written.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE const float* scales_of(const KernelArgs& args, const OutputTile& tile, int row) {
+  constexpr int kTokens = token_scales(SPEC);
+  const int k_blocks = ceil_divide(args.k, SPEC.block_k);
+  if (row < kTokens) return row < tile.rows ? args.scale_a + (tile.row + row) * k_blocks : nullptr;
+  if (row >= kTokens + weight_scales(SPEC)) return nullptr;
+  const long long n_blocks = ceil_divide(args.n, SPEC.block_n);
+  const int column = tile.column + (row - kTokens) * columns_a_scale(SPEC);
+  const int block_n = (column < args.n ? column : args.n - 1) / SPEC.block_n;
+  return args.scale_b + (tile.expert * n_blocks + block_n) * k_blocks;
 }
 
-// For all slices of all of the block's tiles; the part-th warp of those that share the tokens. Tokens behind the
-// group's end get zero, columns behind N the last one's scale: nothing of either is written.
+// For all slices of all of the block's tiles; the part-th warp of those that share the rows of scales. They are copied
+// without a register or a wait for memory on the way: whoever waited at every slice would never get ahead of those who
+// multiply. What a row has of neighbouring slices comes from the L1: it has a sector of 32 bytes for eight of them.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void bring_scales(const KernelArgs& args, int part) {
   using S = Shape<SPEC>;
   constexpr int kTokens = token_scales(SPEC);
-  constexpr int kWeights = weight_scales(SPEC);
-  constexpr int kRounds = ceil_divide(kTokens, 32 * scale_warps(SPEC));
-  static_assert(kWeights <= 32, "one a lane");
-  const int lane = ptx::thread_index() % 32;
-  const int first = 32 * kRounds * part + lane;  // token
-  const bool has_weight = part == 0 && lane < kWeights;
+  constexpr int kRows = kTokens + weight_scales(SPEC);
+  constexpr int kRounds = ceil_divide(kRows, 32 * scale_warps(SPEC));
+  const int first_row = 32 * kRounds * part + ptx::thread_index() % 32;
   const int slices = slice_count<SPEC>(args.k);
-  const int k_blocks = ceil_divide(args.k, SPEC.block_k);
-  const long long n_blocks = ceil_divide(args.n, SPEC.block_n);
-  const bool wide = k_blocks % 4 == 0 && reinterpret_cast<unsigned long long>(args.scale_a) % 16 == 0;
   GroupCursor groups;
   Slot slot;
   for (int turn = 0;; ++turn) {
     const OutputTile tile = take_tile<SPEC>(args, groups, turn);
     if (tile.rows < 0) return;
-    const float* const tokens = args.scale_a + tile.row * k_blocks;
-    const int column = tile.column + lane * columns_a_scale(SPEC);
-    const int block_n = (column < args.n ? column : args.n - 1) / SPEC.block_n;
-    const float* const weights = args.scale_b + (tile.expert * n_blocks + block_n) * k_blocks;
-    ptx::Bytes16 four[kRounds > 0 ? kRounds : 1] = {};
+    const float* from[kRounds];
+#pragma unroll
+    for (int r = 0; r < kRounds; ++r) from[r] = scales_of<SPEC>(args, tile, first_row + 32 * r);
     for (int i = 0; i < slices; ++i, next<SPEC>(slot)) {
       const Place<SPEC> place = place_of<SPEC>(slot);
-      int token_here = first;
-      ptx::hold(token_here);  // no registers are kept for where the scales of each lie
+      ptx::mbarrier_wait(place.empty, place.parity ^ 1);  // those before have been read
 #pragma unroll
       for (int span = 0; span < S::kSpans; ++span) {
         const int k = (first_slice<SPEC>(args.k) + i) * S::kTile.block_size_k + span * span_elements(SPEC);
         const int block = (k < args.k ? k : args.k - 1) / SPEC.block_k;  // behind K zeros are scaled
-        float scale[kRounds > 0 ? kRounds : 1];
-#pragma unroll
-        for (int r = 0; r < kRounds; ++r) {
-          const int row = token_here + 32 * r;
-          scale[r] =
-              row < tile.rows ? scale_of(four[r], tokens + row * k_blocks, block, wide, i == 0 && span == 0) : 0.0F;
-        }
-        const float weight = has_weight ? ptx::load_global(weights + block) : 0.0F;
-        if (span == 0) ptx::mbarrier_wait(place.empty, place.parity ^ 1);  // those before have been read
         const unsigned to = place.scales + static_cast<unsigned>(span * span_scale_bytes(SPEC));
 #pragma unroll
         for (int r = 0; r < kRounds; ++r) {
-          const int row = token_here + 32 * r;
-          if (row < kTokens) ptx::store_shared(to + scale_place<SPEC>(row), scale[r]);
+          const int row = first_row + 32 * r;
+          const unsigned behind = row < kTokens ? scale_place<SPEC>(row) : static_cast<unsigned>(4 * row);
+          if (row < kRows) ptx::copy_word(to + behind, from[r] == nullptr ? nullptr : from[r] + block);
         }
-        if (has_weight) ptx::store_shared(to + static_cast<unsigned>(4 * (kTokens + lane)), weight);
       }
-      if constexpr (arrivals_a_warp(SPEC) == 1) ptx::warp_barrier();
-      if (arrivals_a_warp(SPEC) > 1 || lane == 0) ptx::mbarrier_arrive(place.full);
+      ptx::arrive_with_words(place.full);
     }
   }
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "emulator/clocks.hpp"
+#include "emulator/counted_copies.hpp"
 #include "emulator/emulator.hpp"
 #include "emulator/fault.hpp"
 #include "emulator/global_memory.hpp"
@@ -25,13 +26,6 @@ class Cluster;
 
 // One pool for all blocks of a launch.
 using Stacks = boost::context::pooled_fixedsize_stack;
-
-// 16 bytes of cp.async.
-struct Copy {
-  unsigned offset = 0;
-  const void* from = nullptr;
-  int bytes = 0;
-};
 
 enum class Waiting { nothing, at_barrier, at_cluster_barrier, at_named_barrier, for_phase, for_lanes, ended };
 
@@ -109,6 +103,8 @@ class Block {
   void copy_async(const Copy& copy, const Where& where);
   void commit_copies();
   void wait_for_copies(std::size_t pending);
+  // What the thread has begun to copy since its last commit: it is no longer the thread's to wait for.
+  [[nodiscard]] Words take_copies(const Where& where);
 
   void mbarrier_init(unsigned offset, int arrivals, const Where& where);
   void mbarrier_arrive(unsigned offset, int bytes, const Where& where);

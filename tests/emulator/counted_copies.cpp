@@ -53,6 +53,14 @@ std::vector<std::byte> read_box(const Box& box) {
   return bytes;
 }
 
+void land_words(const CountedCopy& copy, int phase, SharedMemory& shared) {
+  for (const Copy& word : *copy.words()) {
+    std::byte bytes[16] = {};
+    if (word.bytes > 0) std::memcpy(bytes, word.from, static_cast<std::size_t>(word.bytes));
+    shared.finish_counted_copy(copy.mbarrier, phase, word.offset, static_cast<std::size_t>(word.size), bytes);
+  }
+}
+
 }  // namespace
 
 std::optional<std::string> CountedCopies::check_source(const Box& box, const GlobalMemory& global) {
@@ -69,6 +77,8 @@ void CountedCopies::land(int phase, SharedMemory& shared) {
   if (const Box* box = copy.box()) {
     const std::vector<std::byte> bytes = read_box(*box);
     shared.finish_counted_copy(copy.mbarrier, phase, copy.offset, bytes.size(), bytes.data());
+  } else if (copy.words() != nullptr) {
+    land_words(copy, phase, shared);
   } else {
     const auto& bytes = std::get<SentStore>(copy.what);
     shared.finish_counted_copy(copy.mbarrier, phase, copy.offset, bytes.size(), bytes.data());
