@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "backend/backend.hpp"
@@ -184,7 +185,7 @@ Status compile(const Wishes& wishes, const std::vector<Candidate>& chosen) {
     const KernelSpec spec = make_spec(wishes.problem, one.tile, activation_type(wishes.problem.dtype), true);
     requests.push_back(jit::kernel_request(jit::kernel_source(spec), wishes.arch));
   }
-  const auto cubins = jit::compile_all(&*nvrtc, {}, requests, 2);
+  const auto cubins = jit::compile_all(&*nvrtc, {}, requests, static_cast<int>(std::thread::hardware_concurrency()));
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     const Candidate& one = chosen[i];
     std::string verdict = cubins[i] ? "" : cubins[i].error().message;

@@ -254,13 +254,22 @@ constexpr int tiled_stage_bytes(const KernelSpec& spec) {
 // Its barriers: `full`, `empty`, and `split` where there are small parts.
 constexpr int stage_barrier_bytes(const KernelSpec& spec) { return splits_tokens(spec) ? 24 : 16; }
 
-// Shared memory of an sm90 block: the ring with its barriers, two of the warpgroups that take turns, and the scales;
+// Shared memory of an sm90 block: the ring with its barriers, two of the warpgroups that take turns, the tiles of the
+// next turns, and the scales;
 // where blocks multiply parts of K, two barriers and the others' sums of the columns that this block writes, 16 bytes a
 // lane, column and block of 64 rows; the slabs.
 constexpr int turns_offset(const KernelSpec& spec) {
   return spec.tile.num_stages * (tiled_stage_bytes(spec) + stage_barrier_bytes(spec));
 }
-constexpr int scales_offset(const KernelSpec& spec) { return turns_offset(spec) + 16; }
+// The tiles of so many turns, each of 32 bytes with two barriers, and the warps that read one.
+inline constexpr int kToldTiles = 4;
+inline constexpr int kToldBytes = 48;
+constexpr int told_offset(const KernelSpec& spec) { return ceil_divide(turns_offset(spec) + 16, 16) * 16; }
+constexpr int listening_warps(const KernelSpec& spec) {
+  const int multiplying = spec.tile.pingpong != 0 ? 4 : spec.tile.num_warps;
+  return multiplying + scale_warps(spec) + (splits_tokens(spec) ? kSplittingWarps : 0);
+}
+constexpr int scales_offset(const KernelSpec& spec) { return told_offset(spec) + kToldTiles * kToldBytes; }
 constexpr int stage_scale_bytes(const KernelSpec& spec) {
   return spec.tile.block_size_k / span_elements(spec) * span_scale_bytes(spec);
 }

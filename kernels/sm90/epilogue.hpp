@@ -110,16 +110,19 @@ EXPERTILE_DEVICE void write_straight(const KernelArgs& args, const OutputTile& t
         ptx::store_matrices<false>(to + static_cast<unsigned>(16 * ((j + matrix / 2) ^ matrix_row)), words);
       }
       ptx::warp_barrier();  // the slab is filled
+      ptx::Bytes16 read[4] = {};
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int at = row + 4 * i;
+        const unsigned from = warp.slab + static_cast<unsigned>(128 * at + 16 * (chunk ^ (at % 8)));
+        if (chunk < blocks) read[i] = ptx::load_shared<ptx::Bytes16>(from);
+      }
+      ptx::warp_barrier();  // and read
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         if (chunk >= blocks) continue;
-        const int at = row + 4 * i;
-        const Spot spot = spot_at<C>(args, tile, first + at, 8 * (n + chunk));
-        write_words<C>(
-            spot,
-            ptx::load_shared<ptx::Bytes16>(warp.slab + static_cast<unsigned>(128 * at + 16 * (chunk ^ (at % 8)))).word);
+        write_words<C>(spot_at<C>(args, tile, first + row + 4 * i, 8 * (n + chunk)), read[i].word);
       }
-      ptx::warp_barrier();  // and read
     }
   }
 }
@@ -168,16 +171,21 @@ EXPERTILE_DEVICE void write_swapped(const KernelArgs& args, const OutputTile& ti
           ptx::store_matrices<true>(to, words);
         }
       }
-      ptx::warp_barrier();  // the slab is filled
+      ptx::warp_barrier();              // the slab is filled
+      const int token = warp.lane / 2;  // and every sixteenth behind it: what a lane writes
+      const int half = warp.lane % 2;
+      ptx::Bytes16 read[ceil_divide(kTogether, 2)] = {};
 #pragma unroll
       for (int i = 0; i < ceil_divide(blocks, 2); ++i) {
-        const int token = 16 * i + warp.lane / 2;
-        const int half = warp.lane % 2;
-        if (token >= 8 * blocks) continue;
-        const Spot spot = spot_at<C>(args, tile, 8 * n + token, warp.x + 64 * m + 8 * half);
-        write_words<C>(spot, ptx::load_shared<ptx::Bytes16>(place(token, half)).word);
+        if (16 * i + token < 8 * blocks) read[i] = ptx::load_shared<ptx::Bytes16>(place(16 * i + token, half));
       }
       ptx::warp_barrier();  // and read
+#pragma unroll
+      for (int i = 0; i < ceil_divide(blocks, 2); ++i) {
+        if (16 * i + token >= 8 * blocks) continue;
+        const Spot spot = spot_at<C>(args, tile, 8 * n + 16 * i + token, warp.x + 64 * m + 8 * half);
+        write_words<C>(spot, read[i].word);
+      }
     }
   }
 }

@@ -25,7 +25,12 @@ EXPERTILE_DEVICE void copy_tiles(const TiledArgs& in) {
   Slot slot;
   for (int turn = 0;; ++turn) {
     const OutputTile tile = take_tile<SPEC>(in.args, groups, turn);
-    if (tile.rows < 0) return;
+    if (lane == 0) tell_tile<SPEC>(tile, turn);
+    if (tile.rows < 0) {
+      // To the warpgroup that waits for the turn behind the last, too.
+      if (SPEC.tile.pingpong != 0 && lane == 0) tell_tile<SPEC>(tile, turn + 1);
+      return;
+    }
     if (lane == 0) copy_tile<SPEC>(in, tile, slot);
   }
 }
@@ -42,11 +47,10 @@ EXPERTILE_DEVICE void multiply_tiles(const KernelArgs& args, int warp) {
   place.x = place.group + warp % 4 * 16;
   place.slab = static_cast<unsigned>(slabs_offset(SPEC) + warp * slab_bytes(SPEC));
   Turns turns = turns_of<SPEC>(warpgroup);
-  GroupCursor groups;
   Slot slot;
   if (kPingpong) advance<SPEC>(slot, warpgroup * slices);
   for (int turn = kPingpong ? warpgroup : 0;; turn += kPingpong ? warpgroups(S::kTile) : 1) {
-    const OutputTile tile = take_tile<SPEC>(args, groups, turn);
+    const OutputTile tile = hear_tile<SPEC>(turn);
     if (tile.rows < 0) {
       // The last that other blocks do to this one: then it may end.
       if constexpr (S::kParts > 1) wait_until_read<SPEC>(turn);

@@ -162,12 +162,12 @@ EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& wa
         const Piece piece{p % kPiecesX * kPiece.blocks, p / kPiecesX * (kPiece.columns / 8)};
         const bool is_last = span == S::kSpans - 1 && p == kPieces - 1;
         [[maybe_unused]] PieceScales<SPEC, kPiece> scales;
+        if constexpr (kScales) scales = load_scales<SPEC, kPiece>(slice.place, span, warp, piece);
         if constexpr (S::kHolds) {
           start_held_span<SPEC, EXTENT>(sums, weights, slice.place, warp, span);
         } else {
           start_piece<SPEC, kPiece>(sums, slice.operands, span, piece);
         }
-        if constexpr (kScales) scales = load_scales<SPEC, kPiece>(slice.place, span, warp, piece);
         if (is_last && kLooksAhead) {
           next<SPEC>(slot);
           following = slice_of<SPEC>(slot, warp);

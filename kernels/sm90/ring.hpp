@@ -12,7 +12,7 @@
 
 #include <ptx90.hpp>
 
-#include "scheduler.hpp"
+#include "sm90/tiles.hpp"
 
 namespace expertile::sm90 {
 
@@ -166,6 +166,7 @@ EXPERTILE_DEVICE void init_exchange() {
 // By one thread, before anything else.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void init_ring() {
+  init_tiles<SPEC>();
   for (int stage = 0; stage < SPEC.tile.num_stages; ++stage) {
     const Place<SPEC> place = place_of<SPEC>({stage, 0});
     // The copying thread, whose bytes count themselves, and the lanes that bring scales.
@@ -255,25 +256,6 @@ EXPERTILE_DEVICE void copy_tile(const TiledArgs& in, const OutputTile& tile, Slo
                         place.a + static_cast<unsigned>(box * S::kBoxA), place.full);
     }
   }
-}
-
-// This block's tile among those that its cluster takes in its turn-th turn. The last one of a row may lie behind N: it
-// is multiplied, since the others wait for its copies, and nothing of it is written. Of row tiles one below the other
-// the last may have no rows: it copies weights, too. Blocks that multiply parts of K all have the same.
-template <KernelSpec SPEC>
-EXPERTILE_DEVICE OutputTile take_tile(const KernelArgs& args, GroupCursor& groups, int turn) {
-  const int wanted = (ptx::block_index() + turn * ptx::grid_size()) / cluster_blocks(SPEC.tile);
-  OutputTile tile = find_tile<cluster_tile(SPEC.tile)>(args, groups, wanted);
-  if constexpr (SPEC.tile.cluster_size > 1) tile.column += ptx::cluster_rank() * SPEC.tile.block_size_n;
-  if constexpr (SPEC.tile.cluster_m > 1) {
-    if (tile.rows < 0) return tile;
-    constexpr int kRows = SPEC.tile.block_size_m;
-    const int before = ptx::cluster_rank() * kRows;
-    const int rows = tile.rows - before;
-    tile.row += before;
-    tile.rows = rows < 0 ? 0 : rows < kRows ? rows : kRows;
-  }
-  return tile;
 }
 
 // This warp has read the stage, with its scales: every block that copies to it may.

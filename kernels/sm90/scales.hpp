@@ -39,10 +39,9 @@ EXPERTILE_DEVICE void bring_scales(const KernelArgs& args, int part) {
   constexpr int kRounds = ceil_divide(kRows, 32 * scale_warps(SPEC));
   const int first_row = 32 * kRounds * part + ptx::thread_index() % 32;
   const int slices = slice_count<SPEC>(args.k);
-  GroupCursor groups;
   Slot slot;
   for (int turn = 0;; ++turn) {
-    const OutputTile tile = take_tile<SPEC>(args, groups, turn);
+    const OutputTile tile = hear_tile<SPEC>(turn);
     if (tile.rows < 0) return;
     const float* from[kRounds];
 #pragma unroll

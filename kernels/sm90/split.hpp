@@ -67,10 +67,9 @@ EXPERTILE_DEVICE void split_tiles(const KernelArgs& args, int thread) {
   using S = Shape<SPEC>;
   constexpr int kChunksAPiece = S::kPieceRows * kBoxBytes / 16;
   const int slices = slice_count<SPEC>(args.k);
-  GroupCursor groups;
   Slot slot;
   for (int turn = 0;; ++turn) {
-    const OutputTile tile = take_tile<SPEC>(args, groups, turn);
+    const OutputTile tile = hear_tile<SPEC>(turn);
     if (tile.rows < 0) return;
     const int chunks = copied_pieces<SPEC>(tile) * kChunksAPiece;
     for (int i = 0; i < slices; ++i, next<SPEC>(slot)) {

@@ -56,6 +56,9 @@ class Backend {
   // the reason why it cannot run. a: how A is stored in the calls to come.
   [[nodiscard]] virtual std::vector<Status> prepare(const Problem& problem, const std::vector<TileConfig>& tiles,
                                                     ElementType a) const = 0;
+  // Compiles what prepare will ask for, to be found quickly then. Beside any other call, from another thread too.
+  virtual void compile_ahead(const Problem& /*problem*/, const std::vector<TileConfig>& /*tiles*/,
+                             ElementType /*a*/) const {}
   // Compiled kernels in a directory: keep stores those that calls with this tile need, use looks for kernels there
   // before any is compiled. They are code: the directory must be as trusted as a program's. A CPU has none.
   [[nodiscard]] virtual Status keep_kernels(const Problem& problem, const TileConfig& tile,

@@ -36,13 +36,21 @@ std::vector<double> row_of_a(const Problem& problem, const GroupedGemmArgs& args
   return out;
 }
 
-double block_scale_of_b(const Problem& problem, const GroupedGemmArgs& args, std::int64_t expert, std::int64_t n,
-                        std::int64_t k) {
-  if (!problem.block_shape) return 1.0;
+// A column's weights, scales along K included.
+std::vector<double> row_of_b(const Problem& problem, const GroupedGemmArgs& args, std::int64_t expert, std::int64_t n) {
+  std::vector<double> out(static_cast<std::size_t>(problem.k));
+  const std::int64_t first = (expert * problem.n + n) * args.b.pitch;
+  for (std::int64_t k = 0; k < problem.k; ++k) {
+    out[static_cast<std::size_t>(k)] = load_element(args.b.type, args.b.data, first + k);
+  }
+  if (!problem.block_shape) return out;
   const std::int64_t n_blocks = ceil_div(problem.n, problem.block_shape->n);
   const std::int64_t k_blocks = ceil_div(problem.k, problem.block_shape->k);
-  const std::int64_t index = (expert * n_blocks + n / problem.block_shape->n) * k_blocks + k / problem.block_shape->k;
-  return args.scale_b[static_cast<std::size_t>(index)];
+  const std::int64_t scales = (expert * n_blocks + n / problem.block_shape->n) * k_blocks;
+  for (std::int64_t k = 0; k < problem.k; ++k) {
+    out[static_cast<std::size_t>(k)] *= args.scale_b[static_cast<std::size_t>(scales + k / problem.block_shape->k)];
+  }
+  return out;
 }
 
 double output_scale(const Problem& problem, const GroupedGemmArgs& args, std::int64_t expert, std::int64_t row,
@@ -83,17 +91,22 @@ ReferenceResult reference_grouped_gemm(const Problem& problem, const GroupedGemm
                          std::vector<double>(size, 0.0)};
   for (std::size_t g = 0; g < args.weight_indices.size(); ++g) {
     const std::int64_t expert = args.weight_indices[g];
+    std::vector<std::vector<double>> tokens;
     for (std::int64_t row = args.seg_indptr[g]; row < args.seg_indptr[g + 1]; ++row) {
-      const std::vector<double> a = row_of_a(problem, args, row);
-      for (std::int64_t n = 0; n < problem.n; ++n) {
+      tokens.push_back(row_of_a(problem, args, row));
+    }
+    for (std::int64_t n = 0; n < problem.n && !tokens.empty(); ++n) {
+      const std::vector<double> b = row_of_b(problem, args, expert, n);
+      for (std::size_t i = 0; i < tokens.size(); ++i) {
+        const std::vector<double>& a = tokens[i];
         double sum = 0;
         double magnitude = 0;
-        for (std::int64_t k = 0; k < problem.k; ++k) {
-          const double b = load_element(args.b.type, args.b.data, (expert * problem.n + n) * args.b.pitch + k) *
-                           block_scale_of_b(problem, args, expert, n, k);
-          sum += a[static_cast<std::size_t>(k)] * b;
-          magnitude += std::fabs(a[static_cast<std::size_t>(k)] * b);
+        for (std::size_t k = 0; k < b.size(); ++k) {
+          const double product = a[k] * b[k];
+          sum += product;
+          magnitude += std::fabs(product);
         }
+        const std::int64_t row = args.seg_indptr[g] + static_cast<std::int64_t>(i);
         const double scale = output_scale(problem, args, expert, row, n);
         result.value[static_cast<std::size_t>(row * problem.n + n)] = sum * scale;
         result.magnitude[static_cast<std::size_t>(row * problem.n + n)] = magnitude * std::fabs(scale);

@@ -17,8 +17,10 @@ namespace expertile {
 namespace {
 
 constexpr std::size_t kMostCandidates = 10;
-constexpr std::size_t kMostCandidatesOnGpu = 36;
-constexpr std::ptrdiff_t kMostOfAFamily = 24;  // the models of two families are not exact enough to leave one out
+constexpr std::size_t kMostCandidatesOnGpu = 30;
+constexpr std::ptrdiff_t kMostOfAFamily = 20;  // the models of two families are not exact enough to leave one out
+constexpr std::ptrdiff_t kMostPortable = 10;   // where there is another family, which seldom loses
+constexpr double kHopeless = 1.35;             // of the best estimate: twice what the models err by
 constexpr std::ptrdiff_t kMostOfAShape = 3;
 constexpr double kKnownDifference = 1.03;
 
@@ -35,11 +37,13 @@ bool has_shape(const TileConfig& a, const TileConfig& b) {
          a.cluster_m == b.cluster_m && parts_of_k(a) == parts_of_k(b);
 }
 
-bool is_represented(const std::vector<TileConfig>& chosen, const TileConfig& tile, bool is_gpu) {
+bool is_represented(const std::vector<TileConfig>& chosen, const TileConfig& tile, bool is_gpu, bool has_families) {
   if (is_gpu) {
     const auto count = [&](const auto& alike) { return std::count_if(chosen.begin(), chosen.end(), alike); };
+    const bool is_portable = tile.kernel == KernelFamily::sm80 && has_families;
     return count([&](const auto& other) { return has_shape(tile, other); }) >= kMostOfAShape ||
-           count([&](const auto& other) { return other.kernel == tile.kernel; }) >= kMostOfAFamily;
+           count([&](const auto& other) { return other.kernel == tile.kernel; }) >=
+               (is_portable ? kMostPortable : kMostOfAFamily);
   }
   return std::any_of(chosen.begin(), chosen.end(), [&](const auto& other) { return resembles(tile, other); });
 }
@@ -118,6 +122,7 @@ CandidateSet make_candidates(const Problem& problem, std::int64_t rows, double a
   const double rows_a_group = static_cast<double>(rows) / std::max(active_groups, 1.0);
   std::vector<std::pair<double, TileConfig>> ranked;
   const bool is_gpu = device.kind == "cuda";
+  const bool has_families = is_gpu && sm90::supports(problem, device);
   const std::size_t most = is_gpu ? kMostCandidatesOnGpu : kMostCandidates;
   for (const TileConfig& tile : grid_of(problem, device)) {
     Refusal refusal = refuse(problem, tile, rows_a_group, active_groups, device);
@@ -132,8 +137,9 @@ CandidateSet make_candidates(const Problem& problem, std::int64_t rows, double a
   std::stable_sort(ranked.begin(), ranked.end(),
                    [&](const auto& a, const auto& b) { return rank(a.first) < rank(b.first); });
   for (const auto& [seconds, tile] : ranked) {
-    const bool known = is_represented(set.candidates, tile, is_gpu);
-    if (!known && set.candidates.size() < most) {
+    const bool known = is_represented(set.candidates, tile, is_gpu, has_families);
+    const bool hopeless = is_gpu && seconds > kHopeless * ranked.front().first;
+    if (!known && !hopeless && set.candidates.size() < most) {
       set.candidates.push_back(tile);
       continue;
     }

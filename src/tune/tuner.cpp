@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <exception>
+#include <future>
 #include <optional>
 #include <utility>
 
@@ -20,6 +21,20 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+struct Load {
+  double rows = 0;
+  double active_groups = 0;
+};
+Load mean_load(const std::vector<RoutingSample>& samples) {
+  Load mean;
+  const auto count = static_cast<double>(samples.size());
+  for (const RoutingSample& sample : samples) {
+    mean.rows += static_cast<double>(sample.rows()) / count;
+    mean.active_groups += static_cast<double>(sample.active_groups()) / count;
+  }
+  return mean;
+}
 
 // One problem's tuning: what its batch sizes share.
 class Tuning {
@@ -71,7 +86,7 @@ class Tuning {
     if (const std::string reason = reason_to_refuse(built_in); !reason.empty()) {
       return fail(ErrorCode::internal, fmt::format("the built-in configuration gives a wrong result: {}", reason));
     }
-    std::vector<TileConfig> tiles = contestants(result, samples_[index]);
+    std::vector<TileConfig> tiles = contestants(result, index);
     Race race(tiles.size());
     const auto finished = run(race, tiles, index, batch);
     if (!finished) return fail(finished.error());
@@ -116,12 +131,8 @@ class Tuning {
   [[nodiscard]] BatchResult describe(const std::vector<RoutingSample>& samples, std::int64_t batch) const {
     BatchResult result;
     result.batch = batch;
-    const auto count = static_cast<double>(samples.size());
-    double active = 0;
-    for (const RoutingSample& sample : samples) {
-      result.rows += static_cast<double>(sample.rows()) / count;
-      active += static_cast<double>(sample.active_groups()) / count;
-    }
+    const auto [rows, active] = mean_load(samples);
+    result.rows = rows;
     result.flops = 2 * result.rows * static_cast<double>(problem_.n) * static_cast<double>(problem_.k);
     result.bytes = bytes_moved(problem_, result.rows, active);
     if (ceiling_.bytes_per_s > 0 && ceiling_.flops_per_s > 0) {
@@ -130,8 +141,14 @@ class Tuning {
     return result;
   }
 
+  // What the model would measure for a batch size, the best first.
+  [[nodiscard]] CandidateSet candidates_of(std::size_t index) const {
+    const auto [rows, active] = mean_load(samples_[index]);
+    return make_candidates(problem_, static_cast<std::int64_t>(rows), active, backend_.info());
+  }
+
   // The default first, then the verified candidates; what is refused goes into the result.
-  std::vector<TileConfig> contestants(BatchResult& result, const std::vector<RoutingSample>& samples) {
+  std::vector<TileConfig> contestants(BatchResult& result, std::size_t index) {
     const auto rows = static_cast<std::int64_t>(result.rows);
     std::vector<TileConfig> tiles{built_in_tile(problem_, rows, backend_.info())};
     if (options_.only_default) return tiles;
@@ -139,14 +156,18 @@ class Tuning {
     if (fixed_) {
       wanted.push_back(fixed_(rows));
     } else {
-      double active = 0;
-      for (const RoutingSample& sample : samples) active += static_cast<double>(sample.active_groups());
-      CandidateSet set = make_candidates(problem_, rows, active / static_cast<double>(samples.size()), backend_.info());
+      CandidateSet set = candidates_of(index);
       for (const Refusal& refusal : set.refused) ++result.refusals[refusal.rule];
       wanted = std::move(set.candidates);
       if (last_winner_) wanted.push_back(*last_winner_);
     }
+    if (ahead_.valid()) ahead_.get();
     const auto prepared = backend_.prepare(problem_, wanted, activation_type(problem_.dtype));
+    if (!fixed_ && index + 1 < samples_.size()) {
+      ahead_ = std::async(std::launch::async, [this, next = candidates_of(index + 1).candidates] {
+        backend_.compile_ahead(problem_, next, activation_type(problem_.dtype));
+      });
+    }
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       const TileConfig& tile = wanted[i];
       if (std::find(tiles.begin(), tiles.end(), tile) != tiles.end()) continue;
@@ -226,6 +247,7 @@ class Tuning {
   std::size_t calls_ = 0;
   std::vector<std::pair<TileConfig, Result<double>>> verified_;
   std::optional<TileConfig> last_winner_;
+  std::future<void> ahead_;  // the next batch size's kernels are compiled while this one's are verified and timed
 };
 
 Result<std::vector<BatchResult>> tune_batches(Tuning& tuning, const std::vector<std::int64_t>& batches,

@@ -76,6 +76,13 @@ DeviceInfo describe_device(const Device& device) {
   return info;
 }
 
+std::vector<KernelSpec> specs_of(const Problem& problem, const std::vector<TileConfig>& tiles, ElementType a) {
+  std::vector<KernelSpec> specs;
+  specs.reserve(tiles.size() + 1);
+  for (const TileConfig& tile : tiles) specs.push_back(make_spec(problem, tile, a, allows_wide_loads(problem, a)));
+  return specs;
+}
+
 class CudaBackend final : public Backend {
  public:
   CudaBackend(std::shared_ptr<Device> device, int index)
@@ -100,10 +107,7 @@ class CudaBackend final : public Backend {
 
   [[nodiscard]] std::vector<Status> prepare(const Problem& problem, const std::vector<TileConfig>& tiles,
                                             ElementType a) const override {
-    const bool wide = allows_wide_loads(problem, a);
-    std::vector<KernelSpec> specs;
-    specs.reserve(tiles.size() + 1);
-    for (const TileConfig& tile : tiles) specs.push_back(make_spec(problem, tile, a, wide));
+    std::vector<KernelSpec> specs = specs_of(problem, tiles, a);
     specs.push_back(make_spec(problem, narrow_tile(problem), a, false));  // for calls whose rows are not aligned
     auto statuses = shelf_.add(specs);
     const Status narrow = statuses.back();
@@ -115,6 +119,10 @@ class CudaBackend final : public Backend {
       if (status && !quantise) status = quantise;
     }
     return statuses;
+  }
+
+  void compile_ahead(const Problem& problem, const std::vector<TileConfig>& tiles, ElementType a) const override {
+    shelf_.compile_ahead(specs_of(problem, tiles, a));
   }
 
   [[nodiscard]] Status keep_kernels(const Problem& problem, const TileConfig& tile,

@@ -54,6 +54,14 @@ std::vector<Result<jit::Cubin>> KernelShelf::compile(const std::vector<jit::Comp
   return jit::compile_all(nvrtc_ ? &*nvrtc_ : nullptr, caches, requests, threads);
 }
 
+void KernelShelf::compile_ahead(const std::vector<KernelSpec>& specs) const {
+  std::vector<jit::CompileRequest> requests;
+  for (const KernelSpec& spec : specs) {
+    if (find(spec) == nullptr) requests.push_back(request(jit::kernel_source(built(spec))));
+  }
+  static_cast<void>(compile(requests));  // whoever needs them meets the errors
+}
+
 void KernelShelf::use(const std::filesystem::path& directory) {
   const std::unique_lock lock(mutex_);
   caches_.emplace_back(directory, kMostCacheBytes);

@@ -32,6 +32,8 @@ class KernelShelf {
 
   // Compiles (or finds in the cache) and loads what is missing. One status a specification.
   [[nodiscard]] std::vector<Status> add(const std::vector<KernelSpec>& specs);
+  // Compiles what is missing into the cache, where add finds it. Beside any other call.
+  void compile_ahead(const std::vector<KernelSpec>& specs) const;
   [[nodiscard]] Status add_quantise(Storage a);
   // Looks for compiled kernels there too.
   void use(const std::filesystem::path& directory);
