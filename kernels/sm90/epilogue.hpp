@@ -82,30 +82,30 @@ EXPERTILE_DEVICE void write_straight(const KernelArgs& args, const OutputTile& t
   const unsigned to = warp.slab + static_cast<unsigned>(128 * (8 * (matrix % 2) + matrix_row));
   const int row = warp.lane / 8;  // and every fourth below: what a lane writes
   const int chunk = warp.lane % 8;
-  float row_factor[2 * S::kX];
-  load_factors<SPEC>(args, tile, warp, row_factor);
 #pragma unroll
   for (int n = 0; n < S::kY; n += kTogether) {
     if (!writes<SPEC>(n)) continue;
     const int blocks = S::kY - n < kTogether ? S::kY - n : kTogether;
-    float scale[2 * kTogether];
-#pragma unroll
-    for (int j = 0; j < 2 * blocks; ++j) {
-      scale[j] = column_scale<SPEC.scaling>(args, tile, 8 * (n + j / 2) + 2 * (warp.lane % 4) + j % 2);
-    }
 #pragma unroll
     for (int m = 0; m < S::kX; ++m) {
       const int first = warp.x + 64 * m;
       if (first >= tile.rows) continue;
+      // Few scales at a time: the sums leave no registers for more.
+      const float factor[2] = {row_scale<SPEC.scaling>(args, tile, first + warp.lane / 4),
+                               row_scale<SPEC.scaling>(args, tile, first + warp.lane / 4 + 8)};
 #pragma unroll
       for (int j = 0; j < blocks; j += 2) {
+        float scale[4];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          scale[i] = column_scale<SPEC.scaling>(args, tile, 8 * (n + j + i / 2) + 2 * (warp.lane % 4) + i % 2);
+        }
         unsigned words[4];
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           const auto& sums = total[m][n + j + i / 2];
-          const float factor = row_factor[2 * m + i % 2];
-          words[i] = rounded_pair<C>(sums[2 * (i % 2)] * (factor * scale[2 * (j + i / 2)]),
-                                     sums[2 * (i % 2) + 1] * (factor * scale[2 * (j + i / 2) + 1]));
+          words[i] = rounded_pair<C>(sums[2 * (i % 2)] * (factor[i % 2] * scale[2 * (i / 2)]),
+                                     sums[2 * (i % 2) + 1] * (factor[i % 2] * scale[2 * (i / 2) + 1]));
         }
         ptx::store_matrices<false>(to + static_cast<unsigned>(16 * ((j + matrix / 2) ^ matrix_row)), words);
       }

@@ -154,6 +154,7 @@ EXPERTILE_DEVICE void multiply_plain(const KernelArgs& args, const WarpPlace& wa
   static_assert(!S::kHolds || kSets % 2 == 0, "sets of registers take turns from slice to slice");
   const int slices = slice_count<SPEC>(args.k);
   [[maybe_unused]] Held<SPEC> weights;
+  hold_all(total);  // zero by now: the compiler would put that off until products are under way, and serialise them
   begin_tile<SPEC>(turns);
   Place<SPEC> place = place_of<SPEC>(slot);
   unsigned before = 0;  // `empty` of the slice before

@@ -16,6 +16,7 @@ namespace {
 
 constexpr int kMostHeld = 208;          // registers a thread for sums, scales and weights; with more, ptxas spills
 constexpr int kMostHeldSplit = 192;     // likewise where float32 is split; with more, ptxas serialises the products
+constexpr int kMostHeldInTurns = 184;   // likewise of pingpong with scales of tokens and columns
 constexpr int kMostHeldByTwelve = 132;  // of 12 warps, which have 152 registers a thread
 constexpr std::int64_t kSharedBytes = std::int64_t{227} << 10;  // of a Hopper block
 
@@ -224,7 +225,11 @@ Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceIn
     return refused(tile, fmt::format("needs {} KiB of shared memory, {} has {} KiB", (smem_bytes(spec) + 1023) >> 10,
                                      device.name, device.l1_bytes >> 10));
   }
-  const int most = tile.num_warps == 12 ? kMostHeldByTwelve : splits_tokens(spec) ? kMostHeldSplit : kMostHeld;
+  const bool scales_turns = tile.pingpong != 0 && spec.scaling == Scaling::per_token_channel;
+  const int most = tile.num_warps == 12  ? kMostHeldByTwelve
+                   : splits_tokens(spec) ? kMostHeldSplit
+                   : scales_turns        ? kMostHeldInTurns
+                                         : kMostHeld;
   if (tiled_registers(spec) > most) {
     return refused(tile, fmt::format("needs {} registers a thread for sums, scales and weights, {} are allowed",
                                      tiled_registers(spec), most));
