@@ -15,7 +15,7 @@ struct OutputTile {
   int column = 0;     // first column
 };
 
-// One lane's group: its rows and its expert. Kept small: whoever multiplies keeps it along.
+// One lane's group: its rows and its expert. Kept small: the portable family's warps keep it along.
 struct Group {
   long long begin = 0;
   int rows = 0;
@@ -79,8 +79,8 @@ constexpr TileConfig cluster_tile(TileConfig tile) {
   return tile;
 }
 
-// The tile with number `wanted` in the sequence of all groups' tiles. Every warp finds it for itself, so that nobody
-// waits for a barrier.
+// The tile with number `wanted` in the sequence of all groups' tiles. Collective of a warp: in the portable family
+// every warp finds it for itself, so that nobody waits for a barrier; on Hopper one does for all (sm90/tiles.hpp).
 template <TileConfig TILE>
 EXPERTILE_DEVICE OutputTile find_tile(const KernelArgs& args, GroupCursor& cursor, int wanted) {
   const int lane = ptx::thread_index() % 32;

@@ -1,13 +1,12 @@
 #pragma once
 // C[r] = A[r] x B[weight_indices[g]]^T for the rows r of every group g, on Hopper.
 //
-// A block stays and takes every grid-th tile of C. One warp copies: it runs ahead of the others by as many slices as
-// the ring has stages, into the next tile too, so that memory never waits for a tile's end; others bring the scales of
-// blocks likewise, or split the tokens that are there. The other warps, in warpgroups, multiply and write. Either all
-// warpgroups share a tile, each with its part of X, or (pingpong) they take turns: one writes its tile while the other
-// multiplies the next.
-// Where there are fewer tiles than multiprocessors, the blocks of a cluster each multiply a part of K of one tile
-// (SPLIT_K), and add up their sums at its end.
+// A block stays and takes every grid-th tile of C. One warp finds the tiles and copies: it runs ahead of the others by
+// as many slices as the ring has stages, into the next tile too, so that memory never waits for a tile's end; others
+// bring the scales of blocks likewise, or split the tokens that are there. The other warps, in warpgroups, multiply and
+// write. Either all warpgroups share a tile, each with its part of X, or (pingpong) they take turns: one writes its
+// tile while the other multiplies the next. Where there are fewer tiles than multiprocessors, the blocks of a cluster
+// each multiply a part of K of one tile (SPLIT_K), and add up their sums at its end.
 
 #include "sm90/epilogue.hpp"
 #include "sm90/extent.hpp"
