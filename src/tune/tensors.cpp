@@ -15,7 +15,7 @@ constexpr std::size_t kPatternElements = (std::size_t{1} << 20) + 7;
 // distribution takes ten times as long, and a tuning makes tensors for every tile that it verifies.
 float nearly_normal(std::uint64_t bits) {
   constexpr double kDeviation = 37837.2;  // of a sum of four uniform 16-bit numbers: sqrt(4 * (2^32 - 1) / 12)
-  std::int64_t sum = -2 * 65535;
+  std::int64_t sum = -2 * std::int64_t{65535};
   for (unsigned i = 0; i < 4; ++i) sum += static_cast<std::int64_t>(bits >> (16 * i) & 0xffffU);
   return static_cast<float>(static_cast<double>(sum) / kDeviation);
 }
