@@ -255,9 +255,8 @@ constexpr int tiled_stage_bytes(const KernelSpec& spec) {
 constexpr int stage_barrier_bytes(const KernelSpec& spec) { return splits_tokens(spec) ? 24 : 16; }
 
 // Shared memory of an sm90 block: the ring with its barriers, two of the warpgroups that take turns, the tiles of the
-// next turns, and the scales;
-// where blocks multiply parts of K, two barriers and the others' sums of the columns that this block writes, 16 bytes a
-// lane, column and block of 64 rows; the slabs.
+// next turns, and the scales; where blocks multiply parts of K, two barriers and the others' sums of the columns that
+// this block writes, 16 bytes a lane, column and block of 64 rows; the slabs.
 constexpr int turns_offset(const KernelSpec& spec) {
   return spec.tile.num_stages * (tiled_stage_bytes(spec) + stage_barrier_bytes(spec));
 }

@@ -162,6 +162,7 @@ EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& wa
         const Piece piece{p % kPiecesX * kPiece.blocks, p / kPiecesX * (kPiece.columns / 8)};
         const bool is_last = span == S::kSpans - 1 && p == kPieces - 1;
         [[maybe_unused]] PieceScales<SPEC, kPiece> scales;
+        // In front of the products: else the assembler puts these loads, and the wait for them, between two of them.
         if constexpr (kScales) scales = load_scales<SPEC, kPiece>(slice.place, span, warp, piece);
         if constexpr (S::kHolds) {
           start_held_span<SPEC, EXTENT>(sums, weights, slice.place, warp, span);

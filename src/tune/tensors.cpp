@@ -11,8 +11,8 @@ namespace {
 // Long enough that no cache or predictor learns it, odd so that rows begin at different places of it.
 constexpr std::size_t kPatternElements = (std::size_t{1} << 20) + 7;
 
-// About normal, of mean 0 and deviation 1, from 64 random bits: the sum of four uniform numbers. The library's own
-// distribution takes ten times as long, and a tuning makes tensors for every tile that it verifies.
+// About normal, of mean 0 and deviation 1, from 64 random bits: the sum of four uniform numbers. Quicker than the
+// library's own distribution: a tuning makes tensors for every tile that it verifies.
 float nearly_normal(std::uint64_t bits) {
   constexpr double kDeviation = 37837.2;  // of a sum of four uniform 16-bit numbers: sqrt(4 * (2^32 - 1) / 12)
   std::int64_t sum = -2 * std::int64_t{65535};

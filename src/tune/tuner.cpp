@@ -247,7 +247,9 @@ class Tuning {
   std::size_t calls_ = 0;
   std::vector<std::pair<TileConfig, Result<double>>> verified_;
   std::optional<TileConfig> last_winner_;
-  std::future<void> ahead_;  // the next batch size's kernels are compiled while this one's are verified and timed
+  // The next batch size's kernels are compiled while this one's are verified and timed. Last, so that it has ended
+  // before anything that it uses goes.
+  std::future<void> ahead_;
 };
 
 Result<std::vector<BatchResult>> tune_batches(Tuning& tuning, const std::vector<std::int64_t>& batches,

@@ -227,10 +227,8 @@ void Block::wait_for_copies(std::size_t pending) {
   auto& groups = self().groups;
   while (groups.size() > pending) {
     for (const Copy& copy : groups.front()) {
-      std::byte chunk[16] = {};
-      if (copy.bytes > 0) std::memcpy(chunk, copy.from, static_cast<std::size_t>(copy.bytes));
       const Observer by = clocks.observer(current_in_cluster());
-      shared.finish_copy(by, copy.offset, static_cast<std::size_t>(copy.size), chunk);
+      shared.finish_copy(by, copy.offset, static_cast<std::size_t>(copy.size), copy.read().data());
     }
     groups.pop_front();
   }

@@ -55,13 +55,18 @@ std::vector<std::byte> read_box(const Box& box) {
 
 void land_words(const CountedCopy& copy, int phase, SharedMemory& shared) {
   for (const Copy& word : *copy.words()) {
-    std::byte bytes[16] = {};
-    if (word.bytes > 0) std::memcpy(bytes, word.from, static_cast<std::size_t>(word.bytes));
-    shared.finish_counted_copy(copy.mbarrier, phase, word.offset, static_cast<std::size_t>(word.size), bytes);
+    shared.finish_counted_copy(copy.mbarrier, phase, word.offset, static_cast<std::size_t>(word.size),
+                               word.read().data());
   }
 }
 
 }  // namespace
+
+std::array<std::byte, 16> Copy::read() const {
+  std::array<std::byte, 16> written{};
+  if (bytes > 0) std::memcpy(written.data(), from, static_cast<std::size_t>(bytes));
+  return written;
+}
 
 std::optional<std::string> CountedCopies::check_source(const Box& box, const GlobalMemory& global) {
   for (int row = 0; row < box.from.box_rows; ++row) {

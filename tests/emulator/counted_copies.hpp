@@ -30,6 +30,9 @@ struct Copy {
   const void* from = nullptr;
   int bytes = 0;
   int size = 16;
+
+  // What it writes, in the first `size` of these: its source as it is now.
+  [[nodiscard]] std::array<std::byte, 16> read() const;
 };
 // What a thread has begun to copy before the arrival that waits for it.
 using Words = std::vector<Copy>;

@@ -42,6 +42,10 @@ class CopiedWords : public ::testing::Test {
   void copy_words(int lane) const {
     ptx::copy_word(kWords + static_cast<unsigned>(4 * lane), lane % 2 == 0 ? in_ + lane : nullptr);
   }
+  void bring_words(int lane) const {
+    copy_words(lane);
+    ptx::arrive_with_words(kFull);
+  }
   static float word(int lane) { return ptx::load_shared<float>(kWords + static_cast<unsigned>(4 * lane)); }
   static void expect_in(const std::string& text, const std::string& part) {
     EXPECT_NE(text.find(part), std::string::npos) << text;
@@ -52,15 +56,11 @@ class CopiedWords : public ::testing::Test {
 };
 
 TEST_F(CopiedWords, AreThereAfterTheirPhaseAndZeroWhereThereIsNoSource) {
-  const auto text = fault(
-      [this](int lane) {
-        copy_words(lane);
-        ptx::arrive_with_words(kFull);
-      },
-      [this](int lane) {
-        ptx::mbarrier_wait(kFull, 0);
-        EXPECT_EQ(word(lane), lane % 2 == 0 ? in_[lane] : 0.0F);
-      });
+  const auto text = fault([this](int lane) { bring_words(lane); },
+                          [this](int lane) {
+                            ptx::mbarrier_wait(kFull, 0);
+                            EXPECT_EQ(word(lane), lane % 2 == 0 ? in_[lane] : 0.0F);
+                          });
   EXPECT_EQ(text, "none");
 }
 
@@ -79,8 +79,7 @@ TEST_F(CopiedWords, OfOneLaneThatHasNotArrivedEndNoPhase) {
 TEST_F(CopiedWords, AreNotReadWithoutAWait) {
   const auto text = fault(
       [this](int lane) {
-        copy_words(lane);
-        ptx::arrive_with_words(kFull);
+        bring_words(lane);
         if (lane == 0) ptx::mbarrier_arrive(kPlain);
       },
       [](int lane) {
@@ -93,8 +92,7 @@ TEST_F(CopiedWords, AreNotReadWithoutAWait) {
 TEST_F(CopiedWords, AreNotReadByTheirOwnThreadEither) {
   const auto text = fault(
       [this](int lane) {
-        copy_words(lane);
-        ptx::arrive_with_words(kFull);
+        bring_words(lane);
         EXPECT_GE(word(lane), 0.0F);
       },
       [](int) {});
@@ -108,11 +106,9 @@ TEST_F(CopiedWords, DoNotOverwriteWhatOthersMayStillRead) {
         EXPECT_GE(word(lane), 0.0F);
       },
       [this](int lane) {
-        copy_words(lane);
-        ptx::arrive_with_words(kFull);
+        bring_words(lane);
         ptx::mbarrier_wait(kFull, 0);
-        copy_words(lane);  // the other warp has not said that it is done
-        ptx::arrive_with_words(kFull);
+        bring_words(lane);  // the other warp has not said that it is done
       });
   expect_in(text, "is written without a barrier after");
 }

@@ -77,9 +77,10 @@ DeviceInfo describe_device(const Device& device) {
 }
 
 std::vector<KernelSpec> specs_of(const Problem& problem, const std::vector<TileConfig>& tiles, ElementType a) {
+  const bool wide = allows_wide_loads(problem, a);
   std::vector<KernelSpec> specs;
-  specs.reserve(tiles.size() + 1);
-  for (const TileConfig& tile : tiles) specs.push_back(make_spec(problem, tile, a, allows_wide_loads(problem, a)));
+  specs.reserve(tiles.size());
+  for (const TileConfig& tile : tiles) specs.push_back(make_spec(problem, tile, a, wide));
   return specs;
 }
 

@@ -44,6 +44,10 @@ jit::CompileRequest KernelShelf::request(jit::Source source) const {
   return jit::kernel_request(std::move(source), arch_);
 }
 
+jit::CompileRequest KernelShelf::request(const KernelSpec& spec) const {
+  return request(jit::kernel_source(built(spec)));
+}
+
 std::vector<Result<jit::Cubin>> KernelShelf::compile(const std::vector<jit::CompileRequest>& requests) const {
   std::vector<jit::CubinCache> caches;
   {
@@ -57,7 +61,7 @@ std::vector<Result<jit::Cubin>> KernelShelf::compile(const std::vector<jit::Comp
 void KernelShelf::compile_ahead(const std::vector<KernelSpec>& specs) const {
   std::vector<jit::CompileRequest> requests;
   for (const KernelSpec& spec : specs) {
-    if (find(spec) == nullptr) requests.push_back(request(jit::kernel_source(built(spec))));
+    if (find(spec) == nullptr) requests.push_back(request(spec));
   }
   static_cast<void>(compile(requests));  // whoever needs them meets the errors
 }
@@ -71,7 +75,7 @@ Status KernelShelf::keep(const std::vector<KernelSpec>& specs, std::optional<Sto
                          const std::filesystem::path& directory) {
   std::vector<jit::CompileRequest> requests;
   requests.reserve(specs.size() + 1);
-  for (const KernelSpec& spec : specs) requests.push_back(request(jit::kernel_source(built(spec))));
+  for (const KernelSpec& spec : specs) requests.push_back(request(spec));
   if (quantised) requests.push_back(request(jit::quantise_source(*quantised)));
   const auto cubins = compile(requests);
   const jit::CubinCache kept(directory, kMostCacheBytes);
@@ -109,7 +113,7 @@ std::vector<Status> KernelShelf::add(const std::vector<KernelSpec>& specs) {
   for (std::size_t i = 0; i < specs.size(); ++i) {
     if (find(specs[i]) != nullptr) continue;
     missing.push_back(i);
-    requests.push_back(request(jit::kernel_source(built(specs[i]))));
+    requests.push_back(request(specs[i]));
   }
   if (missing.empty()) return statuses;
   const auto cubins = compile(requests);

@@ -49,6 +49,7 @@ class KernelShelf {
  private:
   [[nodiscard]] std::vector<Result<jit::Cubin>> compile(const std::vector<jit::CompileRequest>& requests) const;
   [[nodiscard]] jit::CompileRequest request(jit::Source source) const;
+  [[nodiscard]] jit::CompileRequest request(const KernelSpec& spec) const;
   [[nodiscard]] Result<FunctionHandle> load(const jit::Cubin& cubin, const char* name, int shared_bytes);
 
   const Driver& driver_;
