@@ -43,14 +43,13 @@ EXPERTILE_DEVICE int rows_of_tiles(const Group& group, int row_tiles) {
 }
 
 // Tile `local` of a group. A band of row tiles, GROUP_SIZE_M at most, passes over one column tile (its B stays in the
-// L2) before the next. Bands are as even as can be: a last one of a single tile would read all of B for itself.
+// L2) before the next.
 template <TileConfig TILE>
 EXPERTILE_DEVICE OutputTile tile_of_group(const KernelArgs& args, const Group& group, int local) {
   const int column_tiles = ceil_divide(args.n, TILE.block_size_n);
   const int row_tiles = ceil_divide(group.rows, TILE.block_size_m);
-  const int height = ceil_divide(row_tiles, ceil_divide(row_tiles, TILE.group_size_m));
-  const int band_row = local / (height * column_tiles) * height;
-  const int band_rows = row_tiles - band_row < height ? row_tiles - band_row : height;
+  const int band_row = local / (TILE.group_size_m * column_tiles) * TILE.group_size_m;
+  const int band_rows = row_tiles - band_row < TILE.group_size_m ? row_tiles - band_row : TILE.group_size_m;
   const int in_band = local - band_row * column_tiles;
   const int rows = rows_of_tiles<TILE>(group, row_tiles);
   OutputTile tile;

@@ -135,6 +135,6 @@ def time_captured(cell, make):
     graph = captured(work, "relaxed")
     cell.check(lambda: graph.replay, what)
     cell.restart()
-    us = time_graph(make, mode="relaxed")
+    us = time_graph(make, mode="relaxed", load_us=cell.load_us)
     cell.check(lambda: graph.replay, what)
     return us

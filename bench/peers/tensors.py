@@ -5,6 +5,7 @@ import math
 import torch
 
 from . import cells
+from .timing import LOAD_US
 
 DEVICE = "cuda"
 MOST_COPIES = 8
@@ -56,6 +57,7 @@ class Cell:
         a_type, b_type, c_type, self.switches = scheme(dtype)
         moved = cells.traffic(problem, dtype, segments)
         self.rows_an_expert = moved["rows_an_expert"]
+        self.load_us = LOAD_US if moved["flops"] / 4e8 > moved["bytes"] / 3e6 else 0.0  # where products are the limit
         self.least_us = max(moved["bytes"] / 3e6, moved["flops"] / 4e8)  # at 3 TB/s and 400 TFLOP/s
         self.copies = [(random_tensor((self.rows, self.k), a_type), random_tensor((self.experts, self.n, self.k), b_type),
                         torch.empty((self.rows, self.n), dtype=c_type, device=DEVICE))

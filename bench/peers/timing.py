@@ -3,7 +3,7 @@
 import torch
 
 CALLS = 8  # in a graph: every routing sample twice, as expertile's own tuner times
-WARM_MICROSECONDS = 2e5  # of full load, after which the power limit shows: expertile's races are longer than that
+LOAD_US = 4e5  # of full load, after which the power limit shows: expertile's own races are longer than that
 
 
 def between_events(work):
@@ -35,8 +35,9 @@ def median(values):
     return sorted(values)[len(values) // 2]
 
 
-def time_graph(make_call, calls=CALLS, replays=7, mode="global"):
-    """Microseconds a call, the median over replays of a graph. make_call() returns a function that enqueues one call."""
+def time_graph(make_call, calls=CALLS, replays=15, mode="global", load_us=0.0):
+    """Microseconds a call, the median over replays of a graph. make_call() returns a function that enqueues one call.
+    load_us: how long it runs before."""
     work = [make_call()]
     run_once(work)
     once = between_events(work[0])
@@ -46,8 +47,7 @@ def time_graph(make_call, calls=CALLS, replays=7, mode="global"):
     run_once(work)
     replays = max(3, min(replays, int(4e5 / (once * calls))))
     graph = captured(work, mode)
-    warm = WARM_MICROSECONDS if once > 200 else 0  # shorter calls are limited by memory, not by power
-    for _ in range(1 + int(warm / (once * calls))):
+    for _ in range(1 + int(load_us / (once * calls))):
         graph.replay()
     us = median([between_events(graph.replay) / calls for _ in range(replays)])
     graph.reset()
@@ -84,7 +84,7 @@ def ceilings():
     """TFLOP/s of a dense bfloat16 product, TB/s of a copy."""
     size = 8192
     x, y = (torch.randn((size, size), dtype=torch.bfloat16, device="cuda") for _ in range(2))
-    matmul = time_graph(lambda: (lambda: torch.mm(x, y)), calls=4)
+    matmul = time_graph(lambda: (lambda: torch.mm(x, y)), calls=4, load_us=LOAD_US)
     source = torch.empty(1 << 30, dtype=torch.float32, device="cuda")
     target = torch.empty_like(source)
     copy = time_graph(lambda: (lambda: torch.mul(source, 1.0, out=target)), calls=2)

@@ -17,12 +17,12 @@ namespace expertile {
 namespace {
 
 constexpr std::size_t kMostCandidates = 10;
-constexpr std::size_t kMostCandidatesOnGpu = 30;
+constexpr std::size_t kMostCandidatesOnGpu = 34;
 constexpr std::ptrdiff_t kMostOfAFamily = 20;  // the models of two families are not exact enough to leave one out
-constexpr std::ptrdiff_t kMostPortable = 10;   // where there is another family, which seldom loses
+constexpr std::ptrdiff_t kMostPortable = 14;   // where there is another family, which seldom loses
 constexpr double kHopeless = 1.35;             // of the best estimate, of which the models miss up to a fifth
 constexpr std::ptrdiff_t kMostOfAShape = 3;
-constexpr double kKnownDifference = 1.03;
+constexpr double kKnownDifference = 1.02;
 
 // Nearly equal tiles take nearly equal time: one of them is enough among the few that are measured.
 bool resembles(const TileConfig& a, const TileConfig& b) {

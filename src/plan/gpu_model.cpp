@@ -12,6 +12,8 @@ namespace {
 constexpr double kMemoryBytesPerSecond = 4.3e12;
 constexpr double kBytesInFlight = 48 << 10;  // on their way to a multiprocessor, for its full share of memory
 constexpr double kMostDrawn = 1.8;           // of that share, where others draw nothing: 64 of 132 fetch 0.87 of it all
+constexpr double kShareOfMiddlingRows = 0.96;  // of memory: 128 bytes of a weight row a stage, measured beside 256
+constexpr double kShareOfShortRows = 0.92;
 constexpr std::int64_t kReservedShared = 1024;  // a block
 
 }  // namespace
@@ -54,7 +56,7 @@ Transfer transfer_seconds(const Problem& problem, const KernelSpec& spec, std::i
   const int row_bytes = spec.tile.block_size_k * size_of(spec.b);
   const double busy = std::min(1.0, counts.blocks() / device.threads);
   const double drawn = std::min(1.0, busy * std::min(kMostDrawn, bytes_in_flight / kBytesInFlight));
-  const double share = drawn * (row_bytes < 128 ? 0.94 : 1.0);
+  const double share = drawn * (row_bytes < 128 ? kShareOfShortRows : row_bytes < 256 ? kShareOfMiddlingRows : 1.0);
   // Row tiles beyond a band's read weights again, which the last cache does not hold by then.
   const double weights = static_cast<double>(problem.n) * static_cast<double>(problem.k) * size_of(spec.b);
   const bool is_kept = weights < 0.5 * static_cast<double>(device.l2_bytes);

@@ -132,7 +132,7 @@ int stages_for(const Problem& problem, TileConfig tile, int blocks) {
 // Tiles for few rows of a group.
 void add_small(std::vector<TileConfig>& tiles, int k) {
   for (const int m : {8, 16, 24, 32, 48, 64}) {
-    for (const int n : {128, 64, 256}) {
+    for (const int n : {64, 128, 256}) {
       for (const int warps : {4, 8}) tiles.push_back(make_tile(m, n, k, warps, 1, 0, 1));
     }
   }
@@ -189,10 +189,12 @@ std::vector<TileConfig> shapes(const Problem& problem) {
   std::vector<TileConfig> tiles;
   const KernelSpec any = spec_of(problem, {});
   const bool only_swapped = holds_weights(any.product);
-  for (const int spans : {1, 2}) {
-    const int k = spans * span_elements(any);
+  const int span = span_elements(any);
+  for (const int k : {2 * span, span}) {  // long rows of weights where memory is the limit
     add_small(tiles, k);
     add_parts(tiles, k);
+  }
+  for (const int k : {span, 2 * span}) {
     for (const int cluster : {1, 2}) {
       for (const int group : {1, 8}) {
         if (!only_swapped) add_straight(tiles, k, cluster, group);

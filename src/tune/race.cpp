@@ -10,7 +10,7 @@ namespace {
 constexpr std::size_t kFewestRounds = 2;
 constexpr std::size_t kMostRounds = 24;
 constexpr std::size_t kFinalists = 3;  // the default and two others stay to the end
-constexpr double kLeastGain = 0.01;    // a smaller gain is not worth a different tile
+constexpr double kLeastGain = 0.003;   // a smaller gain is not worth a different tile
 constexpr double kStandardErrors = 2.0;
 constexpr double kDeviationsPerMad = 1.4826;  // of a normal distribution
 

@@ -20,6 +20,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// Calls so long, in us, are timed by fewer at a time.
+constexpr double kLongCall = 1500;
+constexpr std::size_t kFewestCalls = 4;
+
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 struct Load {
@@ -116,11 +120,10 @@ class Tuning {
     const double wanted = std::ceil(3.0 * static_cast<double>(last_cache_bytes(backend_.info())) / touched);
     return static_cast<int>(std::clamp(std::min(wanted, most_bytes / needed), 1.0, most_copies));
   }
-  // The calls of one timing, each on another routing sample and copy of the tensors.
-  [[nodiscard]] std::vector<GroupedGemmArgs> next_calls(std::size_t index, std::size_t round) {
+  // So many calls for one timing, each on another routing sample and copy of the tensors.
+  [[nodiscard]] std::vector<GroupedGemmArgs> next_calls(std::size_t index, std::size_t round, std::size_t count) {
     std::vector<GroupedGemmArgs> calls;
     const std::vector<PlacedRouting>& routings = routings_[index];
-    const std::size_t count = backend_.calls_a_timing();
     for (std::size_t i = 0; i < count; ++i) {
       const PlacedRouting& routing = routings[(round * count + i) % routings.size()];
       calls.push_back(tensors_[calls_++ % tensors_.size()].args(routing, routing.rows()));
@@ -209,9 +212,11 @@ class Tuning {
     // Every sample of a trace is timed, however long that takes.
     const std::size_t samples = routings_[index].size();
     const std::size_t rounds_owed = routing_.kind == Routing::Kind::trace ? samples : 0;
+    std::size_t count = backend_.calls_a_timing();
     const auto warm_up =
-        backend_.time_us(problem_, tiles[0], next_calls(index, 0), options_.calls);  // pages, caches, threads
+        backend_.time_us(problem_, tiles[0], next_calls(index, 0, count), options_.calls);  // pages, caches, threads
     if (!warm_up) return fail(warm_up.error());
+    if (*warm_up > kLongCall) count = std::min(count, std::max(samples, kFewestCalls));
     for (;;) {
       const bool out_of_time = race.rounds() >= rounds_owed && seconds_since(start) > options_.seconds_per_batch;
       const auto heat = race.next(out_of_time);
@@ -219,7 +224,7 @@ class Tuning {
       if (options_.stop != nullptr && options_.stop->load()) return false;
       if (options_.trying) options_.trying(batch, tiles[heat->candidate]);
       const auto microseconds =
-          backend_.time_us(problem_, tiles[heat->candidate], next_calls(index, heat->round), options_.calls);
+          backend_.time_us(problem_, tiles[heat->candidate], next_calls(index, heat->round, count), options_.calls);
       if (!microseconds) return fail(microseconds.error());
       race.notify(*heat, *microseconds);
       best_us = best_us == 0 ? *microseconds : std::min(best_us, *microseconds);

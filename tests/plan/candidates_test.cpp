@@ -235,7 +235,7 @@ TEST(CandidatesOnHopper, HaveNoPartsOfAShortK) {
   const auto refusal = std::find_if(set.refused.begin(), set.refused.end(),
                                     [](const Refusal& one) { return one.rule == "SPLIT_K with a short K"; });
   ASSERT_NE(refusal, set.refused.end());
-  EXPECT_EQ(refusal->reason, "SPLIT_K=4 parts of K=512, which has 8 slices of BLOCK_SIZE_K=64");
+  EXPECT_EQ(refusal->reason, "SPLIT_K=2 parts of K=512, which has 4 slices of BLOCK_SIZE_K=128");
 }
 
 TEST(BuiltInTileOnHopper, HasPartsOfKWhereTilesAreFewAlone) {
