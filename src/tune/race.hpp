@@ -2,7 +2,7 @@
 // Which candidate to time next, and which one won. A pure state machine: no clock, no device.
 //
 // Candidates run in rounds: in a round each of those still in the race is timed once, on the same routing sample, so
-// that drift of the machine and luck of the sample fall on all alike. After each round the slower half leaves (never
+// that drift of the machine and luck of the sample fall on all alike. After each round the slowest third leaves (never
 // the default). What remains is compared by paired differences.
 
 #include <cstddef>

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <exception>
@@ -46,6 +48,9 @@ class Tuning {
   Tuning(const Backend& backend, const Problem& problem, const Routing& routing, const Ceiling& ceiling,
          const TuneOptions& options, const std::function<TileConfig(std::int64_t)>& fixed)
       : backend_(backend), problem_(problem), routing_(routing), ceiling_(ceiling), options_(options), fixed_(fixed) {}
+  ~Tuning() { is_over_ = true; }
+  Tuning(const Tuning&) = delete;
+  Tuning& operator=(const Tuning&) = delete;
 
   Status prepare(const std::vector<std::int64_t>& batches) {
     std::int64_t most_rows = 1;
@@ -76,11 +81,13 @@ class Tuning {
       if (!tensors) return fail(tensors.error());
       tensors_.push_back(std::move(*tensors));
     }
+    if (!fixed_ && !options_.only_default) plan();
     return {};
   }
 
   // Nothing when the user stopped it.
   Result<std::optional<BatchResult>> decide(std::size_t index, std::int64_t batch) {
+    if (!plans_.empty()) plans_[index].is_compiled.get_future().get();
     BatchResult result = describe(samples_[index], batch);
     result.samples = samples_[index];
     const TileConfig built_in = built_in_tile(problem_, static_cast<std::int64_t>(result.rows), backend_.info());
@@ -144,10 +151,37 @@ class Tuning {
     return result;
   }
 
-  // What the model would measure for a batch size, the best first.
-  [[nodiscard]] CandidateSet candidates_of(std::size_t index) const {
-    const auto [rows, active] = mean_load(samples_[index]);
-    return make_candidates(problem_, static_cast<std::int64_t>(rows), active, backend_.info());
+  // What the model would measure for each batch size. Kernels are compiled from here on, in that order, while earlier
+  // batch sizes are verified and timed. Two at a time, since each ends with a slow kernel that keeps few processors
+  // busy.
+  void plan() {
+    std::vector<TileConfig> known;
+    for (const auto& samples : samples_) {
+      const auto [mean_rows, active] = mean_load(samples);
+      const auto rows = static_cast<std::int64_t>(mean_rows);
+      Plan plan{make_candidates(problem_, rows, active, backend_.info()), {}, {}};
+      std::vector<TileConfig> tiles{built_in_tile(problem_, rows, backend_.info())};
+      tiles.insert(tiles.end(), plan.set.candidates.begin(), plan.set.candidates.end());
+      for (const TileConfig& tile : tiles) {
+        if (std::find(known.begin(), known.end(), tile) != known.end()) continue;
+        known.push_back(tile);
+        plan.new_tiles.push_back(tile);
+      }
+      plans_.push_back(std::move(plan));
+    }
+    for (std::future<void>& task : ahead_) task = std::async(std::launch::async, [this] { compile_plans(); });
+  }
+
+  // By each of the tasks: the plans that none has begun with.
+  void compile_plans() {
+    for (std::size_t i = next_plan_++; i < plans_.size(); i = next_plan_++) {
+      try {
+        if (!is_over_) backend_.compile_ahead(problem_, plans_[i].new_tiles, activation_type(problem_.dtype));
+        plans_[i].is_compiled.set_value();
+      } catch (...) {
+        plans_[i].is_compiled.set_exception(std::current_exception());
+      }
+    }
   }
 
   // The default first, then the verified candidates; what is refused goes into the result.
@@ -159,18 +193,11 @@ class Tuning {
     if (fixed_) {
       wanted.push_back(fixed_(rows));
     } else {
-      CandidateSet set = candidates_of(index);
-      for (const Refusal& refusal : set.refused) ++result.refusals[refusal.rule];
-      wanted = std::move(set.candidates);
+      for (const Refusal& refusal : plans_[index].set.refused) ++result.refusals[refusal.rule];
+      wanted = plans_[index].set.candidates;
       if (last_winner_) wanted.push_back(*last_winner_);
     }
-    if (ahead_.valid()) ahead_.get();
     const auto prepared = backend_.prepare(problem_, wanted, activation_type(problem_.dtype));
-    if (!fixed_ && index + 1 < samples_.size()) {
-      ahead_ = std::async(std::launch::async, [this, next = candidates_of(index + 1).candidates] {
-        backend_.compile_ahead(problem_, next, activation_type(problem_.dtype));
-      });
-    }
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       const TileConfig& tile = wanted[i];
       if (std::find(tiles.begin(), tiles.end(), tile) != tiles.end()) continue;
@@ -252,9 +279,15 @@ class Tuning {
   std::size_t calls_ = 0;
   std::vector<std::pair<TileConfig, Result<double>>> verified_;
   std::optional<TileConfig> last_winner_;
-  // The next batch size's kernels are compiled while this one's are verified and timed. Last, so that it has ended
-  // before anything that it uses goes.
-  std::future<void> ahead_;
+  struct Plan {
+    CandidateSet set;
+    std::vector<TileConfig> new_tiles;  // with the default, without those of earlier batch sizes
+    std::promise<void> is_compiled;
+  };
+  std::vector<Plan> plans_;  // [batch]; none where nothing is chosen
+  std::atomic<std::size_t> next_plan_{0};
+  std::atomic<bool> is_over_{false};
+  std::array<std::future<void>, 2> ahead_;  // last: they have ended before anything that they use goes
 };
 
 Result<std::vector<BatchResult>> tune_batches(Tuning& tuning, const std::vector<std::int64_t>& batches,
