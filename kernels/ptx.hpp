@@ -131,7 +131,7 @@ EXPERTILE_DEVICE void mma_int8(int (&d)[4], const unsigned (&a)[4], const unsign
 
 // The value of the lane `distance` below; a lane without one keeps its own.
 EXPERTILE_DEVICE int shuffle_up(int value, int distance) { return __shfl_up_sync(0xffffffffU, value, distance); }
-// The value of one lane, the same for all.
+// The value of a lane, which each may choose.
 EXPERTILE_DEVICE int shuffle(int value, int lane) { return __shfl_sync(0xffffffffU, value, lane); }
 EXPERTILE_DEVICE long long shuffle(long long value, int lane) { return __shfl_sync(0xffffffffU, value, lane); }
 // How many lanes say yes.

@@ -62,6 +62,29 @@ EXPERTILE_DEVICE OutputTile tile_of_group(const KernelArgs& args, const Group& g
   return tile;
 }
 
+// Large tiles of 32 groups are taken in the order of the groups' rows, the most first: what is left for the end are
+// tiles that are cut short, which even out what the blocks have had before. Small ones wait for memory alone.
+constexpr bool sorts_groups(const TileConfig& tile) {
+  return tile.kernel == KernelFamily::sm90 && tile.block_size_m >= 96;
+}
+// Collective of a warp: each lane gets the group of its rank, equal ones in their order.
+EXPERTILE_DEVICE void put_heaviest_first(Group& mine, int lane) {
+  int rank = 0;
+#pragma unroll 4  // the copying warp has few registers
+  for (int other = 0; other < 32; ++other) {
+    const int rows = ptx::shuffle(mine.rows, other);
+    rank += rows > mine.rows || (rows == mine.rows && other < lane) ? 1 : 0;
+  }
+  int from = 0;  // the lane whose group has this lane's rank
+#pragma unroll 4
+  for (int other = 0; other < 32; ++other) {
+    if (ptx::shuffle(rank, other) == lane) from = other;
+  }
+  mine.begin = ptx::shuffle(mine.begin, from);
+  mine.rows = ptx::shuffle(mine.rows, from);
+  mine.expert = ptx::shuffle(mine.expert, from);
+}
+
 // The 32 groups that a warp has in hand, one a lane. Tiles are asked for in rising order, so no group is looked at
 // twice, however many tiles a block takes.
 struct GroupCursor {
@@ -88,6 +111,7 @@ EXPERTILE_DEVICE OutputTile find_tile(const KernelArgs& args, GroupCursor& curso
     if (cursor.next >= args.groups) return {};
     cursor.before += total;
     cursor.mine = load_group(args, cursor.next + lane);
+    if constexpr (sorts_groups(TILE)) put_heaviest_first(cursor.mine, lane);
     cursor.next += 32;
     cursor.until = ceil_divide(cursor.mine.rows, TILE.block_size_m) * ceil_divide(args.n, TILE.block_size_n);
     for (int distance = 1; distance < 32; distance *= 2) {

@@ -1,5 +1,7 @@
 #include "plan/gpu_model.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -14,6 +16,7 @@ constexpr double kBytesInFlight = 48 << 10;  // on their way to a multiprocessor
 constexpr double kMostDrawn = 1.8;           // of that share, where others draw nothing: 64 of 132 fetch 0.87 of it all
 constexpr double kShareOfMiddlingRows = 0.96;  // of memory: 128 bytes of a weight row a stage, measured beside 256
 constexpr double kShareOfShortRows = 0.92;
+constexpr double kOneRowTile = 1.25;  // of a group's mean rows: with so many a tile, nearly all groups have one
 constexpr std::int64_t kReservedShared = 1024;  // a block
 
 }  // namespace
@@ -40,6 +43,16 @@ TileCounts count_tiles(const Problem& problem, const TileConfig& tile, std::int6
   counts.row_tiles = tile.cluster_m * expected_parts(rows_a_group, cluster_tile_m(tile), counts.groups);
   counts.column_tiles = std::ceil(static_cast<double>(problem.n) / tile.block_size_n);
   return counts;
+}
+
+Refusal refuse_short_band(const TileConfig& tile, double rows_a_group) {
+  const int band = tile.group_size_m * tile.cluster_m;
+  if (band >= kBand || tile.block_size_m < kOneRowTile * rows_a_group) return {};
+  return {
+      tile, "short bands for one row tile a group",
+      fmt::format("GROUP_SIZE_M={} with BLOCK_SIZE_M={} for {:.1f} rows of a group: a band of {} is the same there, "
+                  "and better where routing is more skewed",
+                  tile.group_size_m, tile.block_size_m, rows_a_group, kBand)};
 }
 
 int resident_blocks(const KernelSpec& spec, int registers, const DeviceInfo& device) {

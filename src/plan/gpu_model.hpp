@@ -4,6 +4,7 @@
 #include "backend/backend.hpp"
 #include "expertile/problem.hpp"
 #include "kernel_spec.hpp"
+#include "plan/candidates.hpp"
 
 namespace expertile::gpu_model {
 
@@ -28,6 +29,12 @@ struct TileCounts {
                                      double active_groups);
 // Parts of `part` rows that hold one group's `rows` rows on average, as random routing deals them to so many groups.
 [[nodiscard]] double expected_parts(double rows, int part, double groups);
+
+// Row tiles that pass over a column tile, and so its weights, together.
+inline constexpr int kBand = 8;
+// Bands of fewer where nearly every group has one row tile: they make no difference there, but where routing is more
+// skewed than what was tuned for, weights would be read again for each row tile. No rule: not refused.
+[[nodiscard]] Refusal refuse_short_band(const TileConfig& tile, double rows_a_group);
 
 // Blocks that fit a multiprocessor at once, by shared memory, threads and registers (a thread's).
 [[nodiscard]] int resident_blocks(const KernelSpec& spec, int registers, const DeviceInfo& device);

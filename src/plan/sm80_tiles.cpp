@@ -110,7 +110,8 @@ double product_rate(Product product) {
   }
 }
 
-TileConfig make_tile(int m, int n, int k, int warps, int stages, int split_k, int swap_ab, int group = 1) {
+TileConfig make_tile(int m, int n, int k, int warps, int stages, int split_k, int swap_ab,
+                     int group = gpu_model::kBand) {
   TileConfig tile;
   tile.block_size_m = m;
   tile.block_size_n = n;
@@ -168,7 +169,7 @@ std::vector<TileConfig> grid(const Problem& problem) {
             for (std::size_t slice = 0; slice < slices.size(); ++slice) {
               const int place = stages_place / 2 + warps_place + split_place + static_cast<int>(slice);
               for (const int swap_ab : {m < 64 ? 1 : 0, m < 64 ? 0 : 1}) {
-                for (const int group : {1, 8}) {
+                for (const int group : {gpu_model::kBand, 1}) {
                   ranked.emplace_back(place, make_tile(m, n, slices[slice], warps, stages, split_k, swap_ab, group));
                 }
               }
@@ -206,11 +207,7 @@ Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_gro
     // Both sides of the tensor core are full: nothing is gained over the straight form.
     return {tile, "swapped with many rows", fmt::format("SWAP_AB=1 with BLOCK_SIZE_M={}", tile.block_size_m)};
   }
-  if (tile.group_size_m > 1 && tile.block_size_m >= 2 * rows_a_group) {
-    return {tile, "one row tile a group",
-            fmt::format("GROUP_SIZE_M={} with BLOCK_SIZE_M={} for {:.1f} rows of a group", tile.group_size_m,
-                        tile.block_size_m, rows_a_group)};
-  }
+  if (Refusal refusal = gpu_model::refuse_short_band(tile, rows_a_group); !refusal.rule.empty()) return refusal;
   if (tile.split_k > 1 && tile.block_size_m * tile.block_size_n > 64 * 64) {
     // Large tiles keep all warps busy without it, and the sums of the parts would fill shared memory.
     return {tile, "SPLIT_K with a large tile",

@@ -18,6 +18,7 @@ constexpr int kMostHeld = 208;          // registers a thread for sums, scales a
 constexpr int kMostHeldSplit = 192;     // likewise where float32 is split; with more, ptxas serialises the products
 constexpr int kMostHeldInTurns = 184;   // likewise of pingpong with scales of tokens and columns
 constexpr int kMostHeldByTwelve = 132;  // of 12 warps, which have 152 registers a thread
+using gpu_model::kBand;
 constexpr std::int64_t kSharedBytes = std::int64_t{227} << 10;  // of a Hopper block
 
 Status refused(const TileConfig& tile, const std::string& why) {
@@ -133,7 +134,7 @@ int stages_for(const Problem& problem, TileConfig tile, int blocks) {
 void add_small(std::vector<TileConfig>& tiles, int k) {
   for (const int m : {8, 16, 24, 32, 48, 64}) {
     for (const int n : {64, 128, 256}) {
-      for (const int warps : {4, 8}) tiles.push_back(make_tile(m, n, k, warps, 1, 0, 1));
+      for (const int warps : {4, 8}) tiles.push_back(make_tile(m, n, k, warps, 1, 0, kBand));
     }
   }
 }
@@ -143,7 +144,7 @@ void add_parts(std::vector<TileConfig>& tiles, int k) {
   for (const int m : {8, 16, 24, 32, 48, 64}) {
     for (const int n : {64, 128}) {
       for (const int parts : {2, 4, 8}) {
-        tiles.push_back(make_tile(m, n, k, 4, 1, 0, 1));
+        tiles.push_back(make_tile(m, n, k, 4, 1, 0, kBand));
         tiles.back().split_k = parts;
       }
     }
@@ -196,7 +197,7 @@ std::vector<TileConfig> shapes(const Problem& problem) {
   }
   for (const int k : {span, 2 * span}) {
     for (const int cluster : {1, 2}) {
-      for (const int group : {1, 8}) {
+      for (const int group : {kBand, 1}) {
         if (!only_swapped) add_straight(tiles, k, cluster, group);
         add_swapped(tiles, k, cluster, group);
       }
@@ -306,11 +307,7 @@ Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_gro
             fmt::format("CLUSTER_M={} with BLOCK_SIZE_M={} for {:.1f} rows of a group", tile.cluster_m,
                         tile.block_size_m, rows_a_group)};
   }
-  if (tile.group_size_m > 1 && tile.block_size_m >= 2 * rows_a_group) {
-    return {tile, "one row tile a group",
-            fmt::format("GROUP_SIZE_M={} with BLOCK_SIZE_M={} for {:.1f} rows of a group", tile.group_size_m,
-                        tile.block_size_m, rows_a_group)};
-  }
+  if (Refusal refusal = gpu_model::refuse_short_band(tile, rows_a_group); !refusal.rule.empty()) return refusal;
   return refuse_parts(problem, tile, rows_a_group, active_groups, device);
 }
 
@@ -329,22 +326,22 @@ std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo&
   const int span = span_elements(any);
   const auto with_many_tokens =
       any.product == Product::tf32x3
-          ? std::vector{make_tile(128, 128, span, 8, 1, 0, 8), make_tile(128, 256, span, 8, 1, 0, 8),
-                        make_tile(256, 128, span, 8, 1, 0, 8)}
+          ? std::vector{make_tile(128, 128, span, 8, 1, 0, kBand), make_tile(128, 256, span, 8, 1, 0, kBand),
+                        make_tile(256, 128, span, 8, 1, 0, kBand)}
       : widens_weights(any.product)
-          ? std::vector{make_tile(128, 128, span, 8, 1, 0, 8), make_tile(256, 128, span, 8, 1, 0, 8)}
-          : std::vector{make_tile(64, 128, span, 4, 0, 0, 1),  make_tile(128, 128, span, 8, 0, 0, 8),
-                        make_tile(128, 192, span, 8, 0, 0, 8), in_pairs(make_tile(128, 192, span, 8, 0, 0, 8)),
-                        make_tile(256, 128, span, 8, 0, 0, 8), in_pairs(make_tile(256, 128, span, 8, 0, 0, 8)),
-                        make_tile(160, 256, span, 8, 1, 0, 8), make_tile(160, 128, span, 8, 1, 0, 8)};
-  std::vector all{make_tile(8, 64, 2 * span, 4, 1, 0, 1), make_tile(16, 64, 2 * span, 4, 1, 0, 1),
-                  make_tile(32, 64, 2 * span, 4, 1, 0, 1), make_tile(64, 128, span, 4, 1, 0, 1)};
+          ? std::vector{make_tile(128, 128, span, 8, 1, 0, kBand), make_tile(256, 128, span, 8, 1, 0, kBand)}
+          : std::vector{make_tile(64, 128, span, 4, 0, 0, kBand),  make_tile(128, 128, span, 8, 0, 0, kBand),
+                        make_tile(128, 192, span, 8, 0, 0, kBand), in_pairs(make_tile(128, 192, span, 8, 0, 0, kBand)),
+                        make_tile(256, 128, span, 8, 0, 0, kBand), in_pairs(make_tile(256, 128, span, 8, 0, 0, kBand)),
+                        make_tile(160, 256, span, 8, 1, 0, kBand), make_tile(160, 128, span, 8, 1, 0, kBand)};
+  std::vector all{make_tile(8, 64, 2 * span, 4, 1, 0, kBand), make_tile(16, 64, 2 * span, 4, 1, 0, kBand),
+                  make_tile(32, 64, 2 * span, 4, 1, 0, kBand), make_tile(64, 128, span, 4, 1, 0, kBand)};
   all.insert(all.end(), with_many_tokens.begin(), with_many_tokens.end());
   // Those for few tiles, where a call with the fewest rows has so few.
   const double fewest_groups = static_cast<double>(std::min(problem.top_k, problem.experts));
   for (const int m : {8, 32}) {
     for (const int parts : {2, 4}) {
-      TileConfig tile = make_tile(m, 64, 2 * span, 4, 1, 0, 1);
+      TileConfig tile = make_tile(m, 64, 2 * span, 4, 1, 0, kBand);
       tile.split_k = parts;
       if (refuse_parts(problem, tile, 1, fewest_groups, device).rule.empty()) all.push_back(tile);
     }

@@ -1,0 +1,136 @@
+// Which tiles a block's warp finds, and in which order it takes the groups.
+
+#include "scheduler.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <numeric>
+#include <ptx90.hpp>  // the emulator's
+#include <random>
+#include <tuple>
+#include <vector>
+
+#include "emulator/emulator.hpp"
+
+namespace expertile::testing {
+namespace {
+
+constexpr int kGroups = 40;  // a warp has 32 in hand
+constexpr int kMostTiles = 4096;
+
+struct FoundTile {
+  int expert = 0;
+  int rows = 0;
+  long long row = 0;
+  long long column = 0;
+};
+
+constexpr TileConfig tile_of(int m, int swap_ab) {
+  TileConfig tile;
+  tile.block_size_m = m;
+  tile.block_size_n = 64;
+  tile.group_size_m = 2;
+  tile.swap_ab = swap_ab;
+  tile.kernel = KernelFamily::sm90;
+  return tile;
+}
+
+// Rows of 40 groups, some of them none.
+std::vector<long long> ragged_segments() {
+  std::mt19937 generator(7);
+  std::uniform_int_distribution<int> rows(0, 500);
+  std::vector<long long> segments{0};
+  for (int g = 0; g < kGroups; ++g) segments.push_back(segments.back() + (g % 9 == 4 ? 0 : rows(generator)));
+  return segments;
+}
+
+// All tiles in the order in which a kernel with this tile numbers them.
+template <TileConfig TILE>
+std::vector<FoundTile> found_tiles(const std::vector<long long>& segments, int n) {
+  std::vector<long long> experts(kGroups);
+  std::iota(experts.rbegin(), experts.rend(), 0LL);  // so that nobody takes a group's number for its expert's
+  std::vector<FoundTile> found(kMostTiles);
+  KernelArgs args;
+  args.seg_indptr = segments.data();
+  args.weight_indices = experts.data();
+  args.groups = kGroups;
+  args.n = n;
+  int count = 0;
+  const emulator::Launch launch{
+      .threads = 32,
+      .shared_bytes = 16,
+      .memory = {{"seg_indptr", const_cast<long long*>(segments.data()), segments.size() * sizeof(long long), false},
+                 {"weight_indices", experts.data(), experts.size() * sizeof(long long), false}}};
+  const auto status = emulator::run(launch, [&] {
+    GroupCursor cursor;
+    for (int wanted = 0;; ++wanted) {
+      const OutputTile tile = find_tile<TILE>(args, cursor, wanted);
+      if (tile.rows < 0) return;
+      if (ptx::thread_index() != 0) continue;
+      found[static_cast<std::size_t>(wanted)] = {tile.expert, tile.rows, tile.row, tile.column};
+      count = wanted + 1;
+    }
+  });
+  EXPECT_TRUE(status) << status.error().message;
+  found.resize(static_cast<std::size_t>(count));
+  return found;
+}
+
+// Every row of every group is in one tile of each column, with the group's expert.
+void expect_all_rows_once(const std::vector<FoundTile>& tiles, const std::vector<long long>& segments, int n) {
+  std::vector<std::tuple<long long, long long, int>> cells;  // column, row, expert
+  for (const FoundTile& tile : tiles) {
+    for (int r = 0; r < tile.rows; ++r) cells.emplace_back(tile.column, tile.row + r, tile.expert);
+  }
+  std::sort(cells.begin(), cells.end());
+  std::vector<std::tuple<long long, long long, int>> wanted;
+  for (long long column = 0; column < n; column += 64) {
+    for (int g = 0; g < kGroups; ++g) {
+      for (long long row = segments[g]; row < segments[g + 1]; ++row) wanted.emplace_back(column, row, kGroups - 1 - g);
+    }
+  }
+  EXPECT_TRUE(cells == wanted) << cells.size() << " rows of columns instead of " << wanted.size();
+}
+
+// The groups' rows in the order in which their first tiles come.
+std::vector<long long> rows_in_order(const std::vector<FoundTile>& tiles, const std::vector<long long>& segments) {
+  std::vector<long long> rows;
+  int last = -1;
+  for (const FoundTile& tile : tiles) {
+    if (tile.expert == last) continue;
+    last = tile.expert;
+    const int group = kGroups - 1 - tile.expert;
+    rows.push_back(segments[group + 1] - segments[group]);
+  }
+  return rows;
+}
+
+TEST(Scheduler, FindsEveryRowOfEveryGroupOnce) {
+  const auto segments = ragged_segments();
+  expect_all_rows_once(found_tiles<tile_of(64, 0)>(segments, 150), segments, 150);
+  expect_all_rows_once(found_tiles<tile_of(128, 0)>(segments, 150), segments, 150);
+  expect_all_rows_once(found_tiles<tile_of(96, 1)>(segments, 150), segments, 150);
+}
+
+TEST(Scheduler, TakesTheHeaviestOf32GroupsFirstWhereTilesAreLarge) {
+  const auto segments = ragged_segments();
+  const auto rows = rows_in_order(found_tiles<tile_of(128, 0)>(segments, 150), segments);
+  const auto first_hand = rows.begin() + (32 - 4);  // 4 of the first 32 groups have no rows
+  EXPECT_TRUE(std::is_sorted(rows.begin(), first_hand, std::greater<>()));
+  EXPECT_TRUE(std::is_sorted(first_hand, rows.end(), std::greater<>()));
+  EXPECT_EQ(rows.front(), *std::max_element(rows.begin(), first_hand));
+}
+
+TEST(Scheduler, TakesGroupsAsTheyComeWhereTilesAreSmall) {
+  const auto segments = ragged_segments();
+  std::vector<long long> wanted;
+  for (int g = 0; g < kGroups; ++g) {
+    if (segments[g + 1] > segments[g]) wanted.push_back(segments[g + 1] - segments[g]);
+  }
+  EXPECT_EQ(rows_in_order(found_tiles<tile_of(64, 0)>(segments, 150), segments), wanted);
+}
+
+}  // namespace
+}  // namespace expertile::testing
