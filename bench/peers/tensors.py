@@ -57,8 +57,9 @@ class Cell:
         a_type, b_type, c_type, self.switches = scheme(dtype)
         moved = cells.traffic(problem, dtype, segments)
         self.rows_an_expert = moved["rows_an_expert"]
-        self.load_us = LOAD_US if moved["flops"] / 4e8 > moved["bytes"] / 3e6 else 0.0  # where products are the limit
-        self.least_us = max(moved["bytes"] / 3e6, moved["flops"] / 4e8)  # at 3 TB/s and 400 TFLOP/s
+        memory_us, products_us = moved["bytes"] / 3e6, moved["flops"] / 4e8  # at 3 TB/s and 400 TFLOP/s
+        self.least_us = max(memory_us, products_us)
+        self.load_us = LOAD_US if products_us > memory_us else 0.0
         self.copies = [(random_tensor((self.rows, self.k), a_type), random_tensor((self.experts, self.n, self.k), b_type),
                         torch.empty((self.rows, self.n), dtype=c_type, device=DEVICE))
                        for _ in range(self._cold_copies(moved["weight_bytes"], b_type.itemsize))]

@@ -255,10 +255,10 @@ TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const Device
 std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {
   const int few = slice_elements(problem, 256);  // long rows of weights where memory is the limit
   const int many = slice_elements(problem, 128);
-  std::vector<TileConfig> tiles = {make_tile(8, 64, few, 4, 4, 1, 1),       make_tile(16, 64, few, 4, 4, 1, 1),
-                                   make_tile(32, 64, few, 4, 4, 1, 1),      make_tile(64, 64, many, 4, 4, 1, 0),
-                                   make_tile(64, 128, many, 4, 3, 1, 0),    make_tile(128, 128, many, 4, 3, 1, 0, 8),
-                                   make_tile(128, 256, many, 8, 3, 1, 0, 8)};
+  std::vector<TileConfig> tiles = {make_tile(8, 64, few, 4, 4, 1, 1),    make_tile(16, 64, few, 4, 4, 1, 1),
+                                   make_tile(32, 64, few, 4, 4, 1, 1),   make_tile(64, 64, many, 4, 4, 1, 0),
+                                   make_tile(64, 128, many, 4, 3, 1, 0), make_tile(128, 128, many, 4, 3, 1, 0),
+                                   make_tile(128, 256, many, 8, 3, 1, 0)};
   for (TileConfig& tile : tiles) {
     // What a device or a problem does not hold gets fewer and shorter stages, then a smaller tile.
     while (!sm80::check_tile(problem, tile, device) && tile.num_stages > 3) --tile.num_stages;

@@ -101,7 +101,7 @@ Status check_shape(const KernelSpec& spec) {
   return {};
 }
 
-TileConfig make_tile(int m, int n, int k, int warps, int swap_ab, int pingpong, int group) {
+TileConfig make_tile(int m, int n, int k, int warps, int swap_ab, int pingpong = 0, int group = kBand) {
   TileConfig tile;
   tile.block_size_m = m;
   tile.block_size_n = n;
@@ -134,7 +134,7 @@ int stages_for(const Problem& problem, TileConfig tile, int blocks) {
 void add_small(std::vector<TileConfig>& tiles, int k) {
   for (const int m : {8, 16, 24, 32, 48, 64}) {
     for (const int n : {64, 128, 256}) {
-      for (const int warps : {4, 8}) tiles.push_back(make_tile(m, n, k, warps, 1, 0, kBand));
+      for (const int warps : {4, 8}) tiles.push_back(make_tile(m, n, k, warps, 1));
     }
   }
 }
@@ -144,7 +144,7 @@ void add_parts(std::vector<TileConfig>& tiles, int k) {
   for (const int m : {8, 16, 24, 32, 48, 64}) {
     for (const int n : {64, 128}) {
       for (const int parts : {2, 4, 8}) {
-        tiles.push_back(make_tile(m, n, k, 4, 1, 0, kBand));
+        tiles.push_back(make_tile(m, n, k, 4, 1));
         tiles.back().split_k = parts;
       }
     }
@@ -325,23 +325,22 @@ std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo&
   const KernelSpec any = spec_of(problem, {});
   const int span = span_elements(any);
   const auto with_many_tokens =
-      any.product == Product::tf32x3
-          ? std::vector{make_tile(128, 128, span, 8, 1, 0, kBand), make_tile(128, 256, span, 8, 1, 0, kBand),
-                        make_tile(256, 128, span, 8, 1, 0, kBand)}
+      any.product == Product::tf32x3 ? std::vector{make_tile(128, 128, span, 8, 1), make_tile(128, 256, span, 8, 1),
+                                                   make_tile(256, 128, span, 8, 1)}
       : widens_weights(any.product)
-          ? std::vector{make_tile(128, 128, span, 8, 1, 0, kBand), make_tile(256, 128, span, 8, 1, 0, kBand)}
-          : std::vector{make_tile(64, 128, span, 4, 0, 0, kBand),  make_tile(128, 128, span, 8, 0, 0, kBand),
-                        make_tile(128, 192, span, 8, 0, 0, kBand), in_pairs(make_tile(128, 192, span, 8, 0, 0, kBand)),
-                        make_tile(256, 128, span, 8, 0, 0, kBand), in_pairs(make_tile(256, 128, span, 8, 0, 0, kBand)),
-                        make_tile(160, 256, span, 8, 1, 0, kBand), make_tile(160, 128, span, 8, 1, 0, kBand)};
-  std::vector all{make_tile(8, 64, 2 * span, 4, 1, 0, kBand), make_tile(16, 64, 2 * span, 4, 1, 0, kBand),
-                  make_tile(32, 64, 2 * span, 4, 1, 0, kBand), make_tile(64, 128, span, 4, 1, 0, kBand)};
+          ? std::vector{make_tile(128, 128, span, 8, 1), make_tile(256, 128, span, 8, 1)}
+          : std::vector{make_tile(64, 128, span, 4, 0),  make_tile(128, 128, span, 8, 0),
+                        make_tile(128, 192, span, 8, 0), in_pairs(make_tile(128, 192, span, 8, 0)),
+                        make_tile(256, 128, span, 8, 0), in_pairs(make_tile(256, 128, span, 8, 0)),
+                        make_tile(160, 256, span, 8, 1), make_tile(160, 128, span, 8, 1)};
+  std::vector all{make_tile(8, 64, 2 * span, 4, 1), make_tile(16, 64, 2 * span, 4, 1),
+                  make_tile(32, 64, 2 * span, 4, 1), make_tile(64, 128, span, 4, 1)};
   all.insert(all.end(), with_many_tokens.begin(), with_many_tokens.end());
   // Those for few tiles, where a call with the fewest rows has so few.
   const double fewest_groups = static_cast<double>(std::min(problem.top_k, problem.experts));
   for (const int m : {8, 32}) {
     for (const int parts : {2, 4}) {
-      TileConfig tile = make_tile(m, 64, 2 * span, 4, 1, 0, kBand);
+      TileConfig tile = make_tile(m, 64, 2 * span, 4, 1);
       tile.split_k = parts;
       if (refuse_parts(problem, tile, 1, fewest_groups, device).rule.empty()) all.push_back(tile);
     }

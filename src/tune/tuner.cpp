@@ -97,7 +97,7 @@ class Tuning {
     if (const std::string reason = reason_to_refuse(built_in); !reason.empty()) {
       return fail(ErrorCode::internal, fmt::format("the built-in configuration gives a wrong result: {}", reason));
     }
-    std::vector<TileConfig> tiles = contestants(result, index);
+    std::vector<TileConfig> tiles = contestants(result, index, built_in);
     Race race(tiles.size());
     const auto finished = run(race, tiles, index, batch);
     if (!finished) return fail(finished.error());
@@ -185,13 +185,12 @@ class Tuning {
   }
 
   // The default first, then the verified candidates; what is refused goes into the result.
-  std::vector<TileConfig> contestants(BatchResult& result, std::size_t index) {
-    const auto rows = static_cast<std::int64_t>(result.rows);
-    std::vector<TileConfig> tiles{built_in_tile(problem_, rows, backend_.info())};
+  std::vector<TileConfig> contestants(BatchResult& result, std::size_t index, const TileConfig& built_in) {
+    std::vector<TileConfig> tiles{built_in};
     if (options_.only_default) return tiles;
     std::vector<TileConfig> wanted;
     if (fixed_) {
-      wanted.push_back(fixed_(rows));
+      wanted.push_back(fixed_(static_cast<std::int64_t>(result.rows)));
     } else {
       for (const Refusal& refusal : plans_[index].set.refused) ++result.refusals[refusal.rule];
       wanted = plans_[index].set.candidates;

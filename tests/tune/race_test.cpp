@@ -40,7 +40,7 @@ TEST(Race, TimesTheDefaultInEveryRound) {
   EXPECT_EQ(race.times(0).size(), race.rounds());
 }
 
-TEST(Race, LetsTheSlowerHalfLeave) {
+TEST(Race, LetsTheSlowestLeave) {
   const Race race = run(9, [](std::size_t c, std::size_t) { return 100.0 + 10 * static_cast<double>(c); });
   EXPECT_EQ(race.times(8).size(), 1U);
   EXPECT_EQ(race.times(1).size(), race.rounds());
