@@ -280,18 +280,41 @@ constexpr int exchange_bytes(const KernelSpec& spec) {
   if (others <= 0) return 0;
   return 16 + others * columns_a_part(spec.tile) * blocks_x(spec.tile) * 32 * spec.tile.num_warps * 16;
 }
-// Slabs of the warps that multiply, for what they write of C: 16 rows of 64 columns of 16 bits where the tokens are the
-// tensor core's rows; else 16 columns of so many tokens.
-inline constexpr int kSlabTokens = 64;
-constexpr int slabs_offset(const KernelSpec& spec) {
-  return ceil_divide(exchange_offset(spec) + exchange_bytes(spec), 16) * 16;
-}
-constexpr int slab_bytes(const KernelSpec& spec) {
+
+// Slabs for what is written of C in 16 bits, 128 bytes of each of so many rows: 16 where the tokens are the tensor
+// core's rows, and a warp fills one; else those of 64 tokens at most, and a warpgroup does.
+constexpr int slab_rows(const KernelSpec& spec) {
   const int m = spec.tile.block_size_m;
-  return spec.tile.swap_ab == 0 || m > kSlabTokens ? 16 * 128 : 32 * m;
+  return spec.tile.swap_ab == 0 ? 16 : m < 64 ? m : 64;
+}
+constexpr int slab_bytes(const KernelSpec& spec) { return slab_rows(spec) * kBoxBytes; }
+constexpr int slab_owners(const KernelSpec& spec) {
+  return spec.tile.swap_ab == 0 ? spec.tile.num_warps : warpgroups(spec.tile);
+}
+// Rows of C that one bulk copy stores; and whether they can: rows begin and end at multiples of 16 bytes. (The copies
+// cut a box off at the matrix's end no finer.)
+inline constexpr int kBoxRowsC = 16;
+constexpr bool stores_boxes(const KernelArgs& args) {
+  return args.wide_stores != 0 && size_of(args.c_storage) == 2 && args.n % 8 == 0;
+}
+constexpr int slabs_offset(const KernelSpec& spec) {
+  return ceil_divide(exchange_offset(spec) + exchange_bytes(spec), 1024) * 1024;
+}
+// Slabs of each owner: one; but where no second block finds room beside this one, as many as there is room for, up to
+// one for each part of a tile. (Of blocks with parts of K each writes some parts only: one, or they could not be
+// counted.)
+inline constexpr int kMostSharedBytes = 227 * 1024;  // of an sm_90 block
+constexpr int slabs_each(const KernelSpec& spec) {
+  const int one = slab_owners(spec) * slab_bytes(spec);
+  const int before = slabs_offset(spec);
+  if (parts_of_k(spec.tile) > 1 || 2 * (before + one) <= kMostSharedBytes) return 1;
+  const int parts = blocks_x(spec.tile) * (spec.tile.swap_ab == 0 ? ceil_divide(spec.tile.block_size_n, 64)
+                                                                  : ceil_divide(spec.tile.block_size_m, 64));
+  const int fit = (kMostSharedBytes - before) / one;
+  return fit < 1 ? 1 : fit < parts ? fit : parts;
 }
 constexpr int tiled_smem_bytes(const KernelSpec& spec) {
-  return slabs_offset(spec) + spec.tile.num_warps * slab_bytes(spec);
+  return slabs_offset(spec) + slab_owners(spec) * slabs_each(spec) * slab_bytes(spec);
 }
 
 // ---- figures of the sm80 epilogue -------------------------------------------------------------------------------

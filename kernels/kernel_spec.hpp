@@ -65,11 +65,12 @@ struct alignas(64) TensorMap {
 };
 
 // Arguments of a kernel of the sm90 family: A and B as tensor maps too. A box has 128 bytes of the rows of one tile
-// (256 rows at most); the matrices are A [M, K] and all experts' weights [E * N, K].
+// (256 rows at most); the matrices are A [M, K], all experts' weights [E * N, K], and C [M, N] where stores_boxes.
 struct TiledArgs {
   KernelArgs args;
   TensorMap a;
   TensorMap b;
+  TensorMap c;
 };
 
 // Arguments of the kernel that quantises A on the fly.

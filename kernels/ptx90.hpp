@@ -44,13 +44,14 @@ EXPERTILE_DEVICE void mbarrier_wait(unsigned offset, int parity) {
       : "memory");
 }
 
-// Whether a wait for that phase would be none; if so, it has been waited for.
-EXPERTILE_DEVICE bool mbarrier_test(unsigned offset, int parity) {
+// Whether that phase has ended, or ends soon: the GPU looks for a while, and what needs no answer goes on meanwhile. If
+// so, it has been waited for.
+EXPERTILE_DEVICE bool mbarrier_try(unsigned offset, int parity) {
   unsigned done;
   asm volatile(
       "{\n"
       ".reg .pred done;\n"
-      "mbarrier.test_wait.parity.shared::cta.b64 done, [%1], %2;\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%1], %2;\n"
       "selp.b32 %0, 1, 0, done;\n"
       "}"
       : "=r"(done)
@@ -88,16 +89,26 @@ EXPERTILE_DEVICE unsigned load_pair(unsigned offset) {
   return pair;
 }
 
+// 4 or 8 bytes of shared memory, aligned to as many, by the address that shared_address gives for their offset: worked
+// out once, it stays in a register, where offsets are added to the memory's begin anew.
+EXPERTILE_DEVICE unsigned load_word_at(unsigned address) {
+  unsigned word;
+  asm volatile("ld.shared.b32 %0, [%1];" : "=r"(word) : "r"(address) : "memory");
+  return word;
+}
+EXPERTILE_DEVICE Bytes8 load_two_at(unsigned address) {
+  Bytes8 two;
+  asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];" : "=r"(two.word[0]), "=r"(two.word[1]) : "r"(address) : "memory");
+  return two;
+}
+
 // What this thread stored to shared memory before is seen by the products, and is overwritten by the bulk copies, of
 // whoever knows of it through a barrier after this: they reach shared memory by another path than ordinary accesses do.
 EXPERTILE_DEVICE void fence_stores() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-// Starts copying 4 bytes from global to shared memory, both aligned to 4; nullptr: they become zero.
+// Starts copying 4 bytes from global to shared memory, both aligned to 4.
 EXPERTILE_DEVICE void copy_word(unsigned offset, const void* from) {
-  const int bytes = from == nullptr ? 0 : 4;
-  asm volatile("cp.async.ca.shared.global.L2::128B [%0], [%1], 4, %2;" ::"r"(shared_address(offset)), "l"(from),
-               "r"(bytes)
-               : "memory");
+  asm volatile("cp.async.ca.shared.global.L2::128B [%0], [%1], 4;" ::"r"(shared_address(offset)), "l"(from) : "memory");
 }
 // One arrival, once the words that this thread has begun to copy are there: whoever has waited for the phase sees them.
 // Nothing else that the thread did is told.
@@ -118,6 +129,22 @@ EXPERTILE_DEVICE void copy_box(unsigned offset, const TensorMap& map, int column
           shared_address(offset)),
       "l"(&map), "r"(column), "r"(row), "r"(shared_address(barrier))
       : "memory");
+}
+// Starts storing a box that lies in shared memory as copy_box would have brought it; what lies outside the matrix,
+// whose rows end at a multiple of 16 bytes, is not written. What this thread knows to be there is stored, of ordinary
+// stores those that fence_stores came after.
+EXPERTILE_DEVICE void store_box(unsigned offset, const TensorMap& map, int column, int row) {
+  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];" ::"l"(&map), "r"(column),
+               "r"(row), "r"(shared_address(offset))
+               : "memory");
+}
+// Closes this thread's group of boxes that it has begun to store since the last commit (it may be empty).
+EXPERTILE_DEVICE void commit_boxes() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+// Waits until at most PENDING of this thread's latest groups are yet to be read: the others' shared memory is free to
+// be overwritten, by whoever this thread tells. A thread ends with none.
+template <int PENDING>
+EXPERTILE_DEVICE void wait_for_boxes() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(PENDING) : "memory");
 }
 // The map itself is on its way before the first copy needs it.
 EXPERTILE_DEVICE void prefetch_map(const TensorMap& map) {

@@ -35,8 +35,9 @@ EXPERTILE_DEVICE void copy_tiles(const TiledArgs& in) {
 }
 
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE void multiply_tiles(const KernelArgs& args, int warp) {
+EXPERTILE_DEVICE void multiply_tiles(const TiledArgs& in, int warp) {
   using S = Shape<SPEC>;
+  const KernelArgs& args = in.args;
   constexpr bool kPingpong = S::kTile.pingpong != 0;
   const int warpgroup = warp / 4;
   const int slices = slice_count<SPEC>(args.k);
@@ -44,7 +45,7 @@ EXPERTILE_DEVICE void multiply_tiles(const KernelArgs& args, int warp) {
   place.lane = ptx::thread_index() % 32;
   place.group = kPingpong ? 0 : warpgroup * S::kX * 64;
   place.x = place.group + warp % 4 * 16;
-  place.slab = static_cast<unsigned>(slabs_offset(SPEC) + warp * slab_bytes(SPEC));
+  place.owner = S::kSwapped ? warpgroup : warp;
   Turns turns = turns_of<SPEC>(warpgroup);
   Slot slot;
   if (kPingpong) advance<SPEC>(slot, warpgroup * slices);
@@ -53,7 +54,7 @@ EXPERTILE_DEVICE void multiply_tiles(const KernelArgs& args, int warp) {
     if (tile.rows < 0) {
       // The last that other blocks do to this one: then it may end.
       if constexpr (S::kParts > 1) wait_until_read<SPEC>(turn);
-      return;
+      return finish_slabs<SPEC>(place);
     }
     typename S::Total total[S::kX][S::kY][4] = {};
     constexpr int kNarrowest = S::kSwapped ? next_columns(SPEC, 0) : 0;
@@ -62,7 +63,7 @@ EXPERTILE_DEVICE void multiply_tiles(const KernelArgs& args, int warp) {
     }
     if constexpr (S::kParts > 1) add_parts<SPEC>(tile, warp, place.lane, turn, total);
     if (kPingpong) advance<SPEC>(slot, slices);  // the other's
-    write_tile<SPEC>(args, tile, place, total);
+    write_tile<SPEC>(in, tile, place, total);
   }
 }
 
@@ -96,7 +97,7 @@ EXPERTILE_DEVICE void grouped_gemm(const TiledArgs& in) {
     }
   } else {
     if constexpr (moves_registers(SPEC)) ptx::take_registers<registers_to_multiply(SPEC)>();
-    multiply_tiles<SPEC>(in.args, warp);
+    multiply_tiles<SPEC>(in, warp);
   }
   // No block is gone while another one arrives at its barriers. Where parts of K are added up, each block has waited
   // for the last arrivals, but compute-sanitizer takes no other sign for that.

@@ -13,9 +13,9 @@ namespace expertile::sm90 {
 // A warp's place in the tile.
 struct WarpPlace {
   int lane = 0;
-  int group = 0;      // first row of X of its warpgroup
-  int x = 0;          // first row of X of its own in every block of 64
-  unsigned slab = 0;  // its part of shared memory for what it writes
+  int group = 0;  // first row of X of its warpgroup
+  int x = 0;      // first row of X of its own in every block of 64
+  int owner = 0;  // whose slabs it fills: the number of its warp, or of its warpgroup (slabs.hpp)
 };
 
 // Where a piece of a warpgroup's part of the tile begins: blocks of 64 rows, and 8s of columns.

@@ -119,23 +119,11 @@ EXPERTILE_DEVICE void multiply_long_sums(const KernelArgs& args, const WarpPlace
   for (; i < slices; ++i) multiply_run<SPEC, EXTENT, 1>(sums, warp, turns, slot, i + 1 == slices, total);
 }
 
-// A slice that a warp multiplies: all that the way to its first product needs is worked out already.
-template <KernelSpec SPEC>
-struct Slice {
-  Place<SPEC> place;
-  Operands operands;
-};
-template <KernelSpec SPEC>
-EXPERTILE_DEVICE Slice<SPEC> slice_of(const Slot& slot, const WarpPlace& warp) {
-  Slice<SPEC> slice{place_of<SPEC>(slot), {}};
-  if constexpr (!Shape<SPEC>::kHolds) slice.operands = operands_of<SPEC>(slice.place, warp);
-  return slice;
-}
-
 // Sums that are taken over after every span, with its scales if there are any, piece by piece. The other warpgroup's
-// products fill the tensor cores meanwhile, if what comes between a warpgroup's own does not take longer than they do:
-// so what the next slice needs, and whether it is there, is found out behind the products of this one. No product is
-// under way from one piece to the next: the compiler would lose track of the sums that are there.
+// products fill the tensor cores meanwhile, if what comes between a warpgroup's own does not take longer than they do.
+// So the way from the last sum to the next product is kept short: addresses of the ring's first stage stay in
+// registers, and the next slice is looked for while the sums are taken over. No product is under way from one piece to
+// the next: the compiler would lose track of the sums that are there.
 template <KernelSpec SPEC, Extent EXTENT>
 EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& warp, Turns& turns, Slot& slot,
                                      float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
@@ -145,16 +133,22 @@ EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& wa
   constexpr Extent kPiece = piece_of(SPEC, EXTENT);
   constexpr int kPiecesX = EXTENT.blocks / kPiece.blocks;
   constexpr int kPieces = kPiecesX * (EXTENT.columns / kPiece.columns);
-  constexpr bool kLooksAhead = !in_pieces(SPEC);  // where there are registers for it
-  const int slices = slice_count<SPEC>(args.k);
   typename S::Accumulator sums[kPiece.blocks][kPiece.columns / 8][4];
   [[maybe_unused]] Held<SPEC> weights;
+  Operands first = operands_of<SPEC>(place_of<SPEC>({}), warp);
+  ptx::hold(first.x);
+  ptx::hold(first.y);
+  [[maybe_unused]] ScaleAddresses first_scales;
+  if constexpr (kScales) first_scales = scale_addresses<SPEC>(warp);
   begin_tile<SPEC>(turns);
-  Slice<SPEC> following = slice_of<SPEC>(slot, warp);
   bool is_there = false;
-  for (int i = 0; i < slices; ++i) {
-    const Slice<SPEC> slice = kLooksAhead ? following : slice_of<SPEC>(slot, warp);
-    if (!is_there) ptx::mbarrier_wait(slice.place.full, slice.place.parity);
+  for (int left = slice_count<SPEC>(args.k); left > 0; --left) {
+    const Place<SPEC> place = place_of<SPEC>(slot);
+    [[maybe_unused]] const Operands operands{ptx::behind(first.x, slot.stage * S::kStageBytes),
+                                             ptx::behind(first.y, slot.stage * S::kStageBytes)};
+    const int stage = slot.stage;
+    next<SPEC>(slot);
+    if (!is_there) ptx::mbarrier_wait(place.full, place.parity);
 #pragma unroll
     for (int span = 0; span < S::kSpans; ++span) {
 #pragma unroll
@@ -163,32 +157,28 @@ EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& wa
         const bool is_last = span == S::kSpans - 1 && p == kPieces - 1;
         [[maybe_unused]] PieceScales<SPEC, kPiece> scales;
         // In front of the products: else the assembler puts these loads, and the wait for them, between two of them.
-        if constexpr (kScales) scales = load_scales<SPEC, kPiece>(slice.place, span, warp, piece);
+        if constexpr (kScales) scales = load_scales<SPEC, kPiece>(first_scales, stage, span, piece);
         if constexpr (S::kHolds) {
-          start_held_span<SPEC, EXTENT>(sums, weights, slice.place, warp, span);
+          start_held_span<SPEC, EXTENT>(sums, weights, place, warp, span);
         } else {
-          start_piece<SPEC, kPiece>(sums, slice.operands, span, piece);
-        }
-        if (is_last && kLooksAhead) {
-          next<SPEC>(slot);
-          following = slice_of<SPEC>(slot, warp);
-          ptx::hold(following.operands.x);  // here, not where they are needed
-          ptx::hold(following.operands.y);
-          is_there = i + 1 < slices && ptx::mbarrier_test(following.place.full, following.place.parity);
+          start_piece<SPEC, kPiece>(sums, operands, span, piece);
         }
         ptx::wgmma_wait<0>();
         hold_all(sums);
-        if (is_last && i == slices - 1) end_tile<SPEC>(turns, warp.lane);
-        if (is_last && !kReadsLate) release<SPEC>(slice.place.empty, warp.lane);
+        if (is_last && left == 1) end_tile<SPEC>(turns, warp.lane);
+        if (is_last && !kReadsLate) release<SPEC>(place.empty, warp.lane);
+        if (is_last) {
+          const Place<SPEC> following = place_of<SPEC>(slot);
+          is_there = left > 1 && ptx::mbarrier_try(following.full, following.parity);
+        }
         if constexpr (kScales) {
           promote_scaled<SPEC, kPiece>(total, sums, scales, warp.lane, piece);
         } else {
           promote<SPEC, kPiece>(total, sums, piece);
         }
-        if (is_last && kReadsLate) release<SPEC>(slice.place.empty, warp.lane);
+        if (is_last && kReadsLate) release<SPEC>(place.empty, warp.lane);
       }
     }
-    if (!kLooksAhead) next<SPEC>(slot);
   }
 }
 

@@ -15,13 +15,16 @@ EXPERTILE_DEVICE unsigned scale_place(int token) {
 }
 
 // Where the scales along K of one of a tile's rows of scales begin, those of its tokens and, behind them, of its
-// weights; nullptr where there is none. Columns behind N have the last one's: nothing of them is written.
+// weights. Tokens behind the tile's end have the last one's (those of a tile without any, A's first), and columns behind
+// N likewise: nothing of them is written.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE const float* scales_of(const KernelArgs& args, const OutputTile& tile, int row) {
   constexpr int kTokens = token_scales(SPEC);
   const int k_blocks = ceil_divide(args.k, SPEC.block_k);
-  if (row < kTokens) return row < tile.rows ? args.scale_a + (tile.row + row) * k_blocks : nullptr;
-  if (row >= kTokens + weight_scales(SPEC)) return nullptr;
+  if (row < kTokens) {
+    if (tile.rows == 0) return args.scale_a;
+    return args.scale_a + (tile.row + (row < tile.rows ? row : tile.rows - 1)) * k_blocks;
+  }
   const long long n_blocks = ceil_divide(args.n, SPEC.block_n);
   const int column = tile.column + (row - kTokens) * columns_a_scale(SPEC);
   const int block_n = (column < args.n ? column : args.n - 1) / SPEC.block_n;
@@ -58,12 +61,29 @@ EXPERTILE_DEVICE void bring_scales(const KernelArgs& args, int part) {
         for (int r = 0; r < kRounds; ++r) {
           const int row = first_row + 32 * r;
           const unsigned behind = row < kTokens ? scale_place<SPEC>(row) : static_cast<unsigned>(4 * row);
-          if (row < kRows) ptx::copy_word(to + behind, from[r] == nullptr ? nullptr : from[r] + block);
+          if (row < kRows) ptx::copy_word(to + behind, from[r] + block);
         }
       }
       ptx::arrive_with_words(place.full);
     }
   }
+}
+
+// Where those lie that a lane needs of the ring's first stage, for its first token and its first weights: in registers,
+// so that they are not worked out anew at every slice, which would keep its first product waiting.
+struct ScaleAddresses {
+  unsigned tokens = 0;
+  unsigned weights = 0;
+};
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE ScaleAddresses scale_addresses(const WarpPlace& warp) {
+  constexpr auto kScales = static_cast<unsigned>(scales_offset(SPEC));
+  const int weights = token_scales(SPEC) + (Shape<SPEC>::kSwapped ? warp.group / 64 : 0);
+  ScaleAddresses at{ptx::shared_address(kScales + scale_place<SPEC>(warp.x + warp.lane / 4)),
+                    ptx::shared_address(kScales + static_cast<unsigned>(4 * weights))};
+  ptx::hold(at.tokens);
+  ptx::hold(at.weights);
+  return at;
 }
 
 // The scales of a span that a lane's sums of a piece need.
@@ -77,24 +97,25 @@ struct PieceScales {
   float weight[kWeights];
 };
 template <KernelSpec SPEC, Extent EXTENT>
-EXPERTILE_DEVICE PieceScales<SPEC, EXTENT> load_scales(const Place<SPEC>& place, int span, const WarpPlace& warp,
+EXPERTILE_DEVICE PieceScales<SPEC, EXTENT> load_scales(const ScaleAddresses& first, int stage, int span,
                                                        const Piece& piece) {
   using S = Shape<SPEC>;
   using Scales = PieceScales<SPEC, EXTENT>;
+  const auto behind = static_cast<unsigned>(stage * stage_scale_bytes(SPEC) + span * span_scale_bytes(SPEC));
   Scales scales;
-  scales.at = place.scales + static_cast<unsigned>(span * span_scale_bytes(SPEC));
+  scales.at = static_cast<unsigned>(scales_offset(SPEC)) + behind;
 #pragma unroll
   for (int j = 0; j < Scales::kTokens; j += 2) {
-    const int row = warp.x + 64 * (piece.x + j / 2) + warp.lane / 4;
-    const auto two = ptx::load_shared<ptx::Bytes8>(scales.at + scale_place<SPEC>(row));
+    const int row = 64 * (piece.x + j / 2);
+    const ptx::Bytes8 two = ptx::load_two_at(first.tokens + behind + static_cast<unsigned>(4 * row));
     scales.token[j] = ptx::float_from_bits(two.word[0]);
     scales.token[j + 1] = ptx::float_from_bits(two.word[1]);
   }
-  const int first = S::kSwapped ? warp.group / 64 + piece.x : 8 * piece.y / columns_a_scale(SPEC);
+  const int weight = S::kSwapped ? piece.x : 8 * piece.y / columns_a_scale(SPEC);
 #pragma unroll
   for (int j = 0; j < Scales::kWeights; ++j) {
-    const int weight = token_scales(SPEC) + first + j;
-    scales.weight[j] = ptx::load_shared<float>(scales.at + static_cast<unsigned>(4 * weight));
+    scales.weight[j] =
+        ptx::float_from_bits(ptx::load_word_at(first.weights + behind + static_cast<unsigned>(4 * (weight + j))));
   }
   return scales;
 }

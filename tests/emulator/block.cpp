@@ -46,9 +46,10 @@ std::string Block::describe(int thread, const Where& where, const std::string& w
 
 void Block::end_of_thread() const {
   const Thread& mine = threads_[static_cast<std::size_t>(current_)];
-  const char* what = !mine.groups.empty() || !mine.open.empty() ? "copies"
-                     : !products.is_idle(warp())                ? "products"
-                                                                : nullptr;
+  const char* what = !mine.groups.empty() || !mine.open.empty()             ? "copies"
+                     : !mine.box_groups.empty() || !mine.open_boxes.empty() ? "stores of boxes"
+                     : !products.is_idle(warp())                            ? "products"
+                                                                            : nullptr;
   if (what != nullptr) throw Fault{fmt::format("block {} thread {}: ended with {} under way", index_, current_, what)};
 }
 
@@ -237,6 +238,48 @@ void Block::wait_for_copies(std::size_t pending) {
 Words Block::take_copies(const Where& where) {
   if (!self().groups.empty()) stop(where, "arrives with copies while committed ones are under way");
   return std::exchange(self().open, {});
+}
+
+void Block::store_box(unsigned offset, const TensorMap& map, int column, int row, const Where& where) {
+  stop_if(check_map(map), where);
+  const StoredBox stored{{.matrix = matrix_of(map), .row = row, .column = column}, offset, where};
+  const MappedMatrix& matrix = stored.box.matrix;
+  if (matrix.columns * matrix.element_bytes % 16 != 0) {
+    stop(where, fmt::format("stores a box of a matrix whose rows have {} bytes: they are cut off at multiples of 16",
+                            matrix.columns * matrix.element_bytes));
+  }
+  if (offset % 1024 != 0) stop(where, fmt::format("shared memory {} is not aligned to 1024 bytes", offset));
+  const Observer by = clocks.observer(current_in_cluster());
+  for (int at = 0; at < stored.box.bytes(); at += 16) {
+    const unsigned chunk = offset + static_cast<unsigned>(at);
+    stop_if(shared.check_operand(by, chunk), where);
+    shared.start_product(chunk, 1);
+  }
+  self().open_boxes.push_back(stored);
+}
+
+void Block::commit_boxes() { self().box_groups.push_back(std::exchange(self().open_boxes, {})); }
+
+void Block::finish_box(const StoredBox& stored) {
+  const Box& box = stored.box;
+  for (int row = 0; row < box.matrix.box_rows; ++row) {
+    std::byte straight[kBoxRowBytes];
+    for (int chunk = 0; chunk < kBoxRowBytes / 16; ++chunk) {
+      const unsigned from = stored.offset + static_cast<unsigned>(chunk_place(row, chunk));
+      std::memcpy(straight + 16 * chunk, shared.data(from), 16);
+      shared.finish_product(clocks.observer(current_in_cluster()), from);
+    }
+    const BoxPart part = part_within(box, row);
+    if (part.bytes == 0) continue;
+    stop_if(global.write(const_cast<std::byte*>(part.data), part.bytes, 1, straight + part.at), stored.where);
+  }
+}
+
+void Block::wait_for_boxes(std::size_t pending) {
+  auto& groups = self().box_groups;
+  for (; groups.size() > pending; groups.pop_front()) {
+    for (const StoredBox& stored : groups.front()) finish_box(stored);
+  }
 }
 
 // ---- mbarriers -------------------------------------------------------------------------------------------------

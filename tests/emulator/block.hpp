@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "emulator/box.hpp"
 #include "emulator/clocks.hpp"
 #include "emulator/counted_copies.hpp"
 #include "emulator/emulator.hpp"
@@ -29,6 +30,13 @@ using Stacks = boost::context::pooled_fixedsize_stack;
 
 enum class Waiting { nothing, at_barrier, at_cluster_barrier, at_named_barrier, for_phase, for_lanes, ended };
 
+// A box on its way from shared memory: read and written at the wait for it.
+struct StoredBox {
+  Box box;
+  unsigned offset = 0;
+  Where where;
+};
+
 struct Thread {
   boost::context::fiber fiber;    // to continue it
   boost::context::fiber machine;  // to give up, while it runs
@@ -37,8 +45,10 @@ struct Thread {
   Where where;
   int mbarrier = 0;  // waited for, and its phase's parity
   int parity = 0;
-  std::deque<std::vector<Copy>> groups;  // committed, oldest first
-  std::vector<Copy> open;                // started since
+  std::deque<std::vector<Copy>> groups;           // committed, oldest first
+  std::vector<Copy> open;                         // started since
+  std::deque<std::vector<StoredBox>> box_groups;  // likewise
+  std::vector<StoredBox> open_boxes;
 };
 
 // An operation of consecutive threads, while they come.
@@ -106,6 +116,10 @@ class Block {
   // What the thread has begun to copy since its last commit: it is no longer the thread's to wait for.
   [[nodiscard]] Words take_copies(const Where& where);
 
+  void store_box(unsigned offset, const TensorMap& map, int column, int row, const Where& where);
+  void commit_boxes();
+  void wait_for_boxes(std::size_t pending);
+
   void mbarrier_init(unsigned offset, int arrivals, const Where& where);
   void mbarrier_arrive(unsigned offset, int bytes, const Where& where);
   void mbarrier_wait(unsigned offset, int parity, const Where& where);
@@ -123,6 +137,7 @@ class Block {
  private:
   void start_thread(std::size_t thread, const std::function<void()>& kernel);
   void end_of_thread() const;
+  void finish_box(const StoredBox& stored);
   void give_up(Waiting waiting, const char* operation, const Where& where);
   void resume(int thread) { threads_[static_cast<std::size_t>(thread)].waiting = Waiting::nothing; }
   void resume_all(Waiting waiting);

@@ -142,7 +142,7 @@ void Cluster::copy_box(Block& from, unsigned offset, const TensorMap& map, int c
                        unsigned ranks, const Where& where) {
   from.stop_if(check_map(map), where);
   if (ranks == 0) from.stop(where, "copies to no block: the mask of ranks is 0");
-  const Box box{.from = matrix_of(map), .row = row, .column = column};
+  const Box box{.matrix = matrix_of(map), .row = row, .column = column};
   from.stop_if(CountedCopies::check_source(box, from.global), where);
   CountedCopy copy{.what = box, .offset = offset, .by = from.rank(), .thread = from.current(), .where = where};
   for (copy.to = 0; ranks >> static_cast<unsigned>(copy.to) != 0; ++copy.to) {

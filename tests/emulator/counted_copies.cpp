@@ -1,30 +1,11 @@
 #include "emulator/counted_copies.hpp"
 
-#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <vector>
 
 namespace expertile::emulator {
 namespace {
-
-// The part of a box's row that lies within the matrix.
-struct Part {
-  const std::byte* from = nullptr;
-  std::size_t bytes = 0;  // 0: none
-  std::size_t at = 0;     // bytes from the row's begin
-};
-
-Part part_within(const Box& box, int row) {
-  const MappedMatrix& from = box.from;
-  const std::int64_t matrix_row = box.row + row;
-  const std::int64_t first = std::max<std::int64_t>(box.column, 0);
-  const std::int64_t end = std::min(box.column + kBoxRowBytes / from.element_bytes, from.columns);
-  if (matrix_row < 0 || matrix_row >= from.rows || first >= end) return {};
-  return {from.data + matrix_row * from.pitch_bytes + first * from.element_bytes,
-          static_cast<std::size_t>((end - first) * from.element_bytes),
-          static_cast<std::size_t>((first - box.column) * from.element_bytes)};
-}
 
 // To 10 bits of mantissa: to nearest, ties away from zero. Infinities and NaN stay.
 void round_to_tf32(std::byte* row, std::size_t bytes) {
@@ -39,15 +20,14 @@ void round_to_tf32(std::byte* row, std::size_t bytes) {
 
 // As it lies in shared memory.
 std::vector<std::byte> read_box(const Box& box) {
-  std::vector<std::byte> bytes(static_cast<std::size_t>(box.from.box_rows * kBoxRowBytes));
-  for (int row = 0; row < box.from.box_rows; ++row) {
-    const Part part = part_within(box, row);
+  std::vector<std::byte> bytes(static_cast<std::size_t>(box.bytes()));
+  for (int row = 0; row < box.matrix.box_rows; ++row) {
+    const BoxPart part = part_within(box, row);
     std::byte straight[kBoxRowBytes] = {};
-    if (part.bytes > 0) std::memcpy(straight + part.at, part.from, part.bytes);
-    if (box.from.rounds_to_tf32) round_to_tf32(straight + part.at, part.bytes);
+    if (part.bytes > 0) std::memcpy(straight + part.at, part.data, part.bytes);
+    if (box.matrix.rounds_to_tf32) round_to_tf32(straight + part.at, part.bytes);
     for (int chunk = 0; chunk < kBoxRowBytes / 16; ++chunk) {
-      const int place = kBoxRowBytes * row + 16 * (chunk ^ (row % 8));
-      std::memcpy(bytes.data() + place, straight + 16 * chunk, 16);
+      std::memcpy(bytes.data() + chunk_place(row, chunk), straight + 16 * chunk, 16);
     }
   }
   return bytes;
@@ -69,10 +49,10 @@ std::array<std::byte, 16> Copy::read() const {
 }
 
 std::optional<std::string> CountedCopies::check_source(const Box& box, const GlobalMemory& global) {
-  for (int row = 0; row < box.from.box_rows; ++row) {
-    const Part part = part_within(box, row);
+  for (int row = 0; row < box.matrix.box_rows; ++row) {
+    const BoxPart part = part_within(box, row);
     if (part.bytes == 0) continue;
-    if (auto fault = global.check_read(part.from, part.bytes, 1)) return fault;
+    if (auto fault = global.check_read(part.data, part.bytes, 1)) return fault;
   }
   return std::nullopt;
 }

@@ -11,18 +11,13 @@
 #include <variant>
 #include <vector>
 
+#include "emulator/box.hpp"
 #include "emulator/emulator.hpp"
 #include "emulator/global_memory.hpp"
 #include "emulator/shared_memory.hpp"
-#include "emulator/tensor_map.hpp"
 
 namespace expertile::emulator {
 
-struct Box {
-  MappedMatrix from;
-  std::int64_t row = 0;
-  std::int64_t column = 0;  // elements
-};
 using SentStore = std::array<std::byte, 16>;
 // cp.async: the first `bytes` come from global memory, the others of `size` become zero.
 struct Copy {
@@ -52,9 +47,7 @@ struct CountedCopy {
     return box() != nullptr ? "bulk copy" : words() != nullptr ? "arrival with copied words" : "store";
   }
   // That the mbarrier counts as bytes; words are an arrival.
-  [[nodiscard]] int bytes() const {
-    return box() != nullptr ? box()->from.box_rows * kBoxRowBytes : words() != nullptr ? 0 : 16;
-  }
+  [[nodiscard]] int bytes() const { return box() != nullptr ? box()->bytes() : words() != nullptr ? 0 : 16; }
 };
 
 class CountedCopies {

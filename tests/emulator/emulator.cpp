@@ -43,7 +43,7 @@ void read_global(const void* from, std::size_t bytes, void* to, const Where& whe
   std::memcpy(to, from, bytes);
 }
 void write_global(void* to, std::size_t bytes, const void* from, const Where& where) {
-  block().stop_if(block().global.write(to, bytes, from), where);
+  block().stop_if(block().global.write(to, bytes, bytes, from), where);
 }
 void read_shared(unsigned offset, std::size_t bytes, void* to, const Where& where) {
   block().read_shared(block().current(), offset, bytes, to, where);

@@ -59,7 +59,7 @@ Status quantise(const Problem& problem, const GroupedGemmArgs& args) {
 Status multiply(const EmulatedKernel& kernel, const Problem& problem, const GroupedGemmArgs& args,
                 bool copies_round = true) {
   const TileConfig& tile = kernel.spec.tile;
-  TiledArgs in{make_kernel_args(problem, args), {}, {}};
+  TiledArgs in{make_kernel_args(problem, args), {}, {}, {}};
   const auto groups = static_cast<std::int64_t>(args.weight_indices.size());
   auto blocks = static_cast<int>(block_count(problem, tile, args.a.rows, groups));
   if (tile.kernel == KernelFamily::sm90) {
@@ -71,6 +71,7 @@ Status multiply(const EmulatedKernel& kernel, const Problem& problem, const Grou
     };
     in.a = map(args.a, box_rows_a(kernel.spec));
     in.b = map(args.b, box_rows_b(kernel.spec));
+    if (stores_boxes(in.args)) in.c = map(args.c, kBoxRowsC);
     blocks = static_cast<int>(staying_blocks(tile, blocks, kMultiprocessors));
   }
   const emulator::Launch launch{

@@ -39,8 +39,8 @@ std::optional<std::string> GlobalMemory::check_read(const void* from, std::size_
   return check(from, bytes, alignment, false);
 }
 
-std::optional<std::string> GlobalMemory::write(void* to, std::size_t bytes, const void* from) {
-  if (auto fault = check(to, bytes, bytes, true)) return fault;
+std::optional<std::string> GlobalMemory::write(void* to, std::size_t bytes, std::size_t alignment, const void* from) {
+  if (auto fault = check(to, bytes, alignment, true)) return fault;
   const std::size_t region = find(to, bytes);
   const auto first =
       static_cast<std::size_t>(static_cast<const char*>(to) - static_cast<const char*>(regions_[region].begin));

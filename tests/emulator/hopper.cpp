@@ -45,6 +45,11 @@ void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsign
   block().cluster().copy_box(block(), offset, map, column, row, mbarrier, 1U << static_cast<unsigned>(cluster_rank()),
                              where);
 }
+void store_box(unsigned offset, const TensorMap& map, int column, int row, const Where& where) {
+  block().store_box(offset, map, column, row, where);
+}
+void commit_boxes() { block().commit_boxes(); }
+void wait_for_boxes(int pending_groups) { block().wait_for_boxes(static_cast<std::size_t>(pending_groups)); }
 void prefetch_map(const TensorMap& map, const Where& where) { block().stop_if(check_map(map), where); }
 
 int cluster_rank() { return block().rank(); }

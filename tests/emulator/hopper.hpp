@@ -3,7 +3,8 @@
 // products of a warpgroup. As emulator.hpp, stricter than a GPU:
 //
 // A copy, or a store to another block, lands only when no thread of the cluster can advance, the oldest first and block
-// by block; a product reads its operands and writes its sums at the wait that retires it. Stopped are: bytes that are
+// by block; a product reads its operands and writes its sums at the wait that retires it, and so does a store of a box.
+// Stopped are: bytes that are
 // read before their copy's phase has been waited for or that are overwritten before their readers are known to have
 // finished; barriers that are used before their initialisation can be seen; phases whose arrivals or bytes do not add
 // up; a copy for a barrier that may still be in an earlier phase; stores that a product reads or a bulk copy overwrites
@@ -29,6 +30,9 @@ void fence_stores();
 void arrive_with_words(unsigned mbarrier, const Where& where);
 
 void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier, const Where& where);
+void store_box(unsigned offset, const TensorMap& map, int column, int row, const Where& where);
+void commit_boxes();
+void wait_for_boxes(int pending_groups);
 void prefetch_map(const TensorMap& map, const Where& where);
 
 [[nodiscard]] int cluster_rank();

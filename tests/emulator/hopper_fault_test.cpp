@@ -176,14 +176,15 @@ TEST_F(HopperFault, StoresWhereACopyIsUnderWay) {
 // ---- operands ---------------------------------------------------------------------------------------------------
 
 TEST_F(HopperFault, OperandThatOrdinaryStoresFilled) {
-  expect_in(fault([](const TensorMap&) {
-              for (unsigned i = 0; i < 16; ++i) {
-                ptx::store_shared(4 * (i * 256 + static_cast<unsigned>(ptx::thread_index())) + 1024, 1);
-              }
-              ptx::barrier();
-              multiply_matrix();
-            }),
-            "without fence_stores between that and the barrier that tells of it: products do not see it");
+  expect_in(
+      fault([](const TensorMap&) {
+        for (unsigned i = 0; i < 16; ++i) {
+          ptx::store_shared(4 * (i * 256 + static_cast<unsigned>(ptx::thread_index())) + 1024, 1);
+        }
+        ptx::barrier();
+        multiply_matrix();
+      }),
+      "without fence_stores between that and the barrier that tells of it: products and stored boxes do not see it");
 }
 TEST_F(HopperFault, WarpsOfAWarpgroupBringDifferentOperands) {
   expect_in(fault([](const TensorMap& map) {

@@ -290,7 +290,7 @@ TEST_F(FaultInARing, ReleasesAStageBeforeItsProductsAreDone) {
   expect_in(fault({.releases_early = true}), "is written without a barrier after several threads read it");
 }
 TEST_F(FaultInARing, WaitsForTooFewGroupsOfProducts) {
-  expect_in(fault({.pending = 1}), "is written while a product that reads it is under way");
+  expect_in(fault({.pending = 1}), "is written while a product, or a store of a box, that reads it is under way");
 }
 TEST_F(FaultInARing, ReleasesAStageTwice) {
   const std::string message = fault({.releases_twice = true});

@@ -23,7 +23,7 @@ EXPERTILE_DEVICE void mbarrier_arrive_expecting(unsigned offset, int bytes, cons
 EXPERTILE_DEVICE void mbarrier_wait(unsigned offset, int parity, const Where& where = Where::current()) {
   emulator::mbarrier_wait(offset, parity, where);
 }
-EXPERTILE_DEVICE bool mbarrier_test(unsigned offset, int parity, const Where& where = Where::current()) {
+EXPERTILE_DEVICE bool mbarrier_try(unsigned offset, int parity, const Where& where = Where::current()) {
   return emulator::mbarrier_test(offset, parity, where);
 }
 EXPERTILE_DEVICE void named_barrier(int id, int threads, const Where& where = Where::current()) {
@@ -37,10 +37,18 @@ EXPERTILE_DEVICE unsigned load_pair(unsigned offset, const Where& where = Where:
   return load_shared<unsigned short>(offset + BEHIND, where);
 }
 
+EXPERTILE_DEVICE unsigned shared_address(unsigned offset) { return offset; }
+EXPERTILE_DEVICE unsigned load_word_at(unsigned address, const Where& where = Where::current()) {
+  return load_shared<unsigned>(address, where);
+}
+EXPERTILE_DEVICE Bytes8 load_two_at(unsigned address, const Where& where = Where::current()) {
+  return load_shared<Bytes8>(address, where);
+}
+
 EXPERTILE_DEVICE void fence_stores() { emulator::fence_stores(); }
 
 EXPERTILE_DEVICE void copy_word(unsigned offset, const void* from, const Where& where = Where::current()) {
-  emulator::copy_async(offset, from, from == nullptr ? 0 : 4, 4, where);
+  emulator::copy_async(offset, from, 4, 4, where);
 }
 EXPERTILE_DEVICE void arrive_with_words(unsigned barrier, const Where& where = Where::current()) {
   emulator::arrive_with_words(barrier, where);
@@ -51,6 +59,15 @@ EXPERTILE_DEVICE void arrive_with_words(unsigned barrier, const Where& where = W
 EXPERTILE_DEVICE void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned barrier,
                                const Where& where = Where::current()) {
   emulator::copy_box(offset, map, column, row, barrier, where);
+}
+EXPERTILE_DEVICE void store_box(unsigned offset, const TensorMap& map, int column, int row,
+                                const Where& where = Where::current()) {
+  emulator::store_box(offset, map, column, row, where);
+}
+EXPERTILE_DEVICE void commit_boxes() { emulator::commit_boxes(); }
+template <int PENDING>
+EXPERTILE_DEVICE void wait_for_boxes() {
+  emulator::wait_for_boxes(PENDING);
 }
 EXPERTILE_DEVICE void prefetch_map(const TensorMap& map, const Where& where = Where::current()) {
   emulator::prefetch_map(map, where);

@@ -123,7 +123,8 @@ std::optional<std::string> SharedMemory::check_write(const Observer& by, unsigne
     if (word.copier == kMbarrier) return fmt::format("shared memory {} is written, and it is an mbarrier", 4 * i);
     if (word.copier != kNobody) return fmt::format("shared memory {} is written while {}", 4 * i, ownership(i));
     if (products_[i / 4] > 0) {
-      return fmt::format("shared memory {} is written while a product that reads it is under way", 4 * i);
+      return fmt::format("shared memory {} is written while a product, or a store of a box, that reads it is under way",
+                         4 * i);
     }
     // One look at the readers of a chunk is enough where all its words have several.
     const bool seen = i % 4 != 0 && i > offset / 4 && word.reader == kSeveral && words_[i - 1].reader == kSeveral;
@@ -220,7 +221,7 @@ std::optional<std::string> SharedMemory::check_operand(const Observer& by, unsig
     if (!is_fenced(by, words_[i])) {
       return fmt::format(
           "shared memory {} was filled by thread {}, without fence_stores between that and the barrier that tells of "
-          "it: products do not see it",
+          "it: products and stored boxes do not see it",
           4 * i, words_[i].writer);
     }
   }

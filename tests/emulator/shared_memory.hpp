@@ -43,12 +43,12 @@ class SharedMemory {
   void hand_over_copy(unsigned offset, std::size_t bytes, int mbarrier);
   void finish_counted_copy(int mbarrier, int phase, unsigned offset, std::size_t bytes, const void* from);
 
-  // Products and bulk copies reach memory by another path than ordinary stores: they see, and overwrite, a thread's
-  // stores before this where they know of something that its warp did after it.
+  // Products, bulk copies and stored boxes reach memory by another path than ordinary stores: they see, and overwrite,
+  // a thread's stores before this where they know of something that its warp did after it.
   void fence_stores(const Observer& by);
 
-  // 16 bytes that a product reads: `by` must see them. They are not to be written until as many warps have finished the
-  // product as started it.
+  // 16 bytes that a product reads, or a store of a box: `by` must see them. They are not to be written until as many
+  // warps have finished the product as started it; a box counts as one.
   [[nodiscard]] std::optional<std::string> check_operand(const Observer& by, unsigned offset) const;
   void start_product(unsigned offset, int warps);
   void finish_product(const Observer& by, unsigned offset);
@@ -92,7 +92,7 @@ class SharedMemory {
   int first_thread_;
   std::vector<std::byte> bytes_;
   std::vector<Word> words_;              // of 4 bytes
-  std::vector<std::uint16_t> products_;  // [16-byte chunks] warps and products that are yet to read them
+  std::vector<std::uint16_t> products_;  // [16-byte chunks] warps and products, or boxes, that are yet to read them
   std::vector<int> chunk_reads_;         // [16-byte chunks, warps] times of words that have several readers
   std::vector<Mbarrier> mbarriers_;
   std::vector<std::vector<int>> fences_;  // [threads] times

@@ -286,7 +286,7 @@ TEST_F(FenceOfStores, ComesBetweenTheStoreAndTheBarrierThatTellsOfIt) {
        {Fence::nowhere, Fence::before_the_store, Fence::behind_the_barrier, Fence::of_another_thread}) {
     const std::string message = stored(fence);
     EXPECT_NE(message.find("shared memory 1024 was filled by thread 130, without fence_stores between that and the "
-                           "barrier that tells of it: products do not see it"),
+                           "barrier that tells of it: products and stored boxes do not see it"),
               std::string::npos)
         << message;
   }

@@ -1,0 +1,131 @@
+#pragma once
+// C of 16 bits on its way out, through slabs of shared memory that hold 128 bytes of each of some rows of C, permuted
+// as bulk copies are. The copy engine stores whole boxes of a slab while those that have filled it go on. Rows at a
+// group's end that fill no box, and C whose rows bulk copies cannot reach, are written by the threads themselves: no
+// box ever has a row of the next group.
+//
+// A slab belongs to those that fill it: a warp where the tokens are the tensor core's rows, else a warpgroup. So no
+// barrier of more than those is needed, and one warpgroup writes while others multiply. Where shared memory allows it
+// they have several, and need not wait until one has been read.
+
+#include "sm90/mainloop.hpp"
+
+namespace expertile::sm90 {
+
+// A place in C, and how many elements of its row there are to write from it on: none where the row is not the group's.
+struct Spot {
+  unsigned char* to = nullptr;
+  int left = 0;
+  int left_wide = 0;  // likewise, by wide stores
+};
+// row, column: of the tile.
+template <Storage C>
+EXPERTILE_DEVICE Spot spot_at(const KernelArgs& args, const OutputTile& tile, int row, int column) {
+  Spot spot;
+  spot.to = static_cast<unsigned char*>(args.c) + ((tile.row + row) * args.c_pitch + tile.column + column) * size_of(C);
+  spot.left = row < tile.rows ? args.n - tile.column - column : 0;
+  spot.left_wide = args.wide_stores != 0 ? spot.left : 0;
+  return spot;
+}
+
+// Number of a thread among those that fill a slab together, who are kFillers.
+template <KernelSpec SPEC>
+inline constexpr int kFillers = SPEC.tile.swap_ab != 0 ? 128 : 32;
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE int filler_of(const WarpPlace& warp) {
+  return Shape<SPEC>::kSwapped ? warp.lane + 2 * (warp.x - warp.group) : warp.lane;
+}
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void meet_fillers(const WarpPlace& warp) {
+  if constexpr (Shape<SPEC>::kSwapped) {
+    ptx::named_barrier(1 + warp.owner, kFillers<SPEC>);
+  } else {
+    ptx::warp_barrier();
+  }
+}
+
+// Collective of those that fill it. The slab for the use-th part of a tile, counted from 0: whoever read it before is
+// done with it. The first part waits for all of the tile before, which has long been read.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE unsigned take_slab(const WarpPlace& warp, int use) {
+  constexpr int kCount = slabs_each(SPEC);
+  if (use == 0 || use >= kCount) {
+    if (filler_of<SPEC>(warp) == 0) {
+      if (use == 0) {
+        ptx::wait_for_boxes<0>();
+      } else {
+        ptx::wait_for_boxes<kCount - 1>();
+      }
+    }
+    meet_fillers<SPEC>(warp);
+  }
+  return static_cast<unsigned>(slabs_offset(SPEC) + (warp.owner * kCount + use % kCount) * slab_bytes(SPEC));
+}
+
+// Where a chunk of 16 bytes of a slab's row lies.
+EXPERTILE_DEVICE unsigned chunk_place(unsigned slab, int row, int chunk) {
+  return slab + static_cast<unsigned>(kBoxBytes * row + 16 * (chunk ^ (row % 8)));
+}
+
+// What of a tile lies in a slab: so many rows, which the tile need not all have, and 8 * chunks columns.
+struct Part {
+  int row = 0;
+  int column = 0;
+  int rows = 0;
+  int chunks = 0;
+};
+
+// By one thread: a chunk of C from the slab.
+template <Storage C>
+EXPERTILE_DEVICE void write_chunk(const KernelArgs& args, const OutputTile& tile, unsigned from, int row, int column) {
+  const Spot spot = spot_at<C>(args, tile, row, column);
+  if (spot.left_wide >= 8) {
+    ptx::store_global(reinterpret_cast<ptx::Bytes16*>(spot.to), ptx::load_shared<ptx::Bytes16>(from));
+    return;
+  }
+#pragma unroll 1
+  for (int e = 0; e < 8 && e < spot.left; ++e) {
+    ptx::store_global(reinterpret_cast<unsigned short*>(spot.to) + e,
+                      static_cast<unsigned short>(ptx::load_pair<0>(from + static_cast<unsigned>(2 * e))));
+  }
+}
+
+// Collective of those that have filled it: C gets what lies in the slab. Every part of a tile that took a slab is
+// written, so that what is under way can be counted.
+template <KernelSpec SPEC, Storage C>
+EXPERTILE_DEVICE void write_slab(const TiledArgs& in, const OutputTile& tile, const WarpPlace& warp, unsigned slab,
+                                 const Part& part) {
+  constexpr int kRows = slab_rows(SPEC);
+  const int filler = filler_of<SPEC>(warp);
+  const int left = tile.rows - part.row;
+  const int rows = part.rows < left ? part.rows : left;
+  const bool in_boxes = part.chunks == 8 && stores_boxes(in.args);
+  ptx::fence_stores();
+  meet_fillers<SPEC>(warp);  // the slab is filled
+  if (in_boxes && filler == 0) {
+#pragma unroll
+    for (int row = 0; row + kBoxRowsC <= kRows; row += kBoxRowsC) {
+      if (row + kBoxRowsC > rows) continue;
+      ptx::store_box(slab + static_cast<unsigned>(kBoxBytes * row), in.c, tile.column + part.column,
+                     static_cast<int>(tile.row) + part.row + row);
+    }
+  }
+  if (filler == 0) ptx::commit_boxes();
+  const int boxed = in_boxes && rows > 0 ? rows / kBoxRowsC * kBoxRowsC : 0;  // rows
+  if (boxed >= rows) return;
+#pragma unroll
+  for (int i = 0; i < ceil_divide(8 * kRows, kFillers<SPEC>); ++i) {
+    const int row = (filler + i * kFillers<SPEC>) / 8;
+    const int chunk = filler % 8;
+    if (row < boxed || row >= rows || chunk >= part.chunks) continue;
+    write_chunk<C>(in.args, tile, chunk_place(slab, row, chunk), part.row + row, part.column + 8 * chunk);
+  }
+}
+
+// By everyone who has filled slabs, at the end: until all of them have been read.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void finish_slabs(const WarpPlace& warp) {
+  if (filler_of<SPEC>(warp) == 0) ptx::wait_for_boxes<0>();
+}
+
+}  // namespace expertile::sm90
