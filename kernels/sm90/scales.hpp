@@ -15,8 +15,8 @@ EXPERTILE_DEVICE unsigned scale_place(int token) {
 }
 
 // Where the scales along K of one of a tile's rows of scales begin, those of its tokens and, behind them, of its
-// weights. Tokens behind the tile's end have the last one's (those of a tile without any, A's first), and columns behind
-// N likewise: nothing of them is written.
+// weights. Tokens behind the tile's end have the last one's (those of a tile without any, A's first), and columns
+// behind N likewise: nothing of them is written.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE const float* scales_of(const KernelArgs& args, const OutputTile& tile, int row) {
   constexpr int kTokens = token_scales(SPEC);
