@@ -28,6 +28,7 @@ constexpr double kExchangeBytesPerClock = 32;  // likewise; of sums that are sen
 constexpr double kWideningClocks = 30;  // issue of 64 rows' weights, 16 of K (kernels/sm90/widened.hpp counts them)
 // Of tiles in which a warpgroup widens two blocks of 64 rows for more than 128 columns: 160 x 256 took 1.9 of its
 // estimate (DeepSeek-V3, batch 4096, an H200), where 128 x 128 by one warpgroup takes 1.2 to 1.5 and others 1.1 to 1.3.
+// For bfloat16 tokens ptxas serialises its products (C7512).
 constexpr double kWideWideningCost = 1.5;
 constexpr double kSplittingClocks = 60;  // likewise of float32 weights, 8 of K (kernels/sm90/split.hpp)
 constexpr int kRegistersBeside = 48;     // addresses, descriptors, the group in hand
