@@ -25,11 +25,7 @@ constexpr double kLatePromotionClocks = 1.0;   // likewise where scales are read
 constexpr double kPartsCost = 1.03;            // of K: the blocks of a cluster end together
 constexpr double kExchangeClocks = 2000;       // measured where blocks read each other's sums, behind two fences
 constexpr double kExchangeBytesPerClock = 32;  // likewise; of sums that are sent neither has been measured
-constexpr double kWideningClocks = 30;  // issue of 64 rows' weights, 16 of K (kernels/sm90/widened.hpp counts them)
-// Of tiles in which a warpgroup widens two blocks of 64 rows for more than 128 columns: 160 x 256 took 1.9 of its
-// estimate (DeepSeek-V3, batch 4096, an H200), where 128 x 128 by one warpgroup takes 1.2 to 1.5 and others 1.1 to 1.3.
-// For bfloat16 tokens ptxas serialises its products (C7512).
-constexpr double kWideWideningCost = 1.5;
+constexpr double kWideningClocks = 30;   // issue of 64 rows' weights, 16 of K (kernels/sm90/widened.hpp counts them)
 constexpr double kSplittingClocks = 60;  // likewise of float32 weights, 8 of K (kernels/sm90/split.hpp)
 constexpr int kRegistersBeside = 48;     // addresses, descriptors, the group in hand
 
@@ -100,8 +96,7 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const double rows_read = splits ? (2 * 64 + 3 * y + 3 * y / blocks_x) / kTensorShare : 64 + y;
   const double shared = 32 * rows_read / gpu_model::kSharedBytesPerClock;
   const double span_clocks = steps * std::max({products * y / 2 / kTensorShare, shared, held});
-  const bool widens_wide = widens_weights(spec.product) && expertile::blocks_x(tile) > 1 && y > 128;
-  const double busy = spans * blocks_x * span_clocks * counts.share * (widens_wide ? kWideWideningCost : 1.0);
+  const double busy = spans * blocks_x * span_clocks * counts.share;
   // What one tile waits for, others of the multiprocessor fill: its slices' arrival, writing, and where sums are
   // promoted the products' end and 64 * y float32 operations by 128 threads. Warpgroups that share a tile do so in
   // step. Those that take turns at whole tiles fill each other's writing alone.
