@@ -308,8 +308,7 @@ constexpr int slabs_each(const KernelSpec& spec) {
   const int one = slab_owners(spec) * slab_bytes(spec);
   const int before = slabs_offset(spec);
   if (parts_of_k(spec.tile) > 1 || 2 * (before + one) <= kMostSharedBytes) return 1;
-  const int parts = blocks_x(spec.tile) * (spec.tile.swap_ab == 0 ? ceil_divide(spec.tile.block_size_n, 64)
-                                                                  : ceil_divide(spec.tile.block_size_m, 64));
+  const int parts = blocks_x(spec.tile) * ceil_divide(tile_y(spec.tile), 64);  // of so many columns, or tokens
   const int fit = (kMostSharedBytes - before) / one;
   return fit < 1 ? 1 : fit < parts ? fit : parts;
 }

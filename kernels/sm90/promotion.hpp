@@ -144,9 +144,9 @@ EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& wa
   bool is_there = false;
   for (int left = slice_count<SPEC>(args.k); left > 0; --left) {
     const Place<SPEC> place = place_of<SPEC>(slot);
-    [[maybe_unused]] const Operands operands{ptx::behind(first.x, slot.stage * S::kStageBytes),
-                                             ptx::behind(first.y, slot.stage * S::kStageBytes)};
+    const int behind = static_cast<int>(place.a);  // the first stage begins at 0
     const int stage = slot.stage;
+    [[maybe_unused]] const Operands operands{ptx::behind(first.x, behind), ptx::behind(first.y, behind)};
     next<SPEC>(slot);
     if (!is_there) ptx::mbarrier_wait(place.full, place.parity);
 #pragma unroll

@@ -9,6 +9,7 @@
 #include <ptx90.hpp>  // the emulator's
 #include <string>
 
+#include "emulator/box.hpp"
 #include "emulator/emulator.hpp"
 #include "emulator/tensor_map.hpp"
 
@@ -50,7 +51,7 @@ class StoredBoxes : public ::testing::Test {
         const unsigned bits = value_of(row + i / 8, column + i % 8 * 8 + e);
         chunk.word[e / 2] |= bits << (e % 2 * 16);
       }
-      ptx::store_shared(slab + static_cast<unsigned>(128 * (i / 8) + 16 * (i % 8 ^ i / 8 % 8)), chunk);
+      ptx::store_shared(slab + static_cast<unsigned>(emulator::chunk_place(i / 8, i % 8)), chunk);
     }
   }
   // One warp stores two boxes, one after the other from the same slab.

@@ -3,14 +3,14 @@
 // products of a warpgroup. As emulator.hpp, stricter than a GPU:
 //
 // A copy, or a store to another block, lands only when no thread of the cluster can advance, the oldest first and block
-// by block; a product reads its operands and writes its sums at the wait that retires it, and so does a store of a box.
-// Stopped are: bytes that are
-// read before their copy's phase has been waited for or that are overwritten before their readers are known to have
-// finished; barriers that are used before their initialisation can be seen; phases whose arrivals or bytes do not add
-// up; a copy for a barrier that may still be in an earlier phase; stores that a product reads or a bulk copy overwrites
-// and that their own thread did not fence before it told of them; products whose threads bring different operands, or
-// that no fence comes before; what is still under way at the end; and a block that is reached into before it is known
-// to have begun, or whose end does not wait for what others do to it.
+// by block; a product reads its operands and writes its sums at the wait that retires it, and a store of a box its
+// bytes likewise. Stopped are: bytes that are read before their copy's phase has been waited for or that are
+// overwritten before their readers are known to have finished; barriers that are used before their initialisation can
+// be seen; phases whose arrivals or bytes do not add up; a copy for a barrier that may still be in an earlier phase;
+// stores that a product reads or a bulk copy overwrites and that their own thread did not fence before it told of them;
+// products whose threads bring different operands, or that no fence comes before; what is still under way at the end;
+// and a block that is reached into before it is known to have begun, or whose end does not wait for what others do to
+// it.
 
 #include "emulator/emulator.hpp"
 #include "emulator/products.hpp"

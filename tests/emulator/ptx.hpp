@@ -136,9 +136,6 @@ EXPERTILE_DEVICE int shuffle_up(int value, int distance, const Where& where = Wh
 EXPERTILE_DEVICE int shuffle(int value, int lane, const Where& where = Where::current()) {
   return exchange("shuffle", value, lane % 32, where);
 }
-EXPERTILE_DEVICE unsigned shuffle(unsigned value, int lane, const Where& where = Where::current()) {
-  return exchange("shuffle", value, lane % 32, where);
-}
 EXPERTILE_DEVICE long long shuffle(long long value, int lane, const Where& where = Where::current()) {
   return exchange("shuffle", value, lane % 32, where);
 }
