@@ -5,6 +5,7 @@
     python3 bench/peers.py --out DIRECTORY      # the most telling cells first, until 500 seconds are over
     python3 bench/peers.py --out DIRECTORY --resume --seconds 500   # goes on where that ended
     python3 bench/peers.py --dtypes bfloat16 --batches 1,64,4096 --problems mixtral.gate_up
+    python3 bench/peers.py --gpus 0,1,2,3 --out DIRECTORY           # shared out over four GPUs of one host
 
 Peers: a plain Triton grouped GEMM of the kind that SGLang tunes (its block sizes tuned here, per cell), PyTorch's grouped
 products, cuBLAS (its own grouped product, and one product an expert), and DeepGEMM where it can be imported (both forms).
@@ -23,7 +24,7 @@ import subprocess
 import tempfile
 import time
 
-from peers import cells, table  # the folder beside this file
+from peers import cells, parts, table  # the folder beside this file
 from peers.expertile import Expertile
 from peers.warm_up import WarmUp
 from peers.worker import Worker, say
@@ -44,11 +45,15 @@ def parse():
     parser.add_argument("--configs", type=pathlib.Path,
                         help="a directory for the tuned files; what is tuned there is not tuned again (default OUT/configs)")
     parser.add_argument("--resume", action="store_true", help="keep the rows of OUT/peers.json and measure the others")
+    parser.add_argument("--gpus", default="", help="comma list: the problems are shared out over these; needs --out. What "
+                        "an earlier such run left in OUT is kept")
     parser.add_argument("--no-peers", action="store_true", help="expertile alone")
     options = parser.parse_args()
     pairs = [c.split(":") for c in options.cells.split(",") if c]
     if any(len(pair) != 2 for pair in pairs):
         parser.error("--cells: give dtype:problem, e.g. bfloat16:mixtral.gate_up")
+    if options.gpus and (not options.out or options.cells or options.configs):
+        parser.error("--gpus: give --out too, and neither --cells nor --configs")
     dtypes = options.dtypes.split(",") + [dtype for dtype, _ in pairs]
     problems = options.problems.split(",") + [problem for _, problem in pairs]
     unknown = [d for d in dtypes if d not in cells.DTYPES] + [p for p in problems if p not in cells.PROBLEMS]
@@ -57,8 +62,12 @@ def parse():
     return options
 
 
+def batches_of(options):
+    return sorted({int(b) for b in options.batches.split(",")})
+
+
 def steps_of(options):
-    batches = sorted({int(b) for b in options.batches.split(",")})
+    batches = batches_of(options)
     if options.cells:
         pairs = [tuple(c.split(":")) for c in options.cells.split(",") if c]
         return [cells.Step("cells", dtype, problem, tuple(batches)) for dtype, problem in pairs]
@@ -83,8 +92,9 @@ def earlier_rows(options):
 @functools.lru_cache(maxsize=1)
 def clocks():
     try:
-        return subprocess.run(["nvidia-smi", "--query-gpu=driver_version,clocks.max.sm,clocks.max.mem",
-                               "--format=csv,noheader"], capture_output=True, text=True).stdout.strip()
+        listed = subprocess.run(["nvidia-smi", "--query-gpu=driver_version,clocks.max.sm,clocks.max.mem",
+                                 "--format=csv,noheader"], capture_output=True, text=True).stdout
+        return next(iter(dict.fromkeys(listed.strip().splitlines())), "unknown")  # the same of every GPU
     except OSError:
         return "unknown"
 
@@ -95,6 +105,13 @@ def heading(about):
     return (f"{about['device']}, driver and clocks (SM, memory) {clocks()}, {about['versions']}, "
             f"{datetime.date.today()}. Ceilings in this run: copy {about['tbps']:.2f} TB/s, cuBLAS bfloat16 "
             f"{about['tflops']:.0f} TFLOP/s.")
+
+
+def write(out, title, rows):
+    written = out / "peers.json.new"
+    written.write_text(json.dumps(rows, indent=1))
+    os.replace(written, out / "peers.json")
+    (out / "peers.md").write_text("\n".join(table.document(title, rows)) + "\n")
 
 
 class Run:
@@ -116,13 +133,7 @@ class Run:
     def write(self):
         """After every row, so that a run that is cut off leaves what it measured."""
         if self.options.out:
-            written = self.options.out / "peers.json.new"
-            written.write_text(json.dumps(self.rows, indent=1))
-            os.replace(written, self.options.out / "peers.json")
-            self._write_table()
-
-    def _write_table(self):
-        (self.options.out / "peers.md").write_text("\n".join(table.document(heading(self.about), self.rows)) + "\n")
+            write(self.options.out, heading(self.about), self.rows)
 
     def measure(self, steps):
         if not self.options.no_peers:
@@ -190,10 +201,24 @@ def one_line(row):
            f"default {row['default']:.1f} {peers}"
 
 
+def share_out(options):
+    """Every part by a process of its own, and one table of all."""
+    gpus = list(dict.fromkeys(options.gpus.split(",")))
+    shared = parts.parts_of(options.out, options.problems.split(","), batches_of(options), options.dtypes.split(","))
+    parts.run_parts(parts.command_of(options), shared, gpus, options.seconds)
+    rows = [row for part in shared for row in part.rows()]
+    title = parts.heading(shared, gpus)
+    write(options.out, title, rows)
+    print("\n".join(table.document(title, rows)))
+
+
 def main():
     options = parse()
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
+    if options.gpus:
+        share_out(options)
+        return
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as temporary:
         configs = options.configs or (options.out / "configs" if options.out else pathlib.Path(temporary))

@@ -18,6 +18,7 @@ BATCHES = [1, 4, 16, 64, 256, 1024, 4096, 16384]
 FIRST_BATCHES = {1, 16, 256, 4096}
 SKEWED = "zipf:1.2"
 PREFILL_BATCH = 4096  # and more
+MANY_TOKENS = 1024  # and more: where a table that is shared out is cut in two
 MANY_ROWS = 1024  # an expert: where a dense product is the measure
 
 # bytes of an element of A, B and C
