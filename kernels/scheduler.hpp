@@ -94,6 +94,22 @@ struct GroupCursor {
   Group mine;
 };
 
+// Where blocks stay, each takes a tile a turn: `block` of so many, every turn's tiles being the next ones of the sequence.
+// The sequence has patterns: of a group of two and a half row tiles every third tile is a short one, and the same third
+// of 132 blocks would get all of those. So the blocks change places from turn to turn, by as many as make their number
+// one that 2, 3, 5 and 7 do not divide: then a pattern that repeats within ten tiles falls on all alike.
+EXPERTILE_DEVICE int places_a_turn(int blocks) {
+  int places = 0;
+  while ((blocks + places) % 2 == 0 || (blocks + places) % 3 == 0 || (blocks + places) % 5 == 0 ||
+         (blocks + places) % 7 == 0) {
+    ++places;
+  }
+  return places;
+}
+EXPERTILE_DEVICE int tile_of_turn(int block, int blocks, int places, int turn) {
+  return turn * blocks + (block + turn * places) % blocks;
+}
+
 // The tiles that a cluster works on at a time lie side by side: to the sequence of tiles they are one.
 constexpr TileConfig cluster_tile(TileConfig tile) {
   tile.block_size_n = cluster_tile_n(tile);

@@ -1,7 +1,7 @@
 #pragma once
 // C[r] = A[r] x B[weight_indices[g]]^T for the rows r of every group g, on Hopper.
 //
-// A block stays and takes every grid-th tile of C. One warp finds the tiles and copies: it runs ahead of the others by
+// A block stays and takes a tile of C in each turn. One warp finds the tiles and copies: it runs ahead of the others by
 // as many slices as the ring has stages, into the next tile too, so that memory never waits for a tile's end; others
 // bring the scales of blocks likewise, or split the tokens that are there. The other warps, in warpgroups, multiply and
 // write. Either all warpgroups share a tile, each with its part of X, or (pingpong) they take turns: one writes its
@@ -22,8 +22,9 @@ EXPERTILE_DEVICE void copy_tiles(const TiledArgs& in) {
   }
   GroupCursor groups;
   Slot slot;
+  const int places = places_a_turn(ptx::grid_size() / cluster_blocks(SPEC.tile));
   for (int turn = 0;; ++turn) {
-    const OutputTile tile = take_tile<SPEC>(in.args, groups, turn);
+    const OutputTile tile = take_tile<SPEC>(in.args, groups, places, turn);
     if (lane == 0) tell_tile<SPEC>(tile, turn);
     if (tile.rows < 0) {
       // To the warpgroup that waits for the turn behind the last, too.

@@ -12,12 +12,13 @@
 
 namespace expertile::sm90 {
 
-// This block's tile among those that its cluster takes in its turn-th turn. The last one of a row may lie behind N: it
+// This block's tile among those that its cluster takes in its turn-th turn, of clusters that change places. The last one of a row may lie behind N: it
 // is multiplied, since the others wait for its copies, and nothing of it is written. Of row tiles one below the other
 // the last may have no rows: it copies weights, too. Blocks that multiply parts of K all have the same.
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE OutputTile take_tile(const KernelArgs& args, GroupCursor& groups, int turn) {
-  const int wanted = (ptx::block_index() + turn * ptx::grid_size()) / cluster_blocks(SPEC.tile);
+EXPERTILE_DEVICE OutputTile take_tile(const KernelArgs& args, GroupCursor& groups, int places, int turn) {
+  constexpr int kBlocks = cluster_blocks(SPEC.tile);
+  const int wanted = tile_of_turn(ptx::block_index() / kBlocks, ptx::grid_size() / kBlocks, places, turn);
   OutputTile tile = find_tile<cluster_tile(SPEC.tile)>(args, groups, wanted);
   if constexpr (SPEC.tile.cluster_size > 1) tile.column += ptx::cluster_rank() * SPEC.tile.block_size_n;
   if constexpr (SPEC.tile.cluster_m > 1) {
