@@ -125,6 +125,10 @@ constexpr int stage_bytes_b(const KernelSpec& spec) {
 
 // What one bulk copy takes of a row, and the period of its swizzle.
 inline constexpr int kBoxBytes = 128;
+// Tiles of so many tokens wait for products, smaller ones for memory alone.
+constexpr bool has_large_tiles(const TileConfig& tile) {
+  return tile.kernel == KernelFamily::sm90 && tile.block_size_m >= 96;
+}
 // Whether no more of a tile's tokens are copied and multiplied than there are, about: few are not worth it, memory is
 // the limit there.
 constexpr bool cuts_tokens(const KernelSpec& spec) { return spec.tile.swap_ab == 0 || spec.tile.block_size_m >= 48; }
@@ -268,7 +272,14 @@ constexpr int listening_warps(const KernelSpec& spec) {
   const int multiplying = spec.tile.pingpong != 0 ? 4 : spec.tile.num_warps;
   return multiplying + scale_warps(spec) + (splits_tokens(spec) ? kSplittingWarps : 0);
 }
-constexpr int scales_offset(const KernelSpec& spec) { return told_offset(spec) + kToldTiles * kToldBytes; }
+// Whether a counter says which tile is next: where tiles are large, and some of them cut short. And the number that the
+// first block of a cluster sends the others, with two barriers.
+constexpr bool counts_taken(const TileConfig& tile) { return has_large_tiles(tile) && parts_of_k(tile) == 1; }
+constexpr int numbers_offset(const KernelSpec& spec) { return told_offset(spec) + kToldTiles * kToldBytes; }
+constexpr int numbers_bytes(const KernelSpec& spec) {
+  return counts_taken(spec.tile) && cluster_blocks(spec.tile) > 1 ? 32 : 0;
+}
+constexpr int scales_offset(const KernelSpec& spec) { return numbers_offset(spec) + numbers_bytes(spec); }
 constexpr int stage_scale_bytes(const KernelSpec& spec) {
   return spec.tile.block_size_k / span_elements(spec) * span_scale_bytes(spec);
 }
@@ -375,9 +386,12 @@ constexpr bool moves_registers(const KernelSpec& spec) {
 }
 // What a thread has then: one that copies, brings scales or splits tokens, and one that multiplies. Together no more
 // than the block has at its launch: else one would wait for the other's for good.
-constexpr int registers_to_copy(const KernelSpec& spec) { return splits_tokens(spec) ? 56 : 40; }
+constexpr bool needs_most_registers(const KernelSpec& spec) {
+  return warpgroups(spec.tile) == 2 && !splits_tokens(spec) && tiled_registers(spec) > 176;
+}
+constexpr int registers_to_copy(const KernelSpec& spec) { return needs_most_registers(spec) ? 40 : 56; }
 constexpr int registers_to_multiply(const KernelSpec& spec) {
-  return warpgroups(spec.tile) == 3 ? 152 : splits_tokens(spec) ? 224 : 232;
+  return warpgroups(spec.tile) == 3 ? 152 : needs_most_registers(spec) ? 232 : 224;
 }
 constexpr bool registers_suffice(const KernelSpec& spec) {
   const int groups = warpgroups(spec.tile);

@@ -68,6 +68,7 @@ struct alignas(64) TensorMap {
 // (256 rows at most); the matrices are A [M, K], all experts' weights [E * N, K], and C [M, N] where stores_boxes.
 struct TiledArgs {
   KernelArgs args;
+  int* taken = nullptr;  // null, or a counter that is 0 before the launch and after it, and no other launch's meanwhile
   TensorMap a;
   TensorMap b;
   TensorMap c;

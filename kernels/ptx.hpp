@@ -54,6 +54,8 @@ template <class T>
 EXPERTILE_DEVICE void store_global(T* to, T value) {
   *to = value;
 }
+// Adds to a counter that other blocks add to meanwhile. Returns what it was before.
+EXPERTILE_DEVICE int add_global(int* to, int value) { return atomicAdd(to, value); }
 
 // ---- shared memory ----------------------------------------------------------------------------------------------
 

@@ -63,10 +63,7 @@ EXPERTILE_DEVICE OutputTile tile_of_group(const KernelArgs& args, const Group& g
 }
 
 // Large tiles of 32 groups are taken in the order of the groups' rows, the most first: what is left for the end are
-// tiles that are cut short, which even out what the blocks have had before. Small ones wait for memory alone.
-constexpr bool sorts_groups(const TileConfig& tile) {
-  return tile.kernel == KernelFamily::sm90 && tile.block_size_m >= 96;
-}
+// tiles that are cut short, which even out what the blocks have had before.
 // Collective of a warp: each lane gets the group of its rank, equal ones in their order.
 EXPERTILE_DEVICE void put_heaviest_first(Group& mine, int lane) {
   int rank = 0;
@@ -94,10 +91,10 @@ struct GroupCursor {
   Group mine;
 };
 
-// Where blocks stay, each takes a tile a turn: `block` of so many, every turn's tiles being the next ones of the sequence.
-// The sequence has patterns: of a group of two and a half row tiles every third tile is a short one, and the same third
-// of 132 blocks would get all of those. So the blocks change places from turn to turn, by as many as make their number
-// one that 2, 3, 5 and 7 do not divide: then a pattern that repeats within ten tiles falls on all alike.
+// Where blocks stay and each takes a tile a turn: `block` of so many, every turn's tiles being the next ones of the
+// sequence. The sequence has patterns: of a group of two and a half row tiles every third tile is a short one, and the
+// same third of 132 blocks would get all of those. So the blocks change places from turn to turn, by as many as make
+// their number one that 2, 3, 5 and 7 do not divide: then a pattern that repeats within ten tiles falls on all alike.
 EXPERTILE_DEVICE int places_a_turn(int blocks) {
   int places = 0;
   while ((blocks + places) % 2 == 0 || (blocks + places) % 3 == 0 || (blocks + places) % 5 == 0 ||
@@ -106,8 +103,8 @@ EXPERTILE_DEVICE int places_a_turn(int blocks) {
   }
   return places;
 }
-EXPERTILE_DEVICE int tile_of_turn(int block, int blocks, int places, int turn) {
-  return turn * blocks + (block + turn * places) % blocks;
+EXPERTILE_DEVICE int tile_of_turn(int block, int blocks, int turn) {
+  return turn == 0 ? block : turn * blocks + (block + turn * places_a_turn(blocks)) % blocks;
 }
 
 // The tiles that a cluster works on at a time lie side by side: to the sequence of tiles they are one.
@@ -127,7 +124,7 @@ EXPERTILE_DEVICE OutputTile find_tile(const KernelArgs& args, GroupCursor& curso
     if (cursor.next >= args.groups) return {};
     cursor.before += total;
     cursor.mine = load_group(args, cursor.next + lane);
-    if constexpr (sorts_groups(TILE)) put_heaviest_first(cursor.mine, lane);
+    if constexpr (has_large_tiles(TILE)) put_heaviest_first(cursor.mine, lane);
     cursor.next += 32;
     cursor.until = ceil_divide(cursor.mine.rows, TILE.block_size_m) * ceil_divide(args.n, TILE.block_size_n);
     for (int distance = 1; distance < 32; distance *= 2) {
@@ -145,5 +142,8 @@ EXPERTILE_DEVICE OutputTile find_tile(const KernelArgs& args, GroupCursor& curso
   const int earlier = ptx::shuffle(cursor.until, found > 0 ? found - 1 : 0);
   return tile_of_group<TILE>(args, group, found > 0 ? local - earlier : local);
 }
+
+// How many tiles there are in all, once find_tile has found that there are no more. Collective of a warp.
+EXPERTILE_DEVICE int count_tiles(const GroupCursor& cursor) { return cursor.before + ptx::shuffle(cursor.until, 31); }
 
 }  // namespace expertile

@@ -7,7 +7,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 tests=build/release/tests/expertile_tests
 list='EveryCombinationOnGpu.*/bfloat16:EveryCombinationOnGpu.*/fp8_w8a8_block:EveryCombinationOnGpu.*/int8_w8a16_float16'
-list+=':EveryCombinationOnGpu.*/float16_block'
+list+=':EveryCombinationOnGpu.*/float16_block:*SharedOutOnGpu*'
 for tool in memcheck racecheck synccheck initcheck; do
   echo "compute-sanitizer --tool $tool"
   if [ "$tool" = racecheck ]; then export EXPERTILE_EVERY_LANE_ARRIVES=1; else unset EXPERTILE_EVERY_LANE_ARRIVES; fi

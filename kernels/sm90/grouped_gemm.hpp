@@ -22,16 +22,18 @@ EXPERTILE_DEVICE void copy_tiles(const TiledArgs& in) {
   }
   GroupCursor groups;
   Slot slot;
-  const int places = places_a_turn(ptx::grid_size() / cluster_blocks(SPEC.tile));
+  int answer = 0;
   for (int turn = 0;; ++turn) {
-    const OutputTile tile = take_tile<SPEC>(in.args, groups, places, turn);
+    const int number = number_of_turn<SPEC>(in, turn, answer);
+    const OutputTile tile = take_tile<SPEC>(in.args, groups, number);
     if (lane == 0) tell_tile<SPEC>(tile, turn);
     if (tile.rows < 0) {
       // To the warpgroup that waits for the turn behind the last, too.
       if (SPEC.tile.pingpong != 0 && lane == 0) tell_tile<SPEC>(tile, turn + 1);
+      set_back<SPEC>(in, groups, number, turn);
       return;
     }
-    if (lane == 0) copy_tile<SPEC>(in, tile, slot);
+    if (lane == 0) answer = copy_tile<SPEC>(in, tile, slot);
   }
 }
 

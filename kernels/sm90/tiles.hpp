@@ -5,6 +5,11 @@
 //
 // Kept are the tiles of kToldTiles turns, each with two barriers: `told`, whose phase ends when the tile is there, and
 // `heard`, whose phase ends when every warp that works on it has read it.
+//
+// A cluster's first tile is the one of its own number, and then, where tiles are large, the next one that no cluster
+// has taken: those that get tiles that are cut short take more of them, however skewed the routing. A counter in global
+// memory says how many have been taken so. Each cluster asks it until there is no tile left, and the last one to be
+// told so sets it back. Without a counter, and where tiles are small, clusters take their turns.
 
 #include <ptx90.hpp>
 
@@ -12,14 +17,81 @@
 
 namespace expertile::sm90 {
 
-// This block's tile among those that its cluster takes in its turn-th turn, of clusters that change places. The last one of a row may lie behind N: it
+// The number that a cluster's first block sends the others, and two barriers: `sent`, of each of the others, whose
+// phase ends when the number is there, and `received`, of the first block, whose phase ends when all others have it.
+template <KernelSpec SPEC>
+struct Numbers {
+  static constexpr auto kNumber = static_cast<unsigned>(numbers_offset(SPEC));
+  static constexpr unsigned kSent = kNumber + 16;
+  static constexpr unsigned kReceived = kNumber + 24;
+  static constexpr int kOthers = cluster_blocks(SPEC.tile) - 1;
+};
+
+// Asks how many tiles all clusters have taken, for this block's cluster to take the next. The answer takes a thousand
+// clocks, for which nobody waits before it is used. By one thread of a cluster's first block, once a tile.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE int ask(const TiledArgs& in) {
+  if constexpr (counts_taken(SPEC.tile)) {
+    if (in.taken != nullptr && ptx::cluster_rank() == 0) return ptx::add_global(in.taken, 1);
+  }
+  return 0;
+}
+
+// The answer, in all blocks of the cluster. By one thread of each. turn: what is asked for, from turn 1 on.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE int tell_answer(int answer, int turn) {
+  using N = Numbers<SPEC>;
+  const int parity = (turn - 1) % 2;
+  if (ptx::cluster_rank() == 0) {
+    if (N::kOthers > 0) ptx::mbarrier_wait(N::kReceived, parity ^ 1);  // the others have the one before
+    for (int other = 1; other <= N::kOthers; ++other) {
+      ptx::store_shared_to(other, N::kNumber, {{static_cast<unsigned>(answer)}}, N::kSent);
+    }
+    return answer;
+  }
+  ptx::mbarrier_arrive_expecting(N::kSent, 16);
+  ptx::mbarrier_wait(N::kSent, parity);
+  const int number = ptx::load_shared<int>(N::kNumber);
+  ptx::mbarrier_arrive_at(N::kReceived, 0);
+  return number;
+}
+
+// The number in the sequence of tiles that this block's cluster takes in its turn-th turn. Collective of a warp.
+// answer: the counter's, in the first lane of the first block, where there is a counter.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE int number_of_turn(const TiledArgs& in, int turn, int answer) {
+  constexpr int kBlocks = cluster_blocks(SPEC.tile);
+  const int clusters = ptx::grid_size() / kBlocks;
+  if constexpr (counts_taken(SPEC.tile)) {
+    if (in.taken != nullptr && turn > 0) {
+      const int taken = ptx::thread_index() % 32 == 0 ? tell_answer<SPEC>(answer, turn) : 0;
+      return clusters + ptx::shuffle(taken, 0);
+    }
+  }
+  return tile_of_turn(ptx::block_index() / kBlocks, clusters, turn);
+}
+
+// When there is no tile with this number, which was asked for in this turn: sets the counter back where nobody will ask
+// any more. Of all that ask, as many are answered with a tile as there are tiles beyond the clusters' first ones, and
+// then each cluster once with none. Collective of a warp.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void set_back(const TiledArgs& in, const GroupCursor& groups, int number, int turn) {
+  if constexpr (counts_taken(SPEC.tile)) {
+    const int tiles = count_tiles(groups);
+    if (in.taken == nullptr || ptx::thread_index() % 32 != 0 || ptx::cluster_rank() != 0) return;
+    const int clusters = ptx::grid_size() / cluster_blocks(SPEC.tile);
+    const int taken = turn > 0 ? number - clusters : ask<SPEC>(in);  // without a first tile: asks once
+    const int last = (tiles > clusters ? tiles - clusters : 0) + clusters - 1;
+    if (taken == last) ptx::store_global(in.taken, 0);
+  }
+}
+
+// This block's tile among those of its cluster, which have one number in the sequence. The last one of a row may lie behind N: it
 // is multiplied, since the others wait for its copies, and nothing of it is written. Of row tiles one below the other
 // the last may have no rows: it copies weights, too. Blocks that multiply parts of K all have the same.
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE OutputTile take_tile(const KernelArgs& args, GroupCursor& groups, int places, int turn) {
-  constexpr int kBlocks = cluster_blocks(SPEC.tile);
-  const int wanted = tile_of_turn(ptx::block_index() / kBlocks, ptx::grid_size() / kBlocks, places, turn);
-  OutputTile tile = find_tile<cluster_tile(SPEC.tile)>(args, groups, wanted);
+EXPERTILE_DEVICE OutputTile take_tile(const KernelArgs& args, GroupCursor& groups, int number) {
+  OutputTile tile = find_tile<cluster_tile(SPEC.tile)>(args, groups, number);
   if constexpr (SPEC.tile.cluster_size > 1) tile.column += ptx::cluster_rank() * SPEC.tile.block_size_n;
   if constexpr (SPEC.tile.cluster_m > 1) {
     if (tile.rows < 0) return tile;
@@ -52,6 +124,10 @@ EXPERTILE_DEVICE void init_tiles() {
     const ToldPlace place = told_place<SPEC>(turn);
     ptx::mbarrier_init(place.told, 1);
     ptx::mbarrier_init(place.heard, listening_warps(SPEC));
+  }
+  if constexpr (numbers_bytes(SPEC) > 0) {
+    ptx::mbarrier_init(Numbers<SPEC>::kSent, 1);
+    ptx::mbarrier_init(Numbers<SPEC>::kReceived, Numbers<SPEC>::kOthers);
   }
 }
 

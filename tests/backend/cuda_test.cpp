@@ -242,6 +242,96 @@ TEST_F(OnGpu, ACallCanBeCapturedInAGraph) {
   EXPECT_LE(worst_error_over_bound(random.problem(), host, reference_grouped_gemm(random.problem(), host)), 1.0);
 }
 
+// Large tiles in every form, of a problem with more of them than are multiplied at a time.
+std::vector<TileConfig> tiles_that_are_shared_out() {
+  constexpr auto kHopper = KernelFamily::sm90;
+  return {{128, 128, 64, 8, 8, 4, 1, 0, kHopper, 0},    {256, 128, 64, 8, 8, 3, 1, 0, kHopper, 0, 2},
+          {128, 128, 64, 8, 8, 4, 1, 0, kHopper, 1, 2}, {128, 128, 64, 4, 8, 4, 1, 0, kHopper, 0, 1, 2},
+          {128, 128, 64, 8, 8, 4, 1, 1, kHopper, 0},    {256, 128, 64, 8, 8, 3, 1, 1, kHopper, 0, 2}};
+}
+
+class SharedOutOnGpu : public OnGpu {
+ protected:
+  void SetUp() override {
+    OnGpu::SetUp();
+    if (IsSkipped()) return;
+    if ((*gpu())->info().isa != "sm_90a") GTEST_SKIP() << (*gpu())->info().isa << " has no Hopper kernels";
+    ASSERT_TRUE(driver_->device_get(&device_, 0) == cuda::kSuccess);
+    ASSERT_TRUE(driver_->retain_context(&context_, device_) == cuda::kSuccess);
+    const cuda::CurrentContext current(*driver_, context_);
+    for (cuda::StreamHandle& stream : streams_) ASSERT_TRUE(driver_->stream_create(&stream, 1) == cuda::kSuccess);
+  }
+  void TearDown() override {
+    if (context_ == nullptr) return;
+    {
+      const cuda::CurrentContext current(*driver_, context_);
+      for (cuda::StreamHandle stream : streams_) driver_->stream_destroy(stream);
+    }
+    driver_->release_context(device_);
+  }
+  // Each problem on its stream; a graph of the calls, replayed on that stream, where it is captured.
+  void run(RandomProblem& random, const TileConfig& tile, const std::vector<PlacedProblem*>& placed, bool is_captured) {
+    const cuda::CurrentContext current(*driver_, context_);
+    for (int i = 0; i < calls_; ++i) {
+      for (std::size_t s = 0; s < placed.size(); ++s) {
+        GroupedGemmArgs args = placed[s]->args();
+        args.stream = streams_[s];
+        if (is_captured) {
+          ASSERT_TRUE(driver_->begin_capture(streams_[s], 1) == cuda::kSuccess);
+        }
+        const auto status = (*gpu())->run(random.problem(), tile, args);
+        ASSERT_TRUE(status) << status.error().message;
+        if (is_captured) replay(streams_[s]);
+      }
+    }
+    for (cuda::StreamHandle stream : streams_) ASSERT_TRUE(driver_->stream_synchronize(stream) == cuda::kSuccess);
+  }
+  void replay(cuda::StreamHandle stream) {
+    cuda::GraphHandle graph = nullptr;
+    cuda::GraphExecHandle exec = nullptr;
+    ASSERT_TRUE(driver_->end_capture(stream, &graph) == cuda::kSuccess);
+    ASSERT_TRUE(driver_->instantiate_graph(&exec, graph, 0) == cuda::kSuccess);
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(driver_->launch_graph(exec, stream) == cuda::kSuccess);
+    driver_->destroy_graph_exec(exec);
+    driver_->destroy_graph(graph);
+  }
+
+  const int calls_ = std::getenv("EXPERTILE_FEW_PROBLEMS") != nullptr ? 1 : 20;  // scripts/sanitize_gpu.sh
+  const cuda::Driver* driver_ = cuda::driver() ? *cuda::driver() : nullptr;
+  cuda::DeviceHandle device_ = 0;
+  cuda::ContextHandle context_ = nullptr;
+  cuda::StreamHandle streams_[2] = {};
+};
+
+class TilesSharedOutOnGpu : public SharedOutOnGpu, public ::testing::WithParamInterface<int> {};
+
+TEST_P(TilesSharedOutOnGpu, AreRightOnStreamsSideBySideAndInGraphs) {
+  RandomProblem random(combination("bfloat16"), GetParam(), {.is_aligned = true, .has_many_tiles = true});
+  RandomProblem other(combination("bfloat16"), GetParam(), {.is_aligned = true, .has_many_tiles = true});
+  const GroupedGemmArgs args = random.args();
+  const auto groups = static_cast<std::int64_t>(args.weight_indices.size());
+  const auto expected = reference_grouped_gemm(random.problem(), args);
+  for (const TileConfig& tile : tiles_that_are_shared_out()) {
+    ASSERT_GT(block_count(random.problem(), tile, args.a.rows, groups), 2 * (*gpu())->info().threads);
+    ASSERT_TRUE((*gpu())->prepare(random.problem(), {tile}, args.a.type)[0]) << expertile::describe(tile);
+    for (const bool is_captured : {false, true}) {
+      random.poison();
+      other.poison();
+      PlacedProblem first(**gpu(), random);
+      PlacedProblem second(**gpu(), other);
+      ASSERT_NO_FATAL_FAILURE(run(random, tile, {&first, &second}, is_captured)) << expertile::describe(tile);
+      for (auto [placed, problem] : {std::pair{&first, &random}, std::pair{&second, &other}}) {
+        ASSERT_TRUE(placed->fetch());
+        EXPECT_EQ(problem->overwritten(), 0) << expertile::describe(tile);
+        EXPECT_LE(worst_error_over_bound(problem->problem(), problem->args(), expected), 1.0)
+            << expertile::describe(tile) << (is_captured ? ", captured" : "");
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(OfOneSliceAndOfFour, TilesSharedOutOnGpu, ::testing::Values(11, 13));  // seeds
+
 TEST_F(OnGpu, QuantisingNeedsItsWorkspace) {
   RandomProblem random(combination("bfloat16_block"), 5, {.is_aligned = true});
   PlacedProblem placed(**gpu(), random);

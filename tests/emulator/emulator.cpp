@@ -45,6 +45,12 @@ void read_global(const void* from, std::size_t bytes, void* to, const Where& whe
 void write_global(void* to, std::size_t bytes, const void* from, const Where& where) {
   block().stop_if(block().global.write(to, bytes, bytes, from), where);
 }
+int add_global(int* to, int value, const Where& where) {
+  block().stop_if(block().global.check_counter(to), where);
+  const int before = *to;  // one thread runs at a time
+  *to += value;
+  return before;
+}
 void read_shared(unsigned offset, std::size_t bytes, void* to, const Where& where) {
   block().read_shared(block().current(), offset, bytes, to, where);
 }

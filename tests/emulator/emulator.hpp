@@ -19,12 +19,14 @@ namespace expertile::emulator {
 
 using Where = std::source_location;
 
-// Global memory that a launch may touch. Outputs may be written once and never read.
+// Global memory that a launch may touch. Outputs may be written once and never read; counters are added to and written,
+// as often as one likes.
 struct Region {
   std::string name;
   const void* begin = nullptr;
   std::size_t bytes = 0;
   bool is_output = false;
+  bool is_counter = false;
 };
 
 struct Launch {
@@ -48,6 +50,7 @@ void barrier(const Where& where);
 
 void read_global(const void* from, std::size_t bytes, void* to, const Where& where);
 void write_global(void* to, std::size_t bytes, const void* from, const Where& where);
+int add_global(int* to, int value, const Where& where);
 void read_shared(unsigned offset, std::size_t bytes, void* to, const Where& where);
 void write_shared(unsigned offset, std::size_t bytes, const void* from, const Where& where);
 

@@ -59,7 +59,7 @@ Status quantise(const Problem& problem, const GroupedGemmArgs& args) {
 Status multiply(const EmulatedKernel& kernel, const Problem& problem, const GroupedGemmArgs& args,
                 bool copies_round = true) {
   const TileConfig& tile = kernel.spec.tile;
-  TiledArgs in{make_kernel_args(problem, args), {}, {}, {}};
+  TiledArgs in{make_kernel_args(problem, args), nullptr, {}, {}, {}};
   const auto groups = static_cast<std::int64_t>(args.weight_indices.size());
   auto blocks = static_cast<int>(block_count(problem, tile, args.a.rows, groups));
   if (tile.kernel == KernelFamily::sm90) {
@@ -74,6 +74,8 @@ Status multiply(const EmulatedKernel& kernel, const Problem& problem, const Grou
     if (stores_boxes(in.args)) in.c = map(args.c, kBoxRowsC);
     blocks = static_cast<int>(staying_blocks(tile, blocks, kMultiprocessors));
   }
+  int taken = 0;
+  if (args.a.rows % 2 == 1) in.taken = &taken;  // else clusters take their turns
   const emulator::Launch launch{
       .blocks = blocks,
       .threads = threads_of(kernel.spec),
@@ -81,8 +83,11 @@ Status multiply(const EmulatedKernel& kernel, const Problem& problem, const Grou
       .cluster_size = cluster_blocks(tile),
       .memory = {region("A", args.a), region("B", args.b), region("C", args.c, true),
                  region("seg_indptr", args.seg_indptr), region("weight_indices", args.weight_indices),
-                 region("scale_a", args.scale_a), region("scale_b", args.scale_b)}};
-  return emulator::run(launch, [&] { kernel.run(in); });
+                 region("scale_a", args.scale_a), region("scale_b", args.scale_b),
+                 {.name = "taken", .begin = &taken, .bytes = sizeof(taken), .is_counter = true}}};
+  auto status = emulator::run(launch, [&] { kernel.run(in); });
+  if (status && taken != 0) return fail(ErrorCode::internal, fmt::format("the counter of tiles was left at {}", taken));
+  return status;
 }
 
 // What the CUDA backend does with a call, in the emulator.

@@ -30,7 +30,7 @@ std::optional<std::string> GlobalMemory::check(const void* at, std::size_t bytes
                        at);
   }
   const Region& region = regions_[found];
-  if (region.is_output == writes) return std::nullopt;
+  if ((region.is_output || region.is_counter) == writes) return std::nullopt;
   return fmt::format("{} byte {} of {}", writes ? "writes to" : "reads",
                      begin - reinterpret_cast<std::uintptr_t>(region.begin), region.name);
 }
@@ -39,12 +39,19 @@ std::optional<std::string> GlobalMemory::check_read(const void* from, std::size_
   return check(from, bytes, alignment, false);
 }
 
+std::optional<std::string> GlobalMemory::check_counter(const int* counter) const {
+  if (auto fault = check(counter, sizeof(int), sizeof(int), true)) return fault;
+  const Region& region = regions_[find(counter, sizeof(int))];
+  if (region.is_counter) return std::nullopt;
+  return fmt::format("adds to {}, which is no counter", region.name);
+}
+
 std::optional<std::string> GlobalMemory::write(void* to, std::size_t bytes, std::size_t alignment, const void* from) {
   if (auto fault = check(to, bytes, alignment, true)) return fault;
   const std::size_t region = find(to, bytes);
   const auto first =
       static_cast<std::size_t>(static_cast<const char*>(to) - static_cast<const char*>(regions_[region].begin));
-  for (std::size_t i = first; i < first + bytes; ++i) {
+  for (std::size_t i = first; !regions_[region].is_counter && i < first + bytes; ++i) {
     if (written_[region][i]) return fmt::format("byte {} of {} is written a second time", i, regions_[region].name);
     written_[region][i] = true;
   }

@@ -16,6 +16,7 @@ class GlobalMemory {
 
   // Each returns what is wrong, if anything.
   [[nodiscard]] std::optional<std::string> check_read(const void* from, std::size_t bytes, std::size_t alignment) const;
+  [[nodiscard]] std::optional<std::string> check_counter(const int* counter) const;
   [[nodiscard]] std::optional<std::string> write(void* to, std::size_t bytes, std::size_t alignment, const void* from);
 
  private:

@@ -40,6 +40,9 @@ template <class T>
 EXPERTILE_DEVICE void store_global(T* to, T value, const Where& where = Where::current()) {
   emulator::write_global(to, sizeof(T), &value, where);
 }
+EXPERTILE_DEVICE int add_global(int* to, int value, const Where& where = Where::current()) {
+  return emulator::add_global(to, value, where);
+}
 template <class T>
 EXPERTILE_DEVICE T load_shared(unsigned offset, const Where& where = Where::current()) {
   T value;

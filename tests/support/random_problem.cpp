@@ -36,8 +36,9 @@ T pick(std::mt19937_64& generator, std::initializer_list<T> values) {
 }
 
 // Empty groups, one row, everything in one group, or anything.
-std::int64_t random_group(std::mt19937_64& generator, bool is_large) {
-  if (is_large) return pick<std::int64_t>(generator, {0, 1, 7, 16, 31, 64, 65, 130});
+std::int64_t random_group(std::mt19937_64& generator, const Wishes& wishes) {
+  if (wishes.has_many_tiles) return pick<std::int64_t>(generator, {0, 130, 385, 520, 700, 1290});
+  if (wishes.is_large) return pick<std::int64_t>(generator, {0, 1, 7, 16, 31, 64, 65, 130});
   return pick<std::int64_t>(generator, {0, 0, 1, 1, 2, 3, 5, 8, 13});
 }
 
@@ -76,6 +77,10 @@ RandomProblem::RandomProblem(const Combination& combination, std::uint64_t seed,
     problem_.n = pick<std::int64_t>(generator, {96, 200, 256, 264, 391});
     problem_.k = pick<std::int64_t>(generator, {256, 333, 512, 640, 1000});
   }
+  if (wishes.has_many_tiles) {
+    problem_.n = pick<std::int64_t>(generator, {1100, 1500, 2048});
+    problem_.k = pick<std::int64_t>(generator, {64, 200, 384});
+  }
   if (wishes.is_aligned) problem_.k = ceil_div(problem_.k, 16) * 16;
   if (combination.scales == Scales::block) {
     problem_.block_shape = pick<BlockShape>(generator, {{128, 128}, {64, 32}, {7, 13}, {1, 1}, {32, 96}});
@@ -93,7 +98,7 @@ RandomProblem::RandomProblem(const Combination& combination, std::uint64_t seed,
   const bool one_group = pick(generator, {0, 0, 0, 1}) == 1;
   for (int g = 0; g < groups; ++g) {
     segments.push_back(segments.back() +
-                       (one_group ? (g == groups / 2 ? 21 : 0) : random_group(generator, wishes.is_large)));
+                       (one_group ? (g == groups / 2 ? 21 : 0) : random_group(generator, wishes)));
     experts_.push_back(std::uniform_int_distribution<std::int64_t>(0, problem_.experts - 1)(generator));
   }
   true_rows_ = segments.back();

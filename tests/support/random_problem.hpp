@@ -29,6 +29,7 @@ struct Combination {
 struct Wishes {
   bool is_aligned = false;                  // rows and blocks of scales begin at multiples of 16 bytes
   bool is_large = false;                    // several tiles along every side
+  bool has_many_tiles = false;              // large ones, too: more than a GPU multiplies at a time
   std::optional<BlockShape> block_shape{};  // instead of a random one
 };
 

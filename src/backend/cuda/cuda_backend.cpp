@@ -12,6 +12,7 @@
 #include "backend/cuda/kernels.hpp"
 #include "backend/cuda/pointers.hpp"
 #include "backend/cuda/tensor_map.hpp"
+#include "backend/cuda/tile_counters.hpp"
 #include "backend/cuda/timing.hpp"
 #include "kernel_figures.hpp"
 #include "plan/candidates.hpp"
@@ -96,9 +97,11 @@ class CudaBackend final : public Backend {
     info_.versions["NVRTC"] = shelf_.nvrtc_version();
     const CurrentContext current(driver_, device_->context());
     driver_.stream_create(&stream_, 1);  // not ordered with the default stream
+    counters_ = std::make_unique<TileCounters>(driver_, stream_);
   }
   ~CudaBackend() override {
     const CurrentContext current(driver_, device_->context());
+    counters_.reset();
     driver_.stream_destroy(stream_);
   }
   CudaBackend(const CudaBackend&) = delete;
@@ -187,6 +190,7 @@ class CudaBackend final : public Backend {
   mutable KernelShelf shelf_;
   PointerCheck pointers_;
   StreamHandle stream_ = nullptr;
+  std::unique_ptr<TileCounters> counters_;
 };
 
 Status CudaBackend::quantise(const Problem& problem, const GroupedGemmArgs& args, StreamHandle stream) const {
@@ -238,9 +242,10 @@ Status CudaBackend::enqueue(const Problem& problem, const TileConfig& tile, cons
   for (const auto* map : {&map_a, &map_b, &map_c}) {
     if (!*map) return fail(map->error());
   }
-  const TiledArgs tiled{in, *map_a, *map_b, *map_c};
-  const std::int64_t at_once = std::int64_t{info_.threads} * kernel->resident_blocks;
-  return launch(how, &tiled, staying_blocks(used, blocks, at_once), stream);
+  const std::int64_t staying = staying_blocks(used, blocks, std::int64_t{info_.threads} * kernel->resident_blocks);
+  int* taken = counts_taken(used) && staying < blocks ? counters_->of(stream) : nullptr;
+  const TiledArgs tiled{in, taken, *map_a, *map_b, *map_c};
+  return launch(how, &tiled, staying, stream);
 }
 
 Status CudaBackend::launch(const Launch& kernel, const void* args, std::int64_t blocks, StreamHandle stream) const {

@@ -51,6 +51,8 @@ Status load_symbols(void* library, Driver& d) {
                             symbol("cuStreamDestroy_v2", d.stream_destroy),
                             symbol("cuStreamSynchronize", d.stream_synchronize),
                             symbol("cuStreamGetCtx", d.stream_context),
+                            symbol("cuStreamGetId", d.stream_id),
+                            symbol("cuStreamGetCaptureInfo_v2", d.capture_info),
                             symbol("cuStreamBeginCapture_v2", d.begin_capture),
                             symbol("cuStreamEndCapture", d.end_capture),
                             symbol("cuGraphInstantiateWithFlags", d.instantiate_graph),

@@ -81,6 +81,9 @@ struct Driver {
   int (*stream_destroy)(StreamHandle) = nullptr;
   int (*stream_synchronize)(StreamHandle) = nullptr;
   int (*stream_context)(StreamHandle, ContextHandle*) = nullptr;
+  int (*stream_id)(StreamHandle, std::uint64_t*) = nullptr;
+  // Whether a stream is being captured, and the capture's number; the others may be null.
+  int (*capture_info)(StreamHandle, int*, std::uint64_t*, GraphHandle*, const void**, std::size_t*) = nullptr;
   int (*begin_capture)(StreamHandle, int) = nullptr;
   int (*end_capture)(StreamHandle, GraphHandle*) = nullptr;
   int (*instantiate_graph)(GraphExecHandle*, GraphHandle, unsigned long long) = nullptr;
