@@ -64,6 +64,7 @@ EXPERTILE_DEVICE OutputTile tile_of_group(const KernelArgs& args, const Group& g
 
 // Large tiles of 32 groups are taken in the order of the groups' rows, the most first: what is left for the end are
 // tiles that are cut short, which even out what the blocks have had before.
+
 // Collective of a warp: each lane gets the group of its rank, equal ones in their order.
 EXPERTILE_DEVICE void put_heaviest_first(Group& mine, int lane) {
   int rank = 0;
@@ -80,6 +81,16 @@ EXPERTILE_DEVICE void put_heaviest_first(Group& mine, int lane) {
   mine.begin = ptx::shuffle(mine.begin, from);
   mine.rows = ptx::shuffle(mine.rows, from);
   mine.expert = ptx::shuffle(mine.expert, from);
+}
+
+// But where the heaviest of them has many times the rows of the lightest, tiles are taken from both ends in turns: those
+// of heavy groups wait for products and those of light ones for memory, and so neither stands still while the other
+// works. Collective of a warp, of groups in the order of their rows: the place of tile `local` of `total` in that order.
+constexpr int kManyTimes = 4;
+EXPERTILE_DEVICE int from_both_ends(const Group& mine, int local, int total) {
+  const int lightest = ptx::shuffle(mine.rows, ptx::count_lanes(mine.rows > 0) - 1);
+  if (ptx::shuffle(mine.rows, 0) < kManyTimes * lightest) return local;
+  return local % 2 == 0 ? local / 2 : total - 1 - local / 2;
 }
 
 // The 32 groups that a warp has in hand, one a lane. Tiles are asked for in rising order, so no group is looked at
@@ -133,7 +144,8 @@ EXPERTILE_DEVICE OutputTile find_tile(const KernelArgs& args, GroupCursor& curso
     }
     total = ptx::shuffle(cursor.until, 31);
   }
-  const int local = wanted - cursor.before;
+  int local = wanted - cursor.before;
+  if constexpr (has_large_tiles(TILE)) local = from_both_ends(cursor.mine, local, total);
   const int found = ptx::count_lanes(cursor.until <= local);  // groups that end before the wanted tile
   Group group;
   group.begin = ptx::shuffle(cursor.mine.begin, found);

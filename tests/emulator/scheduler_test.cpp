@@ -114,13 +114,37 @@ TEST(Scheduler, FindsEveryRowOfEveryGroupOnce) {
   expect_all_rows_once(found_tiles<tile_of(96, 1)>(segments, 150), segments, 150);
 }
 
+// Rows of 40 groups, none of which has 4 times as many as another.
+std::vector<long long> similar_segments() {
+  std::vector<long long> segments{0};
+  for (int g = 0; g < kGroups; ++g) segments.push_back(segments.back() + 150 + 37 * g % 200);
+  return segments;
+}
+
 TEST(Scheduler, TakesTheHeaviestOf32GroupsFirstWhereTilesAreLarge) {
-  const auto segments = ragged_segments();
+  const auto segments = similar_segments();
   const auto rows = rows_in_order(found_tiles<tile_of(128, 0)>(segments, 150), segments);
-  const auto first_hand = rows.begin() + (32 - 4);  // 4 of the first 32 groups have no rows
+  ASSERT_EQ(rows.size(), static_cast<std::size_t>(kGroups));
+  const auto first_hand = rows.begin() + 32;
   EXPECT_TRUE(std::is_sorted(rows.begin(), first_hand, std::greater<>()));
   EXPECT_TRUE(std::is_sorted(first_hand, rows.end(), std::greater<>()));
   EXPECT_EQ(rows.front(), *std::max_element(rows.begin(), first_hand));
+}
+
+TEST(Scheduler, TakesTheHeaviestAndTheLightestInTurnsWhereTheyAreFarApart) {
+  const auto segments = ragged_segments();
+  const auto tiles = found_tiles<tile_of(128, 0)>(segments, 150);
+  std::vector<FoundTile> heavy;
+  std::vector<FoundTile> light;
+  for (std::size_t i = 0; i < tiles.size(); ++i) (i % 2 == 0 ? heavy : light).push_back(tiles[i]);
+  const auto descending = rows_in_order(heavy, segments);
+  const auto ascending = rows_in_order(light, segments);
+  const auto most = *std::max_element(descending.begin(), descending.end());
+  EXPECT_EQ(descending.front(), most);
+  EXPECT_LT(4 * ascending.front(), most);
+  constexpr int kOfTheFirstHand = 10;  // half of its tiles are of fewer groups than half
+  EXPECT_TRUE(std::is_sorted(descending.begin(), descending.begin() + kOfTheFirstHand, std::greater<>()));
+  EXPECT_TRUE(std::is_sorted(ascending.begin(), ascending.begin() + kOfTheFirstHand));
 }
 
 TEST(Scheduler, TakesGroupsAsTheyComeWhereTilesAreSmall) {
