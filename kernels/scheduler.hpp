@@ -17,14 +17,14 @@ struct OutputTile {
 
 // One lane's group: its rows and its expert. Kept small: the portable family's warps keep it along.
 struct Group {
-  long long begin = 0;
+  int begin = 0;  // a matrix has fewer than 2^31 rows
   int rows = 0;
   int expert = 0;
 };
 EXPERTILE_DEVICE Group load_group(const KernelArgs& args, int index) {
   Group group;
   if (index >= args.groups) return group;
-  group.begin = ptx::load_global(args.seg_indptr + index);
+  group.begin = static_cast<int>(ptx::load_global(args.seg_indptr + index));
   group.rows = static_cast<int>(ptx::load_global(args.seg_indptr + index + 1) - group.begin);
   group.expert = static_cast<int>(ptx::load_global(args.weight_indices + index));
   return group;
@@ -83,13 +83,15 @@ EXPERTILE_DEVICE void put_heaviest_first(Group& mine, int lane) {
   mine.expert = ptx::shuffle(mine.expert, from);
 }
 
-// But where the heaviest of them has many times the rows of the lightest, tiles are taken from both ends in turns: those
-// of heavy groups wait for products and those of light ones for memory, and so neither stands still while the other
-// works. Collective of a warp, of groups in the order of their rows: the place of tile `local` of `total` in that order.
+// But where the lightest has few rows and the heaviest many times as many, tiles are taken from both ends in turns:
+// those of light groups wait for memory and those of heavy ones for products, and so neither stands still while the
+// other works. (Where the lightest has more rows, it is products that all wait for, and the order of before is better.)
+// Collective of a warp, of groups in the order of their rows: the place of tile `local` of `total` in that order.
+constexpr int kFewRows = 64;
 constexpr int kManyTimes = 4;
 EXPERTILE_DEVICE int from_both_ends(const Group& mine, int local, int total) {
   const int lightest = ptx::shuffle(mine.rows, ptx::count_lanes(mine.rows > 0) - 1);
-  if (ptx::shuffle(mine.rows, 0) < kManyTimes * lightest) return local;
+  if (lightest >= kFewRows || ptx::shuffle(mine.rows, 0) < kManyTimes * lightest) return local;
   return local % 2 == 0 ? local / 2 : total - 1 - local / 2;
 }
 

@@ -86,9 +86,9 @@ EXPERTILE_DEVICE void set_back(const TiledArgs& in, const GroupCursor& groups, i
   }
 }
 
-// This block's tile among those of its cluster, which have one number in the sequence. The last one of a row may lie behind N: it
-// is multiplied, since the others wait for its copies, and nothing of it is written. Of row tiles one below the other
-// the last may have no rows: it copies weights, too. Blocks that multiply parts of K all have the same.
+// This block's tile among those of its cluster, which have one number in the sequence. The last one of a row may lie
+// behind N: it is multiplied, since the others wait for its copies, and nothing of it is written. Of row tiles one
+// below the other the last may have no rows: it copies weights, too. Blocks that multiply parts of K all have the same.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE OutputTile take_tile(const KernelArgs& args, GroupCursor& groups, int number) {
   OutputTile tile = find_tile<cluster_tile(SPEC.tile)>(args, groups, number);

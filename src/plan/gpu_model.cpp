@@ -21,15 +21,18 @@ constexpr std::int64_t kReservedShared = 1024;  // a block
 
 }  // namespace
 
-// The sum over j of the chance that there are more than j parts' rows, by the normal distribution: of all groups' rows
-// one falls into this one with a chance of 1 / groups.
-double expected_parts(double rows, int part, double groups) {
+// By the normal distribution: of all groups' rows one falls into this one with a chance of 1 / groups.
+double chance_of_more(double than, double rows, double groups) {
   const double variance = rows * (1.0 - 1.0 / std::max(groups, 1.0));
-  if (variance <= 0) return std::max(1.0, std::ceil(rows / part));
-  const double deviation = std::sqrt(2.0 * variance);
+  if (variance <= 0) return rows > than ? 1 : 0;
+  return 0.5 * std::erfc((than + 0.5 - rows) / std::sqrt(2.0 * variance));
+}
+
+// The sum over j of the chance that there are more than j parts' rows.
+double expected_parts(double rows, int part, double groups) {
   double tiles = 1;
   for (int j = 1; j < 1 << 20; ++j) {
-    const double chance = 0.5 * std::erfc((j * static_cast<double>(part) + 0.5 - rows) / deviation);
+    const double chance = chance_of_more(j * static_cast<double>(part), rows, groups);
     if (chance < 1e-3) break;
     tiles += chance;
   }

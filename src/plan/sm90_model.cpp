@@ -18,19 +18,40 @@ constexpr double kTensorShare = 0.84;     // of its rate, that power leaves it
 constexpr double kSliceClocks = 80;       // waiting for a slice, starting its products
 constexpr double kDrainClocks = 200;      // waiting for the products' end where sums are promoted
 // Limits that lie near each other add up: the norm of this power of all fits 45 tiles of 4 dtypes (Mixtral, batch 4096,
-// as all the figures here do: each within 6% in the mean) better than the largest alone.
+// as all the figures here do that say nothing else: each within 6% in the mean) better than the largest alone.
 constexpr double kPowerOfLimits = 5;
+double near_each_other(double a, double b, double c = 0) {
+  return std::pow(std::pow(a, kPowerOfLimits) + std::pow(b, kPowerOfLimits) + std::pow(c, kPowerOfLimits),
+                  1 / kPowerOfLimits);
+}
+// From a stage's release until it is full again: what rings of two or three stages wait for. And what splitting its
+// tokens takes, behind the copies. (127 kernels of int8_w8a16 and 132 of float32, three models, 1024 and 16384 tokens.)
+constexpr double kRefillClocks = 1000;
+constexpr double kRefillBytesPerClock = 40;
+constexpr double kTokenSplitClocks = 800;
 constexpr double kPromotionClocks = 0.5;       // a column and block of 64 rows, of the warps that take sums over
 constexpr double kLatePromotionClocks = 1.0;   // likewise where scales are read meanwhile
 constexpr double kPartsCost = 1.03;            // of K: the blocks of a cluster end together
 constexpr double kExchangeClocks = 2000;       // measured where blocks read each other's sums, behind two fences
 constexpr double kExchangeBytesPerClock = 32;  // likewise; of sums that are sent neither has been measured
-constexpr double kWideningClocks = 30;   // issue of 64 rows' weights, 16 of K (kernels/sm90/widened.hpp counts them)
-constexpr double kSplittingClocks = 60;  // likewise of float32 weights, 8 of K (kernels/sm90/split.hpp)
-constexpr int kRegistersBeside = 48;     // addresses, descriptors, the group in hand
+constexpr double kWideningClocks = 32;         // issue of 64 rows' weights, 16 of K, which half of the products hide
+constexpr double kSplittingClocks = 60;        // issue of 64 rows of float32 weights, 8 of K (kernels/sm90/split.hpp)
+constexpr int kRowsOfLargeTiles = 192;
+constexpr int kRegistersBeside = 48;  // addresses, descriptors, the group in hand
 
-// With the share of the tiles that is multiplied. Tokens on the 64-row side are cut in 64s; as columns, all tiles of a
-// group have as many, and each is cut by the step of its forms, half of which is lost on average.
+// The share of the row tiles that have 64 rows at most: last ones of a group.
+double short_tails(double rows_a_group, int m, const gpu_model::TileCounts& counts) {
+  double tails = 0;
+  for (int j = 0; j < counts.row_tiles + 1; ++j) {
+    tails += gpu_model::chance_of_more(j * m, rows_a_group, counts.groups) -
+             gpu_model::chance_of_more(j * m + 64, rows_a_group, counts.groups);
+  }
+  return tails / counts.row_tiles;
+}
+
+// With the share of the tiles that is multiplied. Tokens on the 64-row side are cut in 64s, but the copies of 64 take
+// as long as the products of 128 where the ring is made for many; as columns, all tiles of a group have as many, and
+// each is cut by the step of its forms, half of which is lost on average.
 gpu_model::TileCounts count_tiles(const Problem& problem, const KernelSpec& spec, std::int64_t rows,
                                   double active_groups) {
   gpu_model::TileCounts counts = gpu_model::count_tiles(problem, spec.tile, rows, active_groups);
@@ -39,6 +60,7 @@ gpu_model::TileCounts count_tiles(const Problem& problem, const KernelSpec& spec
   double multiplied = counts.row_tiles * m;
   if (spec.tile.swap_ab == 0) {
     multiplied = 64 * gpu_model::expected_parts(rows_a_group, 64, counts.groups);
+    if (m >= kRowsOfLargeTiles) multiplied += 64 * counts.row_tiles * short_tails(rows_a_group, m, counts);
   } else if (cuts_tokens(spec)) {
     const int half = m / 2;
     multiplied = rows_a_group + counts.row_tiles * (next_columns(spec, half) - half) / 2.0;
@@ -83,7 +105,8 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   // The tensor core takes half a clock a column for 64 rows and 32 bytes of K, shared memory 128 bytes a clock: each
   // block of 64 rows reads itself (as pairs of bytes that take as long as 32, where weights are widened) and all of Y.
   // Where tokens are split, Y is read for three products, and shared memory is nearly as busy as the tensor core: what
-  // is copied to it counts too, and, once a tile, the tokens that are read and their small parts that are written.
+  // is copied to it counts too, and, once a tile, the tokens that are read and their small parts that are written, at
+  // half the rate.
   const int span = span_elements(spec);
   const double slices = std::ceil(std::ceil(static_cast<double>(problem.k) / tile.block_size_k) / tile.split_k);
   const double spans = slices * tile.block_size_k / span;
@@ -92,11 +115,15 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const double blocks_x = tile_x(tile) / 64.0;
   const bool splits = splits_tokens(spec);
   const double products = splits ? 3 : 1;
-  const double held = widens_weights(spec.product) ? kWideningClocks : splits ? kSplittingClocks : 0;
-  const double rows_read = splits ? (2 * 64 + 3 * y + 3 * y / blocks_x) / kTensorShare : 64 + y;
+  const double held = widens_weights(spec.product) ? y / 2 + kWideningClocks : splits ? kSplittingClocks : 0;
+  const double rows_read = splits ? (2 * 64 + 3 * y + 6 * y / blocks_x) / kTensorShare : 64 + y;
   const double shared = 32 * rows_read / gpu_model::kSharedBytesPerClock;
   const double span_clocks = steps * std::max({products * y / 2 / kTensorShare, shared, held});
-  const double busy = spans * blocks_x * span_clocks * counts.share;
+  const double refill = (kRefillClocks + (stage_bytes_a(spec) + stage_bytes_b(spec)) / kRefillBytesPerClock +
+                         (splits ? kTokenSplitClocks : 0)) /
+                        (resident * (tile.num_stages - 1));
+  const double slice_clocks = near_each_other(span_clocks * blocks_x * tile.block_size_k / span, refill);
+  const double busy = slices * slice_clocks * counts.share;
   // What one tile waits for, others of the multiprocessor fill: its slices' arrival, writing, and where sums are
   // promoted the products' end and 64 * y float32 operations by 128 threads. Warpgroups that share a tile do so in
   // step. Those that take turns at whole tiles fill each other's writing alone.
@@ -108,9 +135,7 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const double turn = tile.pingpong != 0 ? (busy + promotion) / resident : 0;
   const double clocks = tiles_each * std::max({busy, turn, alone / at_once});
   const double coupled = tile.split_k > 1 ? kPartsCost : 1.0;
-  const double limits = std::pow(std::pow(transfer.memory, kPowerOfLimits) + std::pow(transfer.l2, kPowerOfLimits) +
-                                     std::pow(clocks / gpu_model::kClock, kPowerOfLimits),
-                                 1 / kPowerOfLimits);
+  const double limits = near_each_other(transfer.memory, transfer.l2, clocks / gpu_model::kClock);
   // Nothing hides the last tile's exchange.
   return coupled * limits + exchange / gpu_model::kClock + kStartSeconds;
 }

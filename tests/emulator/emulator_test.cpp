@@ -81,9 +81,13 @@ Status multiply(const EmulatedKernel& kernel, const Problem& problem, const Grou
       .threads = threads_of(kernel.spec),
       .shared_bytes = smem_bytes(kernel.spec),
       .cluster_size = cluster_blocks(tile),
-      .memory = {region("A", args.a), region("B", args.b), region("C", args.c, true),
-                 region("seg_indptr", args.seg_indptr), region("weight_indices", args.weight_indices),
-                 region("scale_a", args.scale_a), region("scale_b", args.scale_b),
+      .memory = {region("A", args.a),
+                 region("B", args.b),
+                 region("C", args.c, true),
+                 region("seg_indptr", args.seg_indptr),
+                 region("weight_indices", args.weight_indices),
+                 region("scale_a", args.scale_a),
+                 region("scale_b", args.scale_b),
                  {.name = "taken", .begin = &taken, .bytes = sizeof(taken), .is_counter = true}}};
   auto status = emulator::run(launch, [&] { kernel.run(in); });
   if (status && taken != 0) return fail(ErrorCode::internal, fmt::format("the counter of tiles was left at {}", taken));

@@ -1,5 +1,5 @@
-// Which tiles the clusters take where a counter says which is next: each once, all blocks of a cluster the same, and the
-// counter is 0 again at the end. And mistakes in how a cluster's first block tells the others are stopped.
+// Which tiles the clusters take where a counter says which is next: each once, all blocks of a cluster the same, and
+// the counter is 0 again at the end. And mistakes in how a cluster's first block tells the others are stopped.
 
 #include <gtest/gtest.h>
 

@@ -97,8 +97,7 @@ RandomProblem::RandomProblem(const Combination& combination, std::uint64_t seed,
   segments.push_back(0);
   const bool one_group = pick(generator, {0, 0, 0, 1}) == 1;
   for (int g = 0; g < groups; ++g) {
-    segments.push_back(segments.back() +
-                       (one_group ? (g == groups / 2 ? 21 : 0) : random_group(generator, wishes)));
+    segments.push_back(segments.back() + (one_group ? (g == groups / 2 ? 21 : 0) : random_group(generator, wishes)));
     experts_.push_back(std::uniform_int_distribution<std::int64_t>(0, problem_.experts - 1)(generator));
   }
   true_rows_ = segments.back();

@@ -227,9 +227,10 @@ Status CudaBackend::enqueue(const Problem& problem, const TileConfig& tile, cons
   }
   const TileConfig& used = kernel->spec.tile;
   const std::int64_t blocks = block_count(problem, used, args.a.rows, groups);
-  if (blocks > std::numeric_limits<int>::max()) {
-    return fail(ErrorCode::unsupported, fmt::format("{} rows make {} tiles, at most {} can be numbered", args.a.rows,
-                                                    blocks, std::numeric_limits<int>::max()));
+  constexpr std::int64_t kMost = std::numeric_limits<int>::max();
+  if (std::max(blocks, args.a.rows) > kMost) {
+    return fail(ErrorCode::unsupported,
+                fmt::format("{} rows make {} tiles, at most {} of each can be numbered", args.a.rows, blocks, kMost));
   }
   const KernelArgs in = make_kernel_args(problem, args);
   const Launch how{kernel->function, threads_of(kernel->spec), smem_bytes(kernel->spec)};
