@@ -181,6 +181,7 @@ class Run:
                     row["whole"] = self.seconds_left() > 0  # where the time is over, --resume measures it again
                     self._measure_peers(row, segments)
             row["copy_tbps"] = self.about["tbps"] if self.about else None
+            row["dense_tflops"] = self.about["tflops"] if self.about else None
             self.rows.append(table.complete(row))
             self.write()
             say(one_line(row))

@@ -93,8 +93,15 @@ class Tables(unittest.TestCase):
     def test_means(self):
         rows = [row(triton=200.0, torch=150.0), row(batch=1, triton=50.0, default=110.0), row(dtype="tf32")]
         lines = table.means_table(rows)
-        self.assertIn("| bfloat16 | 2 | 0.87 | 0.50 | 1 | 1.00 | 0.50 | 1 | 1.05 |", lines)
-        self.assertIn("| tf32 | 1 | - | - | - | - | - | - | 1.00 |", lines)
+        self.assertIn("| bfloat16 | 2 | 0.87 | 0.50 | 1 | - | 1.00 | 0.50 | 1 | 1.05 |", lines)
+        self.assertIn("| tf32 | 1 | - | - | - | - | - | - | - | 1.00 |", lines)
+
+    def test_the_floor_is_the_slower_of_memory_and_products(self):
+        measured = dict(bytes=4e9, copy_tbps=4.0, dense_tflops=800.0)
+        self.assertAlmostEqual(table.floor_us(row(flops=8e11, **measured)), 1000)
+        self.assertAlmostEqual(table.floor_us(row(flops=8e12, **measured)), 10000)
+        self.assertAlmostEqual(table.floor_us(row(dtype="int8_w8a8", flops=8e12, **measured)), 5000)
+        self.assertIsNone(table.floor_us(row(flops=8e12)))
 
     def test_rows_of_a_problem_stand_side_by_side(self):
         rows = [row(batch=256), row(dtype="float16", batch=1), row(batch=4), row(problem="mixtral.down", batch=1)]

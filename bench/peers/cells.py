@@ -24,6 +24,9 @@ MANY_ROWS = 1024  # an expert: where a dense product is the measure
 # bytes of an element of A, B and C
 SIZES = {"bfloat16": (2, 2, 2), "float16": (2, 2, 2), "float32": (4, 4, 4), "tf32": (4, 4, 4), "fp8_w8a8": (1, 1, 2),
          "fp8_w8a8_block": (1, 1, 2), "int8_w8a16": (2, 1, 2), "int8_w8a8": (1, 1, 2)}
+# products a second, of bfloat16's; float32 of its accuracy takes three of tf32
+RATES = {"bfloat16": 1, "float16": 1, "fp8_w8a8": 2, "fp8_w8a8_block": 2, "int8_w8a8": 2, "int8_w8a16": 1, "tf32": 1 / 2,
+         "float32": 1 / 6}
 CUBLAS_DTYPES = {"float16", "bfloat16", "float32", "tf32"}
 TORCH_DTYPES = {"bfloat16", "fp8_w8a8"}
 DEEPGEMM_DTYPES = {"bfloat16", "fp8_w8a8_block"}

@@ -73,7 +73,8 @@ struct GroupedGemmArgs {
       scale_a{};  // per_tensor [E]; per_token_channel [M]; block [M, ceil(K/bk)] unless made by the call
   std::span<const float> scale_b{};  // per_tensor [E]; per_(token_)channel [E, N]; block [E, ceil(N/bn), ceil(K/bk)]
 
-  // On a GPU every pointer above points into its memory, and M is a's rows: nothing is read back.
+  // On a GPU every pointer above points into its memory, and M is a's rows: nothing is read back. Calls on different
+  // streams may run at the same time, but not two graphs made from the same captured call.
   void* stream = nullptr;            // a CUstream of the device's primary context; null: the default stream
   std::span<std::byte> workspace{};  // workspace_bytes(rows of A), 16-byte aligned, in use until the call is complete
 };
