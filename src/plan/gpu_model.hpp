@@ -27,7 +27,8 @@ struct TileCounts {
 // Its share and its parts are 1.
 [[nodiscard]] TileCounts count_tiles(const Problem& problem, const TileConfig& tile, std::int64_t rows,
                                      double active_groups);
-// The chance that a group has more rows than that, where random routing deals so many groups `rows` rows each on average.
+// The chance that a group has more rows than that, where random routing deals so many groups `rows` rows each on
+// average.
 [[nodiscard]] double chance_of_more(double than, double rows, double groups);
 // Parts of `part` rows that hold one group's `rows` rows on average, as random routing deals them to so many groups.
 [[nodiscard]] double expected_parts(double rows, int part, double groups);
