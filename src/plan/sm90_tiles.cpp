@@ -337,7 +337,8 @@ std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo&
       any.product == Product::tf32x3 ? std::vector{make_tile(64, 256, span, 8, 1), make_tile(128, 256, span, 8, 1),
                                                    in_pairs(make_tile(96, 256, span, 8, 1))}
       : widens_weights(any.product)
-          ? std::vector{make_tile(128, 256, span, 8, 1), in_pairs(make_tile(192, 128, span, 8, 1))}
+          ? std::vector{promotes(any) ? make_tile(128, 128, span, 8, 1) : make_tile(128, 256, span, 8, 1),
+                        in_pairs(make_tile(192, 128, span, 8, 1))}
           : std::vector{make_tile(64, 128, span, 4, 0),
                         make_tile(128, 128, span, 8, 0),
                         make_tile(128, 192, span, 8, 0),

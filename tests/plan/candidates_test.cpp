@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <random>
 #include <string>
 
@@ -272,6 +273,39 @@ TEST(BuiltInTileOnHopper, IsOfTheFamilyThatMultipliesTheProblem) {
   EXPECT_EQ(family(problem), KernelFamily::sm90);
   problem.tf32 = false;  // float32's accuracy
   EXPECT_EQ(family(problem), KernelFamily::sm90);
+}
+
+TEST(BuiltInTileOnHopper, IsLargeForManyRowsInEveryDtypeAndScaleScheme) {
+  for (const DType dtype :
+       {DType::float16, DType::bfloat16, DType::float32, DType::fp8_w8a8, DType::int8_w8a8, DType::int8_w8a16}) {
+    for (const bool blocks : {false, true}) {
+      Problem problem{.experts = 8, .n = 4096, .k = 4096, .dtype = dtype, .top_k = 2};
+      if (blocks) problem.block_shape = BlockShape{128, 128};
+      if (blocks) problem.scales = Scales::block;
+      const TileConfig tile = built_in_tile(problem, 8192, hopper());
+      EXPECT_EQ(tile.kernel, KernelFamily::sm90) << name(dtype);
+      EXPECT_GE(tile.block_size_m, 96) << name(dtype) << (blocks ? " with blocks: " : ": ") << describe(tile);
+      const TileConfig small = built_in_tile(problem, 8, hopper());
+      EXPECT_LE(small.block_size_m, 64) << name(dtype) << (blocks ? " with blocks: " : ": ") << describe(small);
+    }
+  }
+}
+
+// What measured best, or within 5% of it, on an H100 (bench/RESULTS.md; tokens of DeepSeek-V3's and Mixtral's gate_up).
+TEST(BuiltInTileOnHopper, IsOneThatMeasuredWell) {
+  const auto shape = [](DType dtype, bool is_deepseek, std::int64_t rows) {
+    Problem problem{.experts = 32, .n = 4096, .k = 7168, .dtype = dtype, .top_k = 1};
+    if (!is_deepseek) problem = {.experts = 8, .n = 28672, .k = 4096, .dtype = dtype, .top_k = 2};
+    if (dtype == DType::int8_w8a16) problem.scales = Scales::per_channel;
+    const TileConfig tile = built_in_tile(problem, rows, hopper());
+    return std::array{tile.block_size_m, tile.block_size_n, tile.swap_ab, tile.cluster_size};
+  };
+  EXPECT_EQ(shape(DType::bfloat16, true, 16384), (std::array{256, 128, 1, 2}));
+  EXPECT_EQ(shape(DType::bfloat16, false, 32768), (std::array{256, 128, 0, 2}));
+  EXPECT_EQ(shape(DType::int8_w8a16, true, 16384), (std::array{192, 128, 1, 2}));
+  EXPECT_EQ(shape(DType::int8_w8a16, false, 2048), (std::array{192, 128, 1, 2}));
+  EXPECT_EQ(shape(DType::float32, false, 2048), (std::array{96, 256, 1, 2}));
+  EXPECT_EQ(shape(DType::float32, false, 32768), (std::array{128, 256, 1, 1}));
 }
 
 }  // namespace
