@@ -25,8 +25,8 @@ double near_each_other(double a, double b, double c = 0) {
                   1 / kPowerOfLimits);
 }
 // From a stage's release until it is full again: what rings of two or three stages wait for. And what splitting its
-// tokens takes, behind the copies. These, kWideningClocks and the tokens' share of shared memory below are fitted to the
-// timings of int8_w8a16 and float32 at 1024 and 16384 tokens that bench/NOTES.md tells of.
+// tokens takes, behind the copies. These, kWideningClocks and the tokens' share of shared memory below are fitted to
+// the timings of int8_w8a16 and float32 at 1024 and 16384 tokens that bench/NOTES.md tells of.
 constexpr double kRefillClocks = 1000;
 constexpr double kRefillBytesPerClock = 40;
 constexpr double kTokenSplitClocks = 800;

@@ -45,7 +45,8 @@ TEST(ShippedFiles, AreWholeAndTheirTilesRun) {
     const auto read = read_config(entry.path());
     ASSERT_TRUE(read) << read.error().message;
     EXPECT_TRUE(read->warnings.empty()) << entry.path();
-    EXPECT_TRUE(read->file.tiles.contains(1) && read->file.tiles.contains(1024)) << entry.path() << ": decode and prefill";
+    EXPECT_TRUE(read->file.tiles.contains(1) && read->file.tiles.contains(1024))
+        << entry.path() << ": decode and prefill";
     const Problem problem = problem_of(read->file.metadata);
     const DeviceInfo device = device_named(read->file.metadata.at("device"));
     EXPECT_EQ(entry.path(), config_path(root, device.name, problem));
