@@ -64,7 +64,7 @@ EXPERTILE_DEVICE OutputTile tile_of_group(const KernelArgs& args, const Group& g
 
 // Large tiles of 32 groups are taken in the order of the groups' rows, the most first: what is left for the end are
 // tiles that are cut short, which even out what the blocks have had before.
-
+//
 // Collective of a warp: each lane gets the group of its rank, equal ones in their order.
 EXPERTILE_DEVICE void put_heaviest_first(Group& mine, int lane) {
   int rank = 0;

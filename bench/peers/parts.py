@@ -61,11 +61,14 @@ class Shared:
     """Gives each GPU its next part, its own begun ones first."""
 
     def __init__(self, parts, gpus):
-        begun = [part for part in parts if part.gpu() in gpus and not part.is_complete()]
-        self.own = {gpu: [part for part in begun if part.gpu() == gpu] for gpu in gpus}
+        self.own = {gpu: [] for gpu in gpus}
         self.others = queue.SimpleQueue()
         for part in parts:
-            if part not in begun and not part.is_complete():
+            if part.is_complete():
+                continue
+            if part.gpu() in self.own:
+                self.own[part.gpu()].append(part)
+            else:
                 self.others.put(part)
 
     def next_for(self, gpu):

@@ -37,17 +37,17 @@ constexpr double kExchangeClocks = 2000;       // measured where blocks read eac
 constexpr double kExchangeBytesPerClock = 32;  // likewise; of sums that are sent neither has been measured
 constexpr double kWideningClocks = 32;         // issue of 64 rows' weights, 16 of K, which half of the products hide
 constexpr double kSplittingClocks = 60;        // issue of 64 rows of float32 weights, 8 of K (kernels/sm90/split.hpp)
-constexpr int kRowsOfLargeTiles = 192;
+constexpr int kRowsWithSlowTails = 192;
 constexpr int kRegistersBeside = 48;  // addresses, descriptors, the group in hand
 
-// The share of the row tiles that have 64 rows at most: last ones of a group.
+// Row tiles of a group that have 64 rows at most: its last one, or none.
 double short_tails(double rows_a_group, int m, const gpu_model::TileCounts& counts) {
   double tails = 0;
   for (int j = 0; j < counts.row_tiles + 1; ++j) {
     tails += gpu_model::chance_of_more(j * m, rows_a_group, counts.groups) -
              gpu_model::chance_of_more(j * m + 64, rows_a_group, counts.groups);
   }
-  return tails / counts.row_tiles;
+  return tails;
 }
 
 // With the share of the tiles that is multiplied. Tokens on the 64-row side are cut in 64s, but the copies of 64 take
@@ -61,7 +61,7 @@ gpu_model::TileCounts count_tiles(const Problem& problem, const KernelSpec& spec
   double multiplied = counts.row_tiles * m;
   if (spec.tile.swap_ab == 0) {
     multiplied = 64 * gpu_model::expected_parts(rows_a_group, 64, counts.groups);
-    if (m >= kRowsOfLargeTiles) multiplied += 64 * counts.row_tiles * short_tails(rows_a_group, m, counts);
+    if (m >= kRowsWithSlowTails) multiplied += 64 * short_tails(rows_a_group, m, counts);
   } else if (cuts_tokens(spec)) {
     const int half = m / 2;
     multiplied = rows_a_group + counts.row_tiles * (next_columns(spec, half) - half) / 2.0;

@@ -250,7 +250,7 @@ std::vector<TileConfig> tiles_that_are_shared_out() {
           {128, 128, 64, 8, 8, 4, 1, 1, kHopper, 0},    {256, 128, 64, 8, 8, 3, 1, 1, kHopper, 0, 2}};
 }
 
-class SharedOutOnGpu : public OnGpu {
+class SharedOutOnGpu : public OnGpu, public ::testing::WithParamInterface<int> {
  protected:
   void SetUp() override {
     OnGpu::SetUp();
@@ -281,7 +281,9 @@ class SharedOutOnGpu : public OnGpu {
         }
         const auto status = (*gpu())->run(random.problem(), tile, args);
         ASSERT_TRUE(status) << status.error().message;
-        if (is_captured) replay(streams_[s]);
+        if (is_captured) {
+          ASSERT_NO_FATAL_FAILURE(replay(streams_[s]));
+        }
       }
     }
     for (cuda::StreamHandle stream : streams_) ASSERT_TRUE(driver_->stream_synchronize(stream) == cuda::kSuccess);
@@ -303,9 +305,7 @@ class SharedOutOnGpu : public OnGpu {
   cuda::StreamHandle streams_[2] = {};
 };
 
-class TilesSharedOutOnGpu : public SharedOutOnGpu, public ::testing::WithParamInterface<int> {};
-
-TEST_P(TilesSharedOutOnGpu, AreRightOnStreamsSideBySideAndInGraphs) {
+TEST_P(SharedOutOnGpu, TilesAreRightOnStreamsSideBySideAndInGraphs) {
   RandomProblem random(combination("bfloat16"), GetParam(), {.is_aligned = true, .has_many_tiles = true});
   RandomProblem other(combination("bfloat16"), GetParam(), {.is_aligned = true, .has_many_tiles = true});
   const GroupedGemmArgs args = random.args();
@@ -330,7 +330,7 @@ TEST_P(TilesSharedOutOnGpu, AreRightOnStreamsSideBySideAndInGraphs) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(OfOneSliceAndOfFour, TilesSharedOutOnGpu, ::testing::Values(11, 13));  // seeds
+INSTANTIATE_TEST_SUITE_P(OfOneSliceAndOfFour, SharedOutOnGpu, ::testing::Values(11, 13));  // seeds
 
 TEST_F(OnGpu, QuantisingNeedsItsWorkspace) {
   RandomProblem random(combination("bfloat16_block"), 5, {.is_aligned = true});

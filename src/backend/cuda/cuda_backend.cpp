@@ -97,7 +97,7 @@ class CudaBackend final : public Backend {
     info_.versions["NVRTC"] = shelf_.nvrtc_version();
     const CurrentContext current(driver_, device_->context());
     driver_.stream_create(&stream_, 1);  // not ordered with the default stream
-    counters_ = std::make_unique<TileCounters>(driver_, stream_);
+    if (info_.isa == "sm_90a") counters_ = std::make_unique<TileCounters>(driver_, stream_);
   }
   ~CudaBackend() override {
     const CurrentContext current(driver_, device_->context());
@@ -190,7 +190,7 @@ class CudaBackend final : public Backend {
   mutable KernelShelf shelf_;
   PointerCheck pointers_;
   StreamHandle stream_ = nullptr;
-  std::unique_ptr<TileCounters> counters_;
+  std::unique_ptr<TileCounters> counters_;  // where there are Hopper's kernels
 };
 
 Status CudaBackend::quantise(const Problem& problem, const GroupedGemmArgs& args, StreamHandle stream) const {
