@@ -13,27 +13,58 @@
 
 namespace expertile::sm90 {
 
+// Finds the tile of a turn and tells it to the others; false if there is none. Collective of the copying warp. answer:
+// to the question for it.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE bool look_for_tile(const TiledArgs& in, GroupCursor& groups, int turn, int answer) {
+  const bool tells = ptx::thread_index() % 32 == 0;
+  ptx::warp_barrier();  // the lanes meet again, and the first has read the tile that is overwritten
+  const int number = number_of_turn<SPEC>(in, turn, answer);
+  const OutputTile tile = take_tile<SPEC>(in.args, groups, number);
+  if (tells) tell_tile<SPEC>(tile, turn);
+  if (tile.rows >= 0) return true;
+  // To the warpgroup that waits for the turn behind the last, too.
+  if (SPEC.tile.pingpong != 0 && tells) tell_tile<SPEC>(tile, turn + 1);
+  set_back<SPEC>(in, groups, number, turn);
+  return false;
+}
+
+// Slices of a tile that are copied before the next tile is asked for, and before it is looked for: all but as many as
+// the ring has, so that the next tile's are on their way while the last of this one are multiplied and written. The
+// answer takes as long as two slices or less.
+struct Ahead {
+  int asks = 0;
+  int looks = 0;
+};
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE Ahead ahead_of_end(int slices) {
+  constexpr int kAnswer = 2;
+  const int most = slices - SPEC.tile.num_stages;
+  if (most > kAnswer) return {most - kAnswer, most};
+  return {0, kAnswer < slices ? kAnswer : slices};
+}
+
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void copy_tiles(const TiledArgs& in) {
-  const int lane = ptx::thread_index() % 32;
-  if (lane == 0) {
+  const bool copies = ptx::thread_index() % 32 == 0;
+  if (copies) {
     ptx::prefetch_map(in.a);
     ptx::prefetch_map(in.b);
   }
+  const int slices = slice_count<SPEC>(in.args.k);
+  const Ahead ahead = ahead_of_end<SPEC>(slices);
   GroupCursor groups;
   Slot slot;
-  int answer = 0;
-  for (int turn = 0;; ++turn) {
-    const int number = number_of_turn<SPEC>(in, turn, answer);
-    const OutputTile tile = take_tile<SPEC>(in.args, groups, number);
-    if (lane == 0) tell_tile<SPEC>(tile, turn);
-    if (tile.rows < 0) {
-      // To the warpgroup that waits for the turn behind the last, too.
-      if (SPEC.tile.pingpong != 0 && lane == 0) tell_tile<SPEC>(tile, turn + 1);
-      set_back<SPEC>(in, groups, number, turn);
-      return;
+  bool is_there = look_for_tile<SPEC>(in, groups, 0, 0);
+  for (int turn = 0; is_there; ++turn) {
+    int answer = 0;
+    if (copies) {
+      copy_slices<SPEC>(in, turn, 0, ahead.asks, slot);
+      answer = ask<SPEC>(in);
+      copy_slices<SPEC>(in, turn, ahead.asks, ahead.looks, slot);
     }
-    if (lane == 0) answer = copy_tile<SPEC>(in, tile, slot);
+    is_there = look_for_tile<SPEC>(in, groups, turn + 1, answer);
+    if (copies) copy_slices<SPEC>(in, turn, ahead.looks, slices, slot);
   }
 }
 

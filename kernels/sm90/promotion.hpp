@@ -119,65 +119,91 @@ EXPERTILE_DEVICE void multiply_long_sums(const KernelArgs& args, const WarpPlace
   for (; i < slices; ++i) multiply_run<SPEC, EXTENT, 1>(sums, warp, turns, slot, i + 1 == slices, total);
 }
 
-// Sums that are taken over after every span, with its scales if there are any, piece by piece. The other warpgroup's
-// products fill the tensor cores meanwhile, if what comes between a warpgroup's own does not take longer than they do.
-// So the way from the last sum to the next product is kept short: addresses of the ring's first stage stay in
-// registers, and the next slice is looked for while the sums are taken over. No product is under way from one piece to
-// the next: the compiler would lose track of the sums that are there.
+// A slice's sums are taken over in portions: span by span, and piece by piece in each.
+template <KernelSpec SPEC, Extent EXTENT>
+struct Portions {
+  static constexpr Extent kPiece = piece_of(SPEC, EXTENT);
+  static constexpr int kPiecesX = EXTENT.blocks / kPiece.blocks;
+  static constexpr int kPieces = kPiecesX * (EXTENT.columns / kPiece.columns);
+  static constexpr int kCount = Shape<SPEC>::kSpans * kPieces;
+  using Sums = typename Shape<SPEC>::Accumulator[kPiece.blocks][kPiece.columns / 8][4];
+  static constexpr int span(int portion) { return portion / kPieces; }
+  static constexpr Piece piece(int portion) {
+    const int piece = portion % kPieces;
+    return {piece % kPiecesX * kPiece.blocks, piece / kPiecesX * (kPiece.columns / 8)};
+  }
+};
+template <KernelSpec SPEC, Extent EXTENT>
+EXPERTILE_DEVICE void start_portion(typename Portions<SPEC, EXTENT>::Sums& sums, [[maybe_unused]] Held<SPEC>& weights,
+                                    const Place<SPEC>& place, const Operands& operands, const WarpPlace& warp,
+                                    int portion) {
+  using P = Portions<SPEC, EXTENT>;
+  if constexpr (Shape<SPEC>::kHolds) {
+    start_held_span<SPEC, EXTENT>(sums, weights, place, warp, P::span(portion));
+  } else {
+    start_piece<SPEC, P::kPiece>(sums, operands, P::span(portion), P::piece(portion));
+  }
+}
+
+// The operands of the slice of a slot. first: those of the ring's first stage. Brought to where the products take their
+// addresses from while others are under way: of places in the lanes' registers each product would be kept waiting.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE Operands operands_at(const Operands& first, const Slot& slot) {
+  const int behind = slot.stage * Shape<SPEC>::kStageBytes;
+  return {ptx::uniform(ptx::behind(first.x, behind)), ptx::uniform(ptx::behind(first.y, behind))};
+}
+
+// Sums that are taken over after every span, with its scales if there are any, portion by portion, of one slice or
+// more. The other warpgroup's products fill the tensor cores meanwhile, if what comes between a warpgroup's own does
+// not take longer than they do. So little else than taking over is left between the last sum and the next product: a
+// slice is looked for, its operands and scales are got ready, while the products before it are under way. Those of two
+// portions never are at the same time: the compiler would lose track of the sums that are there.
 template <KernelSpec SPEC, Extent EXTENT>
 EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& warp, Turns& turns, Slot& slot,
                                      float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
-  using S = Shape<SPEC>;
+  using P = Portions<SPEC, EXTENT>;
   constexpr bool kScales = SPEC.scaling == Scaling::block;
   constexpr bool kReadsLate = kScales && reads_scales_late(SPEC);
-  constexpr Extent kPiece = piece_of(SPEC, EXTENT);
-  constexpr int kPiecesX = EXTENT.blocks / kPiece.blocks;
-  constexpr int kPieces = kPiecesX * (EXTENT.columns / kPiece.columns);
-  typename S::Accumulator sums[kPiece.blocks][kPiece.columns / 8][4];
-  [[maybe_unused]] Held<SPEC> weights;
-  Operands first = operands_of<SPEC>(place_of<SPEC>({}), warp);
-  ptx::hold(first.x);
-  ptx::hold(first.y);
+  typename P::Sums sums;
+  Held<SPEC> weights;
+  const Operands first = operands_of<SPEC>(place_of<SPEC>({}), warp);
   [[maybe_unused]] ScaleAddresses first_scales;
   if constexpr (kScales) first_scales = scale_addresses<SPEC>(warp);
   begin_tile<SPEC>(turns);
-  bool is_there = false;
-  for (int left = slice_count<SPEC>(args.k); left > 0; --left) {
-    const Place<SPEC> place = place_of<SPEC>(slot);
-    const int behind = static_cast<int>(place.a);  // the first stage begins at 0
+  Place<SPEC> place = place_of<SPEC>(slot);
+  ptx::mbarrier_wait(place.full, place.parity);
+  start_portion<SPEC, EXTENT>(sums, weights, place, operands_at<SPEC>(first, slot), warp, 0);
+  for (int left = slice_count<SPEC>(args.k);; --left) {
     const int stage = slot.stage;
-    [[maybe_unused]] const Operands operands{ptx::behind(first.x, behind), ptx::behind(first.y, behind)};
+    const Operands operands = operands_at<SPEC>(first, slot);
     next<SPEC>(slot);
-    if (!is_there) ptx::mbarrier_wait(place.full, place.parity);
+    const Operands following_operands = operands_at<SPEC>(first, slot);
 #pragma unroll
-    for (int span = 0; span < S::kSpans; ++span) {
-#pragma unroll
-      for (int p = 0; p < kPieces; ++p) {
-        const Piece piece{p % kPiecesX * kPiece.blocks, p / kPiecesX * (kPiece.columns / 8)};
-        const bool is_last = span == S::kSpans - 1 && p == kPieces - 1;
-        [[maybe_unused]] PieceScales<SPEC, kPiece> scales;
-        // In front of the products: else the assembler puts these loads, and the wait for them, between two of them.
-        if constexpr (kScales) scales = load_scales<SPEC, kPiece>(first_scales, stage, span, piece);
-        if constexpr (S::kHolds) {
-          start_held_span<SPEC, EXTENT>(sums, weights, place, warp, span);
-        } else {
-          start_piece<SPEC, kPiece>(sums, operands, span, piece);
-        }
-        ptx::wgmma_wait<0>();
-        hold_all(sums);
-        if (is_last && left == 1) end_tile<SPEC>(turns, warp.lane);
-        if (is_last && !kReadsLate) release<SPEC>(place.empty, warp.lane);
-        if (is_last) {
-          const Place<SPEC> following = place_of<SPEC>(slot);
-          is_there = left > 1 && ptx::mbarrier_try(following.full, following.parity);
-        }
-        if constexpr (kScales) {
-          promote_scaled<SPEC, kPiece>(total, sums, scales, warp.lane, piece);
-        } else {
-          promote<SPEC, kPiece>(total, sums, piece);
-        }
-        if (is_last && kReadsLate) release<SPEC>(place.empty, warp.lane);
+    for (int i = 0; i < P::kCount; ++i) {
+      const bool is_last = i == P::kCount - 1;
+      [[maybe_unused]] PieceScales<SPEC, P::kPiece> scales;
+      if constexpr (kScales) scales = load_scales<SPEC, P::kPiece>(first_scales, stage, P::span(i), P::piece(i));
+      ptx::wgmma_wait<0>();
+      hold_all(sums);
+      if (is_last && left == 1) end_tile<SPEC>(turns, warp.lane);
+      if (is_last && !kReadsLate) release<SPEC>(place.empty, warp.lane);
+      const Place<SPEC> following = place_of<SPEC>(slot);
+      bool is_there = false;
+      if (is_last) is_there = left > 1 && ptx::mbarrier_try(following.full, following.parity);
+      if constexpr (kScales) {
+        promote_scaled<SPEC, P::kPiece>(total, sums, scales, warp.lane, P::piece(i));
+      } else {
+        promote<SPEC, P::kPiece>(total, sums, P::piece(i));
       }
+      if (is_last && kReadsLate) release<SPEC>(place.empty, warp.lane);
+      if (!is_last) {
+        start_portion<SPEC, EXTENT>(sums, weights, place, operands, warp, i + 1);
+        continue;
+      }
+      if (left == 1) return;
+      place = following;
+      if (!is_there) ptx::mbarrier_wait(place.full, place.parity);
+      start_portion<SPEC, EXTENT>(sums, weights, place, following_operands, warp, 0);
     }
   }
 }

@@ -229,19 +229,20 @@ EXPERTILE_DEVICE int copied_pieces(const OutputTile& tile) {
   return cuts_tokens(SPEC) ? ceil_divide(tile.rows, S::kPieceRows) : S::kPieces;
 }
 
-// By one thread: the copies of all slices of a tile that this block multiplies, the first of which goes to `slot`; and,
-// behind all but the last few of them, the question for the next tile. Returns the answer. The last piece's rows behind
-// the tile's end are copied too, and those behind the matrix's become zero: what is made of them is never written.
+// By one thread: the copies of slices `from` to `until` of a turn's tile, of those that this block multiplies, the
+// first of which goes to `slot`. The last piece's rows behind the tile's end are copied too, and those behind the
+// matrix's become zero: what is made of them is never written. The tile is read where it was told, since the copying
+// warp has no registers to keep it in while it looks for the next one.
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE int copy_tile(const TiledArgs& in, const OutputTile& tile, Slot& slot) {
+EXPERTILE_DEVICE void copy_slices(const TiledArgs& in, int turn, int from, int until, Slot& slot) {
   using S = Shape<SPEC>;
-  const int first = first_slice<SPEC>(in.args.k);
-  const int slices = slice_count<SPEC>(in.args.k);
+  const OutputTile tile = told_tile(told_place<SPEC>(turn));
   const int row_b = tile.expert * in.args.n + tile.column;  // a matrix has fewer than 2^31 rows
   const int pieces = copied_pieces<SPEC>(tile);
   const int bytes = S::kBoxesB * S::kBoxB + S::kBoxesA * pieces * S::kPieceRows * kBoxBytes;
-  int answer = 0;
-  for (int i = 0; i < slices; ++i, next<SPEC>(slot)) {
+  const int first = first_slice<SPEC>(in.args.k);
+#pragma unroll 1
+  for (int i = from; i < until; ++i, next<SPEC>(slot)) {
     const Place<SPEC> place = place_of<SPEC>(slot);
     ptx::mbarrier_wait(place.empty, place.parity ^ 1);  // what the stage held before has been read
     ptx::mbarrier_arrive_expecting(place.full, bytes);
@@ -256,9 +257,7 @@ EXPERTILE_DEVICE int copy_tile(const TiledArgs& in, const OutputTile& tile, Slot
       copy_tokens<SPEC>(in.a, tile, k + box * box_elements(SPEC.a), pieces,
                         place.a + static_cast<unsigned>(box * S::kBoxA), place.full);
     }
-    if (i == (slices > S::kStages ? slices - S::kStages : 0)) answer = ask<SPEC>(in);
   }
-  return answer;
 }
 
 // This warp has read the stage, with its scales: every block that copies to it may.

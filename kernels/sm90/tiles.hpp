@@ -143,6 +143,16 @@ EXPERTILE_DEVICE void tell_tile(const OutputTile& tile, int turn) {
   ptx::mbarrier_arrive(place.told);
 }
 
+// The tile of a turn, by one thread that knows it to be there.
+EXPERTILE_DEVICE OutputTile told_tile(const ToldPlace& place) {
+  OutputTile tile;
+  tile.row = ptx::load_shared<long long>(place.tile);
+  tile.rows = ptx::load_shared<int>(place.tile + 8);
+  tile.column = ptx::load_shared<int>(place.tile + 12);
+  tile.expert = ptx::load_shared<int>(place.tile + 16);
+  return tile;
+}
+
 // Collective of a warp. The first lane hears for all: an arrival speaks for the lane that arrives. No tile is the last
 // that anybody hears of, and is not answered.
 template <KernelSpec SPEC>
@@ -151,10 +161,7 @@ EXPERTILE_DEVICE OutputTile hear_tile(int turn) {
   if (ptx::thread_index() % 32 == 0) {
     const ToldPlace place = told_place<SPEC>(turn);
     ptx::mbarrier_wait(place.told, place.parity);
-    tile.row = ptx::load_shared<long long>(place.tile);
-    tile.rows = ptx::load_shared<int>(place.tile + 8);
-    tile.column = ptx::load_shared<int>(place.tile + 12);
-    tile.expert = ptx::load_shared<int>(place.tile + 16);
+    tile = told_tile(place);
     if (tile.rows >= 0) ptx::mbarrier_arrive(place.heard);
   }
   tile.row = ptx::shuffle(tile.row, 0);

@@ -139,6 +139,9 @@ EXPERTILE_DEVICE int shuffle_up(int value, int distance, const Where& where = Wh
 EXPERTILE_DEVICE int shuffle(int value, int lane, const Where& where = Where::current()) {
   return exchange("shuffle", value, lane % 32, where);
 }
+EXPERTILE_DEVICE unsigned uniform(unsigned value, const Where& where = Where::current()) {
+  return exchange("uniform", value, 0, where);
+}
 EXPERTILE_DEVICE long long shuffle(long long value, int lane, const Where& where = Where::current()) {
   return exchange("shuffle", value, lane % 32, where);
 }
