@@ -106,16 +106,6 @@ EXPERTILE_DEVICE Bytes8 load_two_at(unsigned address) {
 // whoever knows of it through a barrier after this: they reach shared memory by another path than ordinary accesses do.
 EXPERTILE_DEVICE void fence_stores() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-// Starts copying 4 bytes from global to shared memory, both aligned to 4.
-EXPERTILE_DEVICE void copy_word(unsigned offset, const void* from) {
-  asm volatile("cp.async.ca.shared.global.L2::128B [%0], [%1], 4;" ::"r"(shared_address(offset)), "l"(from) : "memory");
-}
-// One arrival, once the words that this thread has begun to copy are there: whoever has waited for the phase sees them.
-// Nothing else that the thread did is told.
-EXPERTILE_DEVICE void arrive_with_words(unsigned barrier) {
-  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(shared_address(barrier)) : "memory");
-}
-
 // ---- bulk tensor copies -----------------------------------------------------------------------------------------
 
 // Starts copying a box of a matrix to shared memory (aligned to 1024): rows `row` and on, 128 bytes of each from

@@ -169,9 +169,9 @@ EXPERTILE_DEVICE void init_ring() {
   init_tiles<SPEC>();
   for (int stage = 0; stage < SPEC.tile.num_stages; ++stage) {
     const Place<SPEC> place = place_of<SPEC>({stage, 0});
-    // The copying thread, whose bytes count themselves, and the lanes that bring scales.
+    // The copying thread, whose bytes count themselves, and the warps that bring scales.
     constexpr int kOthers = Shape<SPEC>::kCluster - 1;
-    ptx::mbarrier_init(place.full, 1 + scale_warps(SPEC) * 32);
+    ptx::mbarrier_init(place.full, 1 + scale_warps(SPEC) * arrivals_a_warp(SPEC));
     ptx::mbarrier_init(place.empty, 4 * sharers(SPEC.tile) * (arrivals_a_warp(SPEC) + kOthers));  // of who reads it
     if constexpr (Shape<SPEC>::kSplits) ptx::mbarrier_init(place.split, kSplittingWarps);
   }
@@ -260,14 +260,21 @@ EXPERTILE_DEVICE void copy_slices(const TiledArgs& in, int turn, int from, int u
   }
 }
 
+// The arrival of a warp whose lanes have each read or stored their own scales.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void arrive_for_warp(unsigned barrier, int lane) {
+  constexpr bool kIsOne = arrivals_a_warp(SPEC) == 1;
+  if constexpr (kIsOne && brings_scales(SPEC)) ptx::warp_barrier();
+  if (!kIsOne || lane == 0) ptx::mbarrier_arrive(barrier);
+}
+
 // This warp has read the stage, with its scales: every block that copies to it may.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void release(unsigned empty, int lane) {
   constexpr bool kIsOne = arrivals_a_warp(SPEC) == 1;
+  if constexpr (Shape<SPEC>::kCluster == 1) return arrive_for_warp<SPEC>(empty, lane);
   if constexpr (kIsOne && brings_scales(SPEC)) ptx::warp_barrier();  // each lane has read its own
-  if constexpr (Shape<SPEC>::kCluster == 1) {
-    if (!kIsOne || lane == 0) ptx::mbarrier_arrive(empty);
-  } else if constexpr (kIsOne) {
+  if constexpr (kIsOne) {
     if (lane < Shape<SPEC>::kCluster) ptx::mbarrier_arrive_at(empty, lane);
   } else {
     ptx::mbarrier_arrive(empty);

@@ -31,17 +31,55 @@ EXPERTILE_DEVICE const float* scales_of(const KernelArgs& args, const OutputTile
   return args.scale_b + (tile.expert * n_blocks + block_n) * k_blocks;
 }
 
-// For all slices of all of the block's tiles; the part-th warp of those that share the rows of scales. They are copied
-// without a register or a wait for memory on the way: whoever waited at every slice would never get ahead of those who
-// multiply. What a row has of neighbouring slices comes from the L1: it has a sector of 32 bytes for eight of them.
+// Scales of COUNT (2 or 4) blocks of K one after the other, in a lane's registers.
+template <int COUNT>
+struct NearScales {
+  using Bytes = ptx::Bytes16;
+};
+template <>
+struct NearScales<2> {
+  using Bytes = ptx::Bytes8;
+};
+// The near-th such scales of a row that begins at `from`, loaded at once where the row allows it: one by one, each of
+// them costs the way to the L1. Behind the last block, the last one's.
+template <int COUNT>
+EXPERTILE_DEVICE typename NearScales<COUNT>::Bytes load_near_scales(const float* from, int near, int k_blocks) {
+  using Bytes = typename NearScales<COUNT>::Bytes;
+  const auto address = reinterpret_cast<unsigned long long>(from);
+  if (k_blocks % COUNT == 0 && address % sizeof(Bytes) == 0) {
+    return ptx::load_global(reinterpret_cast<const Bytes*>(from) + near);
+  }
+  Bytes scales;
+#pragma unroll
+  for (int j = 0; j < COUNT; ++j) {
+    const int block = COUNT * near + j < k_blocks ? COUNT * near + j : k_blocks - 1;
+    scales.word[j] = ptx::load_global(reinterpret_cast<const unsigned*>(from + block));
+  }
+  return scales;
+}
+EXPERTILE_DEVICE unsigned scale_of(const ptx::Bytes8& near, int block) {
+  return block % 2 == 0 ? near.word[0] : near.word[1];
+}
+EXPERTILE_DEVICE unsigned scale_of(const ptx::Bytes16& near, int block) {
+  const unsigned even = block % 4 < 2 ? near.word[0] : near.word[2];
+  const unsigned odd = block % 4 < 2 ? near.word[1] : near.word[3];
+  return block % 2 == 0 ? even : odd;
+}
+
+// For all slices of all of the block's tiles; the part-th warp of those that share the rows of scales. The next few of
+// each row are loaded as soon as the last of those before has been stored, and used when their stage has been read:
+// whoever waited for memory then would never get ahead of those who multiply.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void bring_scales(const KernelArgs& args, int part) {
   using S = Shape<SPEC>;
   constexpr int kTokens = token_scales(SPEC);
   constexpr int kRows = kTokens + weight_scales(SPEC);
   constexpr int kRounds = ceil_divide(kRows, 32 * scale_warps(SPEC));
-  const int first_row = 32 * kRounds * part + ptx::thread_index() % 32;
+  constexpr int kNear = kRounds > 2 ? 2 : 4;  // these warps have few registers
+  const int lane = ptx::thread_index() % 32;
+  const int first_row = 32 * kRounds * part + lane;
   const int slices = slice_count<SPEC>(args.k);
+  const int k_blocks = ceil_divide(args.k, SPEC.block_k);
   Slot slot;
   for (int turn = 0;; ++turn) {
     const OutputTile tile = hear_tile<SPEC>(turn);
@@ -49,22 +87,29 @@ EXPERTILE_DEVICE void bring_scales(const KernelArgs& args, int part) {
     const float* from[kRounds];
 #pragma unroll
     for (int r = 0; r < kRounds; ++r) from[r] = scales_of<SPEC>(args, tile, first_row + 32 * r);
+    typename NearScales<kNear>::Bytes scales[kRounds] = {};
+    int held = -1;  // which they are
     for (int i = 0; i < slices; ++i, next<SPEC>(slot)) {
       const Place<SPEC> place = place_of<SPEC>(slot);
-      ptx::mbarrier_wait(place.empty, place.parity ^ 1);  // those before have been read
 #pragma unroll
       for (int span = 0; span < S::kSpans; ++span) {
         const int k = (first_slice<SPEC>(args.k) + i) * S::kTile.block_size_k + span * span_elements(SPEC);
         const int block = (k < args.k ? k : args.k - 1) / SPEC.block_k;  // behind K zeros are scaled
+        if (block / kNear != held) {
+          held = block / kNear;
+#pragma unroll
+          for (int r = 0; r < kRounds; ++r) scales[r] = load_near_scales<kNear>(from[r], held, k_blocks);
+        }
+        if (span == 0) ptx::mbarrier_wait(place.empty, place.parity ^ 1);  // those before have been read
         const unsigned to = place.scales + static_cast<unsigned>(span * span_scale_bytes(SPEC));
 #pragma unroll
         for (int r = 0; r < kRounds; ++r) {
           const int row = first_row + 32 * r;
           const unsigned behind = row < kTokens ? scale_place<SPEC>(row) : static_cast<unsigned>(4 * row);
-          if (row < kRows) ptx::copy_word(to + behind, from[r] + block);
+          if (row < kRows) ptx::store_shared(to + behind, scale_of(scales[r], block));
         }
       }
-      ptx::arrive_with_words(place.full);
+      arrive_for_warp<SPEC>(place.full, lane);
     }
   }
 }

@@ -210,12 +210,9 @@ void Block::write_shared(unsigned offset, std::size_t bytes, const void* from, c
 }
 
 void Block::copy_async(const Copy& copy, const Where& where) {
-  const auto size = static_cast<std::size_t>(copy.size);
-  if (copy.bytes < 0 || copy.bytes > copy.size) {
-    stop(where, fmt::format("copies {} bytes, 0 to {} are right", copy.bytes, copy.size));
-  }
-  if (copy.bytes > 0) stop_if(global.check_read(copy.from, static_cast<std::size_t>(copy.bytes), size), where);
-  stop_if(shared.start_copy(clocks.observer(current_in_cluster()), copy.offset, size), where);
+  if (copy.bytes < 0 || copy.bytes > 16) stop(where, fmt::format("copies {} bytes, 0 to 16 are right", copy.bytes));
+  if (copy.bytes > 0) stop_if(global.check_read(copy.from, static_cast<std::size_t>(copy.bytes), 16), where);
+  stop_if(shared.start_copy(clocks.observer(current_in_cluster()), copy.offset, 16), where);
   self().open.push_back(copy);
 }
 
@@ -228,16 +225,12 @@ void Block::wait_for_copies(std::size_t pending) {
   auto& groups = self().groups;
   while (groups.size() > pending) {
     for (const Copy& copy : groups.front()) {
-      const Observer by = clocks.observer(current_in_cluster());
-      shared.finish_copy(by, copy.offset, static_cast<std::size_t>(copy.size), copy.read().data());
+      std::byte chunk[16] = {};
+      if (copy.bytes > 0) std::memcpy(chunk, copy.from, static_cast<std::size_t>(copy.bytes));
+      shared.finish_copy(clocks.observer(current_in_cluster()), copy.offset, 16, chunk);
     }
     groups.pop_front();
   }
-}
-
-Words Block::take_copies(const Where& where) {
-  if (!self().groups.empty()) stop(where, "arrives with copies while committed ones are under way");
-  return std::exchange(self().open, {});
 }
 
 void Block::store_box(unsigned offset, const TensorMap& map, int column, int row, const Where& where) {

@@ -30,6 +30,13 @@ using Stacks = boost::context::pooled_fixedsize_stack;
 
 enum class Waiting { nothing, at_barrier, at_cluster_barrier, at_named_barrier, for_phase, for_lanes, ended };
 
+// 16 bytes of cp.async: `bytes` from global memory, and zeros.
+struct Copy {
+  unsigned offset = 0;
+  const void* from = nullptr;
+  int bytes = 0;
+};
+
 // A box on its way from shared memory: read and written at the wait for it.
 struct StoredBox {
   Box box;
@@ -113,8 +120,6 @@ class Block {
   void copy_async(const Copy& copy, const Where& where);
   void commit_copies();
   void wait_for_copies(std::size_t pending);
-  // What the thread has begun to copy since its last commit: it is no longer the thread's to wait for.
-  [[nodiscard]] Words take_copies(const Where& where);
 
   void store_box(unsigned offset, const TensorMap& map, int column, int row, const Where& where);
   void commit_boxes();

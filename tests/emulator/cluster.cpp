@@ -132,12 +132,6 @@ void Cluster::store_shared_to(Block& from, int rank, unsigned offset, const Sent
   start_copy(from, reach(from, rank, where), copy, mbarrier);
 }
 
-void Cluster::arrive_with_words(Block& from, unsigned mbarrier, const Where& where) {
-  const CountedCopy copy{
-      .what = from.take_copies(where), .to = from.rank(), .by = from.rank(), .thread = from.current(), .where = where};
-  start_copy(from, from, copy, mbarrier);
-}
-
 void Cluster::copy_box(Block& from, unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier,
                        unsigned ranks, const Where& where) {
   from.stop_if(check_map(map), where);
@@ -162,10 +156,6 @@ void Cluster::start_copy(Block& from, Block& to, const CountedCopy& copy, unsign
   const Observer by = clocks.observer(thread);
   if (one.box() != nullptr) {
     stop_if(to.shared.start_bulk_copy(by, one.offset, static_cast<std::size_t>(one.bytes()), one.mbarrier));
-  } else if (const Words* words = one.words()) {
-    for (const Copy& word : *words) {
-      to.shared.hand_over_copy(word.offset, static_cast<std::size_t>(word.size), one.mbarrier);
-    }
   } else {
     stop_if(to.shared.start_sent_store(by, one.offset, one.mbarrier));
   }
@@ -180,9 +170,7 @@ std::optional<std::string> Cluster::land_copies() {
     if (to.has_ended()) return ended_during(copy);
     const int phase = to.mbarriers.phase(copy.mbarrier) + 1;  // counted from 1
     copies_.land(phase, to.shared);
-    const auto fault = copy.words() != nullptr ? to.mbarriers.finish_arrival(copy.mbarrier)
-                                               : to.mbarriers.finish_copy(copy.mbarrier, copy.bytes());
-    if (fault) {
+    if (auto fault = to.mbarriers.finish_copy(copy.mbarrier, copy.bytes())) {
       return describe(copy, place(at(copy.by), to) + *fault);
     }
     if (copy.by != copy.to) {

@@ -29,8 +29,6 @@ class Cluster {
   void arrive_at(Block& from, unsigned offset, int rank, const Where& where);
   void store_shared_to(Block& from, int rank, unsigned offset, const SentStore& bytes, unsigned mbarrier,
                        const Where& where);
-  // At the block's own mbarrier, with the words that the thread has begun to copy.
-  void arrive_with_words(Block& from, unsigned mbarrier, const Where& where);
   // ranks: a bit for each block that the box goes to.
   void copy_box(Block& from, unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier,
                 unsigned ranks, const Where& where);

@@ -33,20 +33,7 @@ std::vector<std::byte> read_box(const Box& box) {
   return bytes;
 }
 
-void land_words(const CountedCopy& copy, int phase, SharedMemory& shared) {
-  for (const Copy& word : *copy.words()) {
-    shared.finish_counted_copy(copy.mbarrier, phase, word.offset, static_cast<std::size_t>(word.size),
-                               word.read().data());
-  }
-}
-
 }  // namespace
-
-std::array<std::byte, 16> Copy::read() const {
-  std::array<std::byte, 16> written{};
-  if (bytes > 0) std::memcpy(written.data(), from, static_cast<std::size_t>(bytes));
-  return written;
-}
 
 std::optional<std::string> CountedCopies::check_source(const Box& box, const GlobalMemory& global) {
   for (int row = 0; row < box.matrix.box_rows; ++row) {
@@ -62,8 +49,6 @@ void CountedCopies::land(int phase, SharedMemory& shared) {
   if (const Box* box = copy.box()) {
     const std::vector<std::byte> bytes = read_box(*box);
     shared.finish_counted_copy(copy.mbarrier, phase, copy.offset, bytes.size(), bytes.data());
-  } else if (copy.words() != nullptr) {
-    land_words(copy, phase, shared);
   } else {
     const auto& bytes = std::get<SentStore>(copy.what);
     shared.finish_counted_copy(copy.mbarrier, phase, copy.offset, bytes.size(), bytes.data());

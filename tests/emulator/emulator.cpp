@@ -57,8 +57,8 @@ void read_shared(unsigned offset, std::size_t bytes, void* to, const Where& wher
 void write_shared(unsigned offset, std::size_t bytes, const void* from, const Where& where) {
   block().write_shared(offset, bytes, from, where);
 }
-void copy_async(unsigned offset, const void* from, int bytes, int size, const Where& where) {
-  block().copy_async({offset, from, bytes, size}, where);
+void copy_async(unsigned offset, const void* from, int bytes, const Where& where) {
+  block().copy_async({offset, from, bytes}, where);
 }
 void commit_copies() { block().commit_copies(); }
 void wait_for_copies(int pending_groups, const Where& where) {

@@ -54,8 +54,8 @@ int add_global(int* to, int value, const Where& where);
 void read_shared(unsigned offset, std::size_t bytes, void* to, const Where& where);
 void write_shared(unsigned offset, std::size_t bytes, const void* from, const Where& where);
 
-// `size` bytes of shared memory, 4 or 16, from `bytes` (0 to size) of global memory and zeros.
-void copy_async(unsigned offset, const void* from, int bytes, int size, const Where& where);
+// 16 bytes of shared memory from `bytes` (0 to 16) of global memory and zeros.
+void copy_async(unsigned offset, const void* from, int bytes, const Where& where);
 void commit_copies();
 void wait_for_copies(int pending_groups, const Where& where);
 

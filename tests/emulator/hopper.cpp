@@ -37,10 +37,6 @@ void fence_stores() {
   block().clocks.advance(thread);
 }
 
-void arrive_with_words(unsigned mbarrier, const Where& where) {
-  block().cluster().arrive_with_words(block(), mbarrier, where);
-}
-
 void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier, const Where& where) {
   block().cluster().copy_box(block(), offset, map, column, row, mbarrier, 1U << static_cast<unsigned>(cluster_rank()),
                              where);

@@ -26,8 +26,6 @@ void mbarrier_wait(unsigned offset, int parity, const Where& where);
 void named_barrier(int id, int threads, const Where& where);
 void warp_barrier(const Where& where);
 void fence_stores();
-// With what the thread has begun to copy (copy_async) and not committed.
-void arrive_with_words(unsigned mbarrier, const Where& where);
 
 void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned mbarrier, const Where& where);
 void store_box(unsigned offset, const TensorMap& map, int column, int row, const Where& where);

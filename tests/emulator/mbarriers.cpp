@@ -58,24 +58,12 @@ std::optional<std::string> Mbarriers::arrive(int thread, unsigned offset, int by
   Mbarrier& one = at(offset);
   if (bytes < 0 || bytes > kMostCounted) return fmt::format("the mbarrier at {} is to expect {} bytes", offset, bytes);
   one.bytes += bytes;
-  if (auto fault = count_arrival(one)) return fault;
-  clocks_.publish(thread, one.arriving);
-  return settle(one);
-}
-
-std::optional<std::string> Mbarriers::count_arrival(Mbarrier& one) const {
   if (one.missing == 0) {
     return fmt::format("the mbarrier at {} has more than its {} arrivals in phase {}, which still misses {} bytes",
-                       one.offset, one.arrivals, one.phase, one.bytes);
+                       offset, one.arrivals, one.phase, one.bytes);
   }
   --one.missing;
-  return std::nullopt;
-}
-
-std::optional<std::string> Mbarriers::finish_arrival(int number) {
-  Mbarrier& one = all_[static_cast<std::size_t>(number)];
-  --one.copies;
-  if (auto fault = count_arrival(one)) return fault;
+  clocks_.publish(thread, one.arriving);
   return settle(one);
 }
 

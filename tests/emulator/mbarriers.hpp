@@ -25,8 +25,6 @@ class Mbarriers {
   [[nodiscard]] std::optional<std::string> arrive(int thread, unsigned offset, int bytes);
   [[nodiscard]] std::optional<std::string> start_copy(int thread, unsigned offset);
   [[nodiscard]] std::optional<std::string> finish_copy(int number, int bytes);
-  // An arrival that came with copies (start_copy) and tells of nothing else.
-  [[nodiscard]] std::optional<std::string> finish_arrival(int number);
   // A block is not to end within a phase: with arrivals or bytes that nobody can have waited for.
   [[nodiscard]] std::optional<std::string> check_end() const;
 
@@ -56,7 +54,6 @@ class Mbarriers {
     Knowledge arriving;   // what this phase's arrivals publish
     Knowledge learnt;     // what the last phase's did
   };
-  [[nodiscard]] std::optional<std::string> count_arrival(Mbarrier& one) const;
   [[nodiscard]] std::optional<std::string> settle(Mbarrier& one);
   Mbarrier& at(unsigned offset) { return all_[static_cast<std::size_t>(number(offset))]; }
 

@@ -55,10 +55,10 @@ EXPERTILE_DEVICE void store_shared(unsigned offset, T value, const Where& where 
 }
 
 EXPERTILE_DEVICE void cp_async16(unsigned offset, const void* from, int bytes, const Where& where = Where::current()) {
-  emulator::copy_async(offset, from, bytes, 16, where);
+  emulator::copy_async(offset, from, bytes, where);
 }
 EXPERTILE_DEVICE void cp_async16(unsigned offset, const void* from, const Where& where = Where::current()) {
-  emulator::copy_async(offset, from, 16, 16, where);
+  emulator::copy_async(offset, from, 16, where);
 }
 EXPERTILE_DEVICE void cp_async_commit() { emulator::commit_copies(); }
 template <int PENDING>

@@ -47,13 +47,6 @@ EXPERTILE_DEVICE Bytes8 load_two_at(unsigned address, const Where& where = Where
 
 EXPERTILE_DEVICE void fence_stores() { emulator::fence_stores(); }
 
-EXPERTILE_DEVICE void copy_word(unsigned offset, const void* from, const Where& where = Where::current()) {
-  emulator::copy_async(offset, from, 4, 4, where);
-}
-EXPERTILE_DEVICE void arrive_with_words(unsigned barrier, const Where& where = Where::current()) {
-  emulator::arrive_with_words(barrier, where);
-}
-
 // ---- bulk tensor copies ---------------------------------------------------------------------------------------------
 
 EXPERTILE_DEVICE void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned barrier,

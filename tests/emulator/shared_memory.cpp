@@ -201,12 +201,6 @@ std::optional<std::string> SharedMemory::start_sent_store(const Observer& by, un
   return std::nullopt;
 }
 
-void SharedMemory::hand_over_copy(unsigned offset, std::size_t bytes, int mbarrier) {
-  for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
-    words_[i].copier = static_cast<std::int16_t>(kCounted + mbarrier);
-  }
-}
-
 void SharedMemory::finish_counted_copy(int mbarrier, int phase, unsigned offset, std::size_t bytes, const void* from) {
   for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
     words_[i] = {.writer = static_cast<std::int16_t>(kCounted + mbarrier), .written = phase};

@@ -39,8 +39,6 @@ class SharedMemory {
   [[nodiscard]] std::optional<std::string> start_bulk_copy(const Observer& by, unsigned offset, std::size_t bytes,
                                                            int mbarrier);
   [[nodiscard]] std::optional<std::string> start_sent_store(const Observer& by, unsigned offset, int mbarrier);
-  // What start_copy began: the mbarrier counts it from now on, and not its thread.
-  void hand_over_copy(unsigned offset, std::size_t bytes, int mbarrier);
   void finish_counted_copy(int mbarrier, int phase, unsigned offset, std::size_t bytes, const void* from);
 
   // Products, bulk copies and stored boxes reach memory by another path than ordinary stores: they see, and overwrite,
