@@ -135,9 +135,9 @@ EXPERTILE_DEVICE void mma_int8(int (&d)[4], const unsigned (&a)[4], const unsign
 EXPERTILE_DEVICE int shuffle_up(int value, int distance) { return __shfl_up_sync(0xffffffffU, value, distance); }
 // The value of a lane, which each may choose.
 EXPERTILE_DEVICE int shuffle(int value, int lane) { return __shfl_sync(0xffffffffU, value, lane); }
+EXPERTILE_DEVICE long long shuffle(long long value, int lane) { return __shfl_sync(0xffffffffU, value, lane); }
 // The same value, which all lanes must have, where the compiler knows that they do and keeps one for all.
 EXPERTILE_DEVICE unsigned uniform(unsigned value) { return __reduce_or_sync(0xffffffffU, value); }
-EXPERTILE_DEVICE long long shuffle(long long value, int lane) { return __shfl_sync(0xffffffffU, value, lane); }
 // How many lanes say yes.
 EXPERTILE_DEVICE int count_lanes(bool yes) { return __popc(__ballot_sync(0xffffffffU, yes)); }
 EXPERTILE_DEVICE float shuffle_xor(float value, int mask) { return __shfl_xor_sync(0xffffffffU, value, mask); }

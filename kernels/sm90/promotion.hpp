@@ -175,7 +175,7 @@ EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& wa
   start_portion<SPEC, EXTENT>(sums, weights, place, operands_at<SPEC>(first, slot), warp, 0);
   for (int left = slice_count<SPEC>(args.k);; --left) {
     const int stage = slot.stage;
-    const Operands operands = operands_at<SPEC>(first, slot);
+    const Operands operands = operands_at<SPEC>(first, slot);  // anew: handed on, they would be the lanes' own again
     next<SPEC>(slot);
     const Operands following_operands = operands_at<SPEC>(first, slot);
 #pragma unroll
@@ -188,8 +188,7 @@ EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& wa
       if (is_last && left == 1) end_tile<SPEC>(turns, warp.lane);
       if (is_last && !kReadsLate) release<SPEC>(place.empty, warp.lane);
       const Place<SPEC> following = place_of<SPEC>(slot);
-      bool is_there = false;
-      if (is_last) is_there = left > 1 && ptx::mbarrier_try(following.full, following.parity);
+      const bool is_there = is_last && left > 1 && ptx::mbarrier_try(following.full, following.parity);
       if constexpr (kScales) {
         promote_scaled<SPEC, P::kPiece>(total, sums, scales, warp.lane, P::piece(i));
       } else {

@@ -260,21 +260,23 @@ EXPERTILE_DEVICE void copy_slices(const TiledArgs& in, int turn, int from, int u
   }
 }
 
-// The arrival of a warp whose lanes have each read or stored their own scales.
+// Before the arrival of a warp whose lanes have each read or stored their own scales, where one speaks for all.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void gather_lanes() {
+  if constexpr (arrivals_a_warp(SPEC) == 1 && brings_scales(SPEC)) ptx::warp_barrier();
+}
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void arrive_for_warp(unsigned barrier, int lane) {
-  constexpr bool kIsOne = arrivals_a_warp(SPEC) == 1;
-  if constexpr (kIsOne && brings_scales(SPEC)) ptx::warp_barrier();
-  if (!kIsOne || lane == 0) ptx::mbarrier_arrive(barrier);
+  gather_lanes<SPEC>();
+  if (arrivals_a_warp(SPEC) > 1 || lane == 0) ptx::mbarrier_arrive(barrier);
 }
 
 // This warp has read the stage, with its scales: every block that copies to it may.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void release(unsigned empty, int lane) {
-  constexpr bool kIsOne = arrivals_a_warp(SPEC) == 1;
   if constexpr (Shape<SPEC>::kCluster == 1) return arrive_for_warp<SPEC>(empty, lane);
-  if constexpr (kIsOne && brings_scales(SPEC)) ptx::warp_barrier();  // each lane has read its own
-  if constexpr (kIsOne) {
+  gather_lanes<SPEC>();
+  if constexpr (arrivals_a_warp(SPEC) == 1) {
     if (lane < Shape<SPEC>::kCluster) ptx::mbarrier_arrive_at(empty, lane);
   } else {
     ptx::mbarrier_arrive(empty);

@@ -13,7 +13,6 @@
 
 #include "emulator/box.hpp"
 #include "emulator/clocks.hpp"
-#include "emulator/counted_copies.hpp"
 #include "emulator/emulator.hpp"
 #include "emulator/fault.hpp"
 #include "emulator/global_memory.hpp"

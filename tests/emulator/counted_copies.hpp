@@ -9,7 +9,6 @@
 #include <optional>
 #include <string>
 #include <variant>
-#include <vector>
 
 #include "emulator/box.hpp"
 #include "emulator/emulator.hpp"
@@ -19,6 +18,7 @@
 namespace expertile::emulator {
 
 using SentStore = std::array<std::byte, 16>;
+
 struct CountedCopy {
   std::variant<Box, SentStore> what;
   unsigned offset = 0;

@@ -195,6 +195,16 @@ TEST_F(HopperFault, WarpsOfAWarpgroupBringDifferentOperands) {
             }),
             "thread 96, ");
 }
+TEST_F(HopperFault, LanesOfAWarpCallDifferentOperandsUniform) {
+  expect_in(fault([](const TensorMap& map) {
+              init_one(0);
+              copy_matrix(map);
+              ptx::mbarrier_wait(0, 0);
+              multiply_matrix(ptx::uniform(ptx::thread_index() == 5 ? 32 : 0));
+            }),
+            "thread 5, ");
+}
+
 TEST_F(HopperFault, AWarpThatDoesNotComeToTheProduct) {
   const std::string message = fault([](const TensorMap& map) {
     init_one(0);

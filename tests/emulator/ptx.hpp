@@ -139,11 +139,12 @@ EXPERTILE_DEVICE int shuffle_up(int value, int distance, const Where& where = Wh
 EXPERTILE_DEVICE int shuffle(int value, int lane, const Where& where = Where::current()) {
   return exchange("shuffle", value, lane % 32, where);
 }
-EXPERTILE_DEVICE unsigned uniform(unsigned value, const Where& where = Where::current()) {
-  return exchange("uniform", value, 0, where);
-}
 EXPERTILE_DEVICE long long shuffle(long long value, int lane, const Where& where = Where::current()) {
   return exchange("shuffle", value, lane % 32, where);
+}
+// Each lane keeps its own: products whose operands differ are stopped.
+EXPERTILE_DEVICE unsigned uniform(unsigned value, const Where& where = Where::current()) {
+  return exchange("uniform", value, thread_index() % 32, where);
 }
 EXPERTILE_DEVICE float shuffle_xor(float value, int mask, const Where& where = Where::current()) {
   return exchange("shuffle_xor", value, (thread_index() % 32) ^ mask, where);
