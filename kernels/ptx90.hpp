@@ -77,6 +77,25 @@ EXPERTILE_DEVICE void take_registers() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(REGISTERS));
 }
 
+// One of the warp's lanes, always the same. Collective of a warp. Of what is behind a branch on `is_this` the compiler
+// knows that a single lane does it: copies need no loop over the lanes that might.
+struct Elected {
+  int lane = 0;
+  bool is_this = false;
+};
+EXPERTILE_DEVICE Elected elect() {
+  int lane;
+  unsigned is_this;
+  asm volatile(
+      "{\n"
+      ".reg .pred this;\n"
+      "elect.sync %0|this, 0xffffffff;\n"
+      "selp.b32 %1, 1, 0, this;\n"
+      "}"
+      : "=r"(lane), "=r"(is_this));
+  return {lane, is_this != 0};
+}
+
 // Collective of a warp: what its lanes did to shared memory before is seen by all of them after.
 EXPERTILE_DEVICE void warp_barrier() { __syncwarp(); }
 

@@ -16,15 +16,15 @@ namespace expertile::sm90 {
 // Finds the tile of a turn and tells it to the others; false if there is none. Collective of the copying warp. answer:
 // to the question for it.
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE bool look_for_tile(const TiledArgs& in, GroupCursor& groups, int turn, int answer) {
-  const bool tells = ptx::thread_index() % 32 == 0;
-  ptx::warp_barrier();  // the lanes meet again, and the first has read the tile that is overwritten
-  const int number = number_of_turn<SPEC>(in, turn, answer);
+EXPERTILE_DEVICE bool look_for_tile(const TiledArgs& in, const ptx::Elected& elected, GroupCursor& groups, int turn,
+                                    int answer) {
+  ptx::warp_barrier();  // the lanes meet again, and the elected one has read the tile that is overwritten
+  const int number = number_of_turn<SPEC>(in, elected, turn, answer);
   const OutputTile tile = take_tile<SPEC>(in.args, groups, number);
-  if (tells) tell_tile<SPEC>(tile, turn);
+  if (elected.is_this) tell_tile<SPEC>(tile, turn);
   if (tile.rows >= 0) return true;
   // To the warpgroup that waits for the turn behind the last, too.
-  if (SPEC.tile.pingpong != 0 && tells) tell_tile<SPEC>(tile, turn + 1);
+  if (SPEC.tile.pingpong != 0 && elected.is_this) tell_tile<SPEC>(tile, turn + 1);
   set_back<SPEC>(in, groups, number, turn);
   return false;
 }
@@ -46,8 +46,8 @@ EXPERTILE_DEVICE Ahead ahead_of_end(int slices) {
 
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void copy_tiles(const TiledArgs& in) {
-  const bool copies = ptx::thread_index() % 32 == 0;
-  if (copies) {
+  const ptx::Elected elected = ptx::elect();
+  if (elected.is_this) {
     ptx::prefetch_map(in.a);
     ptx::prefetch_map(in.b);
   }
@@ -55,16 +55,16 @@ EXPERTILE_DEVICE void copy_tiles(const TiledArgs& in) {
   const Ahead ahead = ahead_of_end<SPEC>(slices);
   GroupCursor groups;
   Slot slot;
-  bool is_there = look_for_tile<SPEC>(in, groups, 0, 0);
+  bool is_there = look_for_tile<SPEC>(in, elected, groups, 0, 0);
   for (int turn = 0; is_there; ++turn) {
     int answer = 0;
-    if (copies) {
+    if (elected.is_this) {
       copy_slices<SPEC>(in, turn, 0, ahead.asks, slot);
       answer = ask<SPEC>(in);
       copy_slices<SPEC>(in, turn, ahead.asks, ahead.looks, slot);
     }
-    is_there = look_for_tile<SPEC>(in, groups, turn + 1, answer);
-    if (copies) copy_slices<SPEC>(in, turn, ahead.looks, slices, slot);
+    is_there = look_for_tile<SPEC>(in, elected, groups, turn + 1, answer);
+    if (elected.is_this) copy_slices<SPEC>(in, turn, ahead.looks, slices, slot);
   }
 }
 

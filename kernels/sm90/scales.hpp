@@ -98,7 +98,9 @@ EXPERTILE_DEVICE void bring_scales(const KernelArgs& args, int part) {
         if (block / kNear != held) {
           held = block / kNear;
 #pragma unroll
-          for (int r = 0; r < kRounds; ++r) scales[r] = load_near_scales<kNear>(from[r], held, k_blocks);
+          for (int r = 0; r < kRounds; ++r) {
+            if (first_row + 32 * r < kRows) scales[r] = load_near_scales<kNear>(from[r], held, k_blocks);
+          }
         }
         if (span == 0) ptx::mbarrier_wait(place.empty, place.parity ^ 1);  // those before have been read
         const unsigned to = place.scales + static_cast<unsigned>(span * span_scale_bytes(SPEC));

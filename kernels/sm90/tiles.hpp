@@ -57,15 +57,15 @@ EXPERTILE_DEVICE int tell_answer(int answer, int turn) {
 }
 
 // The number in the sequence of tiles that this block's cluster takes in its turn-th turn. Collective of a warp.
-// answer: the counter's, in the first lane of the first block, where there is a counter.
+// answer: the counter's, in the first block's elected lane, where there is a counter.
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE int number_of_turn(const TiledArgs& in, int turn, int answer) {
+EXPERTILE_DEVICE int number_of_turn(const TiledArgs& in, const ptx::Elected& elected, int turn, int answer) {
   constexpr int kBlocks = cluster_blocks(SPEC.tile);
   const int clusters = ptx::grid_size() / kBlocks;
   if constexpr (counts_taken(SPEC.tile)) {
     if (in.taken != nullptr && turn > 0) {
-      const int taken = ptx::thread_index() % 32 == 0 ? tell_answer<SPEC>(answer, turn) : 0;
-      return clusters + ptx::shuffle(taken, 0);
+      const int taken = elected.is_this ? tell_answer<SPEC>(answer, turn) : 0;
+      return clusters + ptx::shuffle(taken, elected.lane);
     }
   }
   return tile_of_turn(ptx::block_index() / kBlocks, clusters, turn);

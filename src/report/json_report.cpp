@@ -64,6 +64,7 @@ Json candidate_json(const CandidateEvidence& candidate) {
     return json;
   }
   json["median_us"] = rounded(candidate.median_us);
+  if (candidate.skewed_us > 0) json["skewed_us"] = rounded(candidate.skewed_us);
   json["error_over_bound"] = candidate.error_over_bound;
   Json times = Json::array();
   for (const double time_us : candidate.times_us) times.push_back(rounded(time_us));

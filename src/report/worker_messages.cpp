@@ -38,8 +38,8 @@ Ceiling ceiling_of(const Json& json) { return {json.at(0).get<double>(), json.at
 Json result_json(const BatchResult& result) {
   Json evidence = Json::array();
   for (const CandidateEvidence& one : result.evidence) {
-    evidence.push_back(
-        {tile_json(one.tile), one.is_default, one.times_us, one.median_us, one.error_over_bound, one.refused});
+    evidence.push_back({tile_json(one.tile), one.is_default, one.times_us, one.median_us, one.error_over_bound,
+                        one.skewed_us, one.refused});
   }
   Json samples = Json::array();
   for (const RoutingSample& sample : result.samples) samples.push_back({sample.seg_indptr, sample.weight_indices});
@@ -68,7 +68,8 @@ BatchResult result_of(const Json& json) {
   result.tile = tile_of(json.at("tile"));
   for (const Json& one : json.at("evidence")) {
     result.evidence.push_back({tile_of(one.at(0)), one.at(1).get<bool>(), one.at(2).get<std::vector<double>>(),
-                               one.at(3).get<double>(), one.at(4).get<double>(), one.at(5).get<std::string>()});
+                               one.at(3).get<double>(), one.at(4).get<double>(), one.at(5).get<double>(),
+                               one.at(6).get<std::string>()});
   }
   result.refusals = json.at("refusals").get<std::map<std::string, int>>();
   for (const Json& one : json.at("samples")) {

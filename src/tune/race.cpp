@@ -3,14 +3,15 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 namespace expertile {
 namespace {
 
 constexpr std::size_t kFewestRounds = 2;
 constexpr std::size_t kMostRounds = 24;
+constexpr std::size_t kTellingRounds = 3;
 constexpr std::size_t kFinalists = 3;  // the default and two others stay to the end
-constexpr double kLeastGain = 0.003;   // a smaller gain is not worth a different tile
 constexpr double kStandardErrors = 2.0;
 constexpr double kDeviationsPerMad = 1.4826;  // of a normal distribution
 
@@ -25,7 +26,8 @@ double median_of(std::vector<double> values) {
   return (upper + *std::max_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(middle))) / 2;
 }
 
-Race::Race(std::size_t candidates) : times_(candidates), running_(candidates) {
+Race::Race(std::size_t candidates, double least_gain)
+    : least_gain_(least_gain), times_(candidates), running_(candidates) {
   std::iota(running_.begin(), running_.end(), std::size_t{0});
 }
 
@@ -57,18 +59,35 @@ void Race::finish_round() {
 
 double Race::median(std::size_t candidate) const { return median_of(times_[candidate]); }
 
+// Of a over b: of b's time, paired by round.
+std::vector<double> Race::gains(std::size_t a, std::size_t b) const {
+  std::vector<double> gains(std::min(times_[a].size(), times_[b].size()));
+  for (std::size_t i = 0; i < gains.size(); ++i) gains[i] = 1 - times_[a][i] / times_[b][i];
+  return gains;
+}
+
 bool Race::clearly_faster(std::size_t a, std::size_t b) const {
-  const std::size_t pairs = std::min(times_[a].size(), times_[b].size());
-  if (pairs == 0) return false;
-  std::vector<double> gains;  // relative, paired by round
-  gains.reserve(pairs);
-  for (std::size_t i = 0; i < pairs; ++i) gains.push_back(1 - times_[a][i] / times_[b][i]);
-  const double gain = median_of(gains);
+  const std::vector<double> pairs = gains(a, b);
+  if (pairs.empty()) return false;
+  const double gain = median_of(pairs);
   std::vector<double> deviations;
-  deviations.reserve(pairs);
-  for (const double one : gains) deviations.push_back(std::fabs(one - gain));
-  const double error = kDeviationsPerMad * median_of(deviations) / std::sqrt(static_cast<double>(pairs));
-  return gain > std::max(kLeastGain, kStandardErrors * error);
+  deviations.reserve(pairs.size());
+  for (const double one : pairs) deviations.push_back(std::fabs(one - gain));
+  const double error = kDeviationsPerMad * median_of(deviations) / std::sqrt(static_cast<double>(pairs.size()));
+  return gain > std::max(least_gain_, kStandardErrors * error);
+}
+
+std::vector<std::size_t> Race::about_as_fast_as(std::size_t candidate, double loss) const {
+  std::vector<std::pair<double, std::size_t>> found;  // with what each loses
+  for (std::size_t other = 0; other < times_.size(); ++other) {
+    if (other == candidate || times_[other].size() < kTellingRounds) continue;
+    const double lost = -median_of(gains(other, candidate));
+    if (lost <= loss) found.emplace_back(lost, other);
+  }
+  std::sort(found.begin(), found.end());
+  std::vector<std::size_t> all{candidate};
+  for (const auto& one : found) all.push_back(one.second);
+  return all;
 }
 
 std::size_t Race::best(std::optional<std::size_t> neighbour) const {

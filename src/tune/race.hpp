@@ -13,8 +13,8 @@ namespace expertile {
 
 class Race {
  public:
-  // Candidate 0 is the default, which never leaves.
-  explicit Race(std::size_t candidates);
+  // Candidate 0 is the default, which never leaves. least_gain: what is not worth a different tile, of the time.
+  explicit Race(std::size_t candidates, double least_gain = 0.003);
 
   struct Heat {
     std::size_t candidate = 0;
@@ -27,14 +27,18 @@ class Race {
   // The fastest by median that beats the default by more than the noise, else the default. Inside the noise of the
   // fastest, `neighbour` (the adjacent batch size's winner) is kept.
   [[nodiscard]] std::size_t best(std::optional<std::size_t> neighbour) const;
+  // `candidate` and, the fastest first, all that take at most `loss` of its time longer, as far as a few rounds tell.
+  [[nodiscard]] std::vector<std::size_t> about_as_fast_as(std::size_t candidate, double loss) const;
   [[nodiscard]] const std::vector<double>& times(std::size_t candidate) const { return times_[candidate]; }
   [[nodiscard]] double median(std::size_t candidate) const;  // 0 when never timed
   [[nodiscard]] std::size_t rounds() const { return round_; }
 
  private:
   void finish_round();
+  [[nodiscard]] std::vector<double> gains(std::size_t a, std::size_t b) const;
   [[nodiscard]] bool clearly_faster(std::size_t a, std::size_t b) const;
 
+  double least_gain_;
   std::vector<std::vector<double>> times_;  // [candidate][round]
   std::vector<std::size_t> running_;        // in the order in which a round visits them
   std::size_t position_ = 0;

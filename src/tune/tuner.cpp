@@ -10,6 +10,7 @@
 #include <exception>
 #include <future>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "problem/sizes.hpp"
@@ -25,6 +26,13 @@ using Clock = std::chrono::steady_clock;
 // Calls so long, in us, are timed by fewer at a time.
 constexpr double kLongCall = 1500;
 constexpr std::size_t kFewestCalls = 4;
+// Where nothing is known of the routing, tiles that lose no more of the time than this are told apart by how they take
+// skewed routing, once groups have so many rows: what is gained there is at least as much.
+constexpr double kSmallLoss = 0.01;
+constexpr double kSkew = 1.2;  // zipf's alpha
+constexpr double kRowsOfAGroup = 32;
+constexpr std::size_t kMostAlike = 6;
+constexpr double kShareOfTime = 0.25;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -57,15 +65,11 @@ class Tuning {
     for (const std::int64_t batch : batches) {
       auto samples = routing_samples(routing_, problem_.experts, problem_.top_k, batch, options_.routing_samples);
       if (!samples) return fail(samples.error());
-      std::vector<PlacedRouting> placed;
-      for (const RoutingSample& sample : *samples) {
-        most_rows = std::max(most_rows, sample.rows());
-        auto routing = PlacedRouting::make(backend_, sample);
-        if (!routing) return fail(routing.error());
-        placed.push_back(std::move(*routing));
-      }
+      for (const RoutingSample& sample : *samples) most_rows = std::max(most_rows, sample.rows());
+      auto placed = place(*samples);
+      if (!placed) return fail(placed.error());
       samples_.push_back(std::move(*samples));
-      routings_.push_back(std::move(placed));
+      routings_.push_back(std::move(*placed));
     }
     const double needed = tensor_bytes(problem_, static_cast<double>(most_rows));
     const auto memory = static_cast<double>(backend_.info().memory_bytes);
@@ -99,14 +103,18 @@ class Tuning {
     }
     std::vector<TileConfig> tiles = contestants(result, index, built_in);
     Race race(tiles.size());
-    const auto finished = run(race, tiles, index, batch);
+    const auto finished = run(race, tiles, routings_[index], batch, options_.seconds_per_batch);
     if (!finished) return fail(finished.error());
     if (!*finished) return std::optional<BatchResult>{};
-    const std::size_t winner = fixed_ ? tiles.size() - 1 : race.best(position(tiles, last_winner_));
+    const std::size_t before = result.evidence.size();
     for (std::size_t i = 0; i < tiles.size(); ++i) {
       result.evidence.push_back(
-          {tiles[i], i == 0, race.times(i), race.median(i), verified_error(tiles[i]).value_or(0), {}});
+          {tiles[i], i == 0, race.times(i), race.median(i), verified_error(tiles[i]).value_or(0), 0, {}});
     }
+    const auto chosen = choose(race, index, batch, std::span(result.evidence).subspan(before));
+    if (!chosen) return fail(chosen.error());
+    if (!*chosen) return std::optional<BatchResult>{};
+    const std::size_t winner = **chosen;
     result.default_us = race.median(0);
     result.tuned_us = race.median(winner);
     result.tile = tiles[winner];
@@ -127,10 +135,19 @@ class Tuning {
     const double wanted = std::ceil(3.0 * static_cast<double>(last_cache_bytes(backend_.info())) / touched);
     return static_cast<int>(std::clamp(std::min(wanted, most_bytes / needed), 1.0, most_copies));
   }
+  [[nodiscard]] Result<std::vector<PlacedRouting>> place(const std::vector<RoutingSample>& samples) const {
+    std::vector<PlacedRouting> placed;
+    for (const RoutingSample& sample : samples) {
+      auto routing = PlacedRouting::make(backend_, sample);
+      if (!routing) return fail(routing.error());
+      placed.push_back(std::move(*routing));
+    }
+    return placed;
+  }
   // So many calls for one timing, each on another routing sample and copy of the tensors.
-  [[nodiscard]] std::vector<GroupedGemmArgs> next_calls(std::size_t index, std::size_t round, std::size_t count) {
+  [[nodiscard]] std::vector<GroupedGemmArgs> next_calls(const std::vector<PlacedRouting>& routings, std::size_t round,
+                                                        std::size_t count) {
     std::vector<GroupedGemmArgs> calls;
-    const std::vector<PlacedRouting>& routings = routings_[index];
     for (std::size_t i = 0; i < count; ++i) {
       const PlacedRouting& routing = routings[(round * count + i) % routings.size()];
       calls.push_back(tensors_[calls_++ % tensors_.size()].args(routing, routing.rows()));
@@ -206,7 +223,7 @@ class Tuning {
         tiles.push_back(tile);
       } else {
         ++result.refusals[prepared[i] ? "wrong result or broken" : "cannot be compiled or loaded"];
-        result.evidence.push_back({tile, false, {}, 0, 0, std::move(refused)});
+        result.evidence.push_back({tile, false, {}, 0, 0, 0, std::move(refused)});
       }
     }
     return tiles;
@@ -231,26 +248,62 @@ class Tuning {
     return verified_.back().second;
   }
 
+  // Whether a batch size is tuned for any routing, and has enough rows for skewed ones to be another task.
+  [[nodiscard]] bool knows_no_routing(const std::vector<RoutingSample>& samples) const {
+    if (routing_.kind != Routing::Kind::uniform) return false;
+    return mean_load(samples).rows >= kRowsOfAGroup * static_cast<double>(problem_.experts);
+  }
+
+  // Which of a race's tiles to take, whose evidence is given. Nothing when the user stopped it.
+  Result<std::optional<std::size_t>> choose(const Race& race, std::size_t index, std::int64_t batch,
+                                            std::span<CandidateEvidence> evidence) {
+    using Chosen = std::optional<std::size_t>;
+    if (fixed_) return Chosen(evidence.size() - 1);
+    const std::size_t winner = race.best(position(evidence, last_winner_));
+    if (!knows_no_routing(samples_[index])) return Chosen(winner);
+    std::vector<std::size_t> alike = race.about_as_fast_as(winner, kSmallLoss);
+    if (alike.size() == 1) return Chosen(winner);
+    alike.resize(std::min(alike.size(), kMostAlike));
+    std::vector<TileConfig> tiles;
+    tiles.reserve(alike.size());
+    for (const std::size_t i : alike) tiles.push_back(evidence[i].tile);
+
+    Routing skewed = routing_;
+    skewed.kind = Routing::Kind::zipf;
+    skewed.alpha = kSkew;
+    const auto samples = routing_samples(skewed, problem_.experts, problem_.top_k, batch, options_.routing_samples);
+    if (!samples) return fail(samples.error());
+    const auto placed = place(*samples);
+    if (!placed) return fail(placed.error());
+    Race again(tiles.size(), kSmallLoss);  // the winner keeps its place where no other is clearly faster
+    const auto finished = run(again, tiles, *placed, batch, kShareOfTime * options_.seconds_per_batch);
+    if (!finished) return fail(finished.error());
+    if (!*finished) return Chosen();
+    for (std::size_t i = 0; i < alike.size(); ++i) evidence[alike[i]].skewed_us = again.median(i);
+    return Chosen(alike[again.best(std::nullopt)]);
+  }
+
   // False when the user stopped it.
-  Result<bool> run(Race& race, const std::vector<TileConfig>& tiles, std::size_t index, std::int64_t batch) {
+  Result<bool> run(Race& race, const std::vector<TileConfig>& tiles, const std::vector<PlacedRouting>& routings,
+                   std::int64_t batch, double seconds) {
     const auto start = Clock::now();
     double best_us = 0;
     // Every sample of a trace is timed, however long that takes.
-    const std::size_t samples = routings_[index].size();
+    const std::size_t samples = routings.size();
     const std::size_t rounds_owed = routing_.kind == Routing::Kind::trace ? samples : 0;
     std::size_t count = backend_.calls_a_timing();
     const auto warm_up =
-        backend_.time_us(problem_, tiles[0], next_calls(index, 0, count), options_.calls);  // pages, caches, threads
+        backend_.time_us(problem_, tiles[0], next_calls(routings, 0, count), options_.calls);  // pages, caches, threads
     if (!warm_up) return fail(warm_up.error());
     if (*warm_up > kLongCall) count = std::min(count, std::max(samples, kFewestCalls));
     for (;;) {
-      const bool out_of_time = race.rounds() >= rounds_owed && seconds_since(start) > options_.seconds_per_batch;
+      const bool out_of_time = race.rounds() >= rounds_owed && seconds_since(start) > seconds;
       const auto heat = race.next(out_of_time);
       if (!heat) return true;
       if (options_.stop != nullptr && options_.stop->load()) return false;
       if (options_.trying) options_.trying(batch, tiles[heat->candidate]);
       const auto microseconds =
-          backend_.time_us(problem_, tiles[heat->candidate], next_calls(index, heat->round, count), options_.calls);
+          backend_.time_us(problem_, tiles[heat->candidate], next_calls(routings, heat->round, count), options_.calls);
       if (!microseconds) return fail(microseconds.error());
       race.notify(*heat, *microseconds);
       best_us = best_us == 0 ? *microseconds : std::min(best_us, *microseconds);
@@ -258,12 +311,12 @@ class Tuning {
     }
   }
 
-  static std::optional<std::size_t> position(const std::vector<TileConfig>& tiles,
+  static std::optional<std::size_t> position(std::span<const CandidateEvidence> evidence,
                                              const std::optional<TileConfig>& tile) {
-    if (!tile) return std::nullopt;
-    const auto found = std::find(tiles.begin(), tiles.end(), *tile);
-    if (found == tiles.end()) return std::nullopt;
-    return static_cast<std::size_t>(found - tiles.begin());
+    for (std::size_t i = 0; tile && i < evidence.size(); ++i) {
+      if (evidence[i].tile == *tile) return i;
+    }
+    return std::nullopt;
   }
 
   const Backend& backend_;

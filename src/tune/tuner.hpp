@@ -27,6 +27,7 @@ struct CandidateEvidence {
   std::vector<double> times_us;  // every sample, in order
   double median_us = 0;
   double error_over_bound = 0;  // of the verification
+  double skewed_us = 0;         // median with skewed routing; 0 where that did not decide
   std::string refused;          // empty, or why it was not timed
 };
 

@@ -67,7 +67,7 @@ TEST(WorkerMessages, ComeBackAsTheyWereSent) {
   message.result.batch = 16;
   message.result.tuned_us = 12.5;
   message.result.tile = job.refused[0].tile;
-  message.result.evidence.push_back({job.refused[0].tile, true, {1.5, 2.5}, 2.0, 0.25, ""});
+  message.result.evidence.push_back({job.refused[0].tile, true, {1.5, 2.5}, 2.0, 0.25, 3.0, ""});
   message.result.refusals["rule"] = 3;
   message.result.samples.push_back({{0, 2, 5}, {0, 1}});
   const auto read = parse_worker_message(to_text(message));
@@ -75,6 +75,7 @@ TEST(WorkerMessages, ComeBackAsTheyWereSent) {
   EXPECT_EQ(read->result.tuned_us, 12.5);
   EXPECT_EQ(read->result.tile, message.result.tile);
   EXPECT_EQ(read->result.evidence.at(0).times_us, (std::vector<double>{1.5, 2.5}));
+  EXPECT_EQ(read->result.evidence.at(0).skewed_us, 3.0);
   EXPECT_EQ(read->result.refusals.at("rule"), 3);
   EXPECT_EQ(read->result.samples.at(0).seg_indptr, (std::vector<std::int64_t>{0, 2, 5}));
 }

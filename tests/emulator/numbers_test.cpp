@@ -60,16 +60,17 @@ Taken take_all(int clusters, int tiles, int* counter) {
       ptx::mbarrier_fence_inits();
     }
     ptx::cluster_barrier();
+    const ptx::Elected elected = ptx::elect();
     GroupCursor groups;
     int answer = 0;
     for (int turn = 0;; ++turn) {
-      const int number = sm90::number_of_turn<SPEC>(in, turn, answer);
+      const int number = sm90::number_of_turn<SPEC>(in, elected, turn, answer);
       if (sm90::take_tile<SPEC>(in.args, groups, number).rows < 0) {
         sm90::set_back<SPEC>(in, groups, number, turn);
         break;
       }
       if (ptx::thread_index() == 0) taken.numbers[static_cast<std::size_t>(ptx::block_index())].push_back(number);
-      if (ptx::thread_index() == 0) answer = sm90::ask<SPEC>(in);
+      if (elected.is_this) answer = sm90::ask<SPEC>(in);
     }
     ptx::cluster_barrier();
   });

@@ -30,6 +30,16 @@ EXPERTILE_DEVICE void named_barrier(int id, int threads, const Where& where = Wh
   emulator::named_barrier(id, threads, where);
 }
 
+// Not the first lane, so that nothing may rely on that.
+struct Elected {
+  int lane = 0;
+  bool is_this = false;
+};
+EXPERTILE_DEVICE Elected elect(const Where& where = Where::current()) {
+  const int lane = exchange("elect", 21, 0, where);
+  return {lane, thread_index() % 32 == lane};
+}
+
 EXPERTILE_DEVICE void warp_barrier(const Where& where = Where::current()) { emulator::warp_barrier(where); }
 
 template <int BEHIND>

@@ -53,6 +53,14 @@ TEST(Race, KeepsTheNeighboursWinnerInsideTheNoise) {
   EXPECT_EQ(run(3, time).best(0), 1U);  // the default is far behind
 }
 
+TEST(Race, NamesAllThatLoseLittleAndRanLongEnoughToTell) {
+  const Race race = run(5, [](std::size_t c, std::size_t) { return c == 0 ? 130 : c == 2 ? 100 : 100.8 + 0.1 * c; });
+  EXPECT_EQ(race.about_as_fast_as(2, 0.01), (std::vector<std::size_t>{2, 1}));
+  EXPECT_EQ(race.about_as_fast_as(2, 0.005), std::vector<std::size_t>{2});
+  EXPECT_EQ(race.about_as_fast_as(2, 0.02), (std::vector<std::size_t>{2, 1}));  // 3 and 4 left after two rounds
+  EXPECT_EQ(race.about_as_fast_as(0, 0), (std::vector<std::size_t>{0, 2, 1}));
+}
+
 TEST(Race, EndsWhenTimeIsOutButNotBeforeTwoRounds) {
   const Race race = run(
       5, [](std::size_t, std::size_t) { return 1.0; }, 0);

@@ -12,7 +12,7 @@ namespace {
 const Problem kProblem{.experts = 4, .n = 96, .k = 128, .dtype = DType::bfloat16, .top_k = 2};
 
 // The CPU backend, but wrong by one element for tiles of a given BLOCK_SIZE_M.
-class BrokenBackend final : public Backend {
+class BrokenBackend : public Backend {
  public:
   explicit BrokenBackend(int broken) : inner_(*make_backend("cpu", 2)), broken_(broken) {}
   [[nodiscard]] const DeviceInfo& info() const noexcept override { return inner_->info(); }
@@ -54,6 +54,29 @@ class BrokenBackend final : public Backend {
  private:
   std::unique_ptr<Backend> inner_;
   int broken_;
+};
+
+// Times that are made up: `steady` takes a little longer than `quick`, all others ten times as long; but where an
+// expert has more than two of five rows, `quick` takes longer.
+class MadeUpTimes final : public BrokenBackend {
+ public:
+  MadeUpTimes(TileConfig quick, TileConfig steady) : BrokenBackend(0), quick_(quick), steady_(steady) {}
+  [[nodiscard]] Result<double> time_us(const Problem& problem, const TileConfig& tile,
+                                       std::span<const GroupedGemmArgs> calls, Calls) const override {
+    std::int64_t most = 0;
+    for (std::int64_t i = 0; i < problem.experts; ++i) {
+      const auto* begins = calls.front().seg_indptr.data();
+      most = std::max(most, begins[i + 1] - begins[i]);
+    }
+    const bool is_skewed = 5 * most > 2 * calls.front().a.rows;
+    if (tile == quick_) return is_skewed ? 300.0 : 100.0;
+    if (tile == steady_) return is_skewed ? 200.0 : 100.6;
+    return 1000.0;
+  }
+
+ private:
+  TileConfig quick_;
+  TileConfig steady_;
 };
 
 TuneOptions quick() {
@@ -113,6 +136,32 @@ TEST(Tune, TimesOnlyTheDefaultWhenAsked) {
   ASSERT_TRUE(results);
   EXPECT_EQ(results->front().evidence.size(), 1U);
   EXPECT_EQ(results->front().tuned_us, results->front().default_us);
+}
+
+TEST(Tune, TellsTilesThatAreAlikeApartBySkewedRoutingWhereNoRoutingIsKnown) {
+  Problem problem = kProblem;
+  problem.top_k = 1;
+  const auto device = (*make_backend("cpu", 2))->info();
+  const CandidateSet set = make_candidates(problem, 256, 4, device);
+  std::vector<TileConfig> tiles;
+  for (const TileConfig& tile : set.candidates) {
+    if (tile != built_in_tile(problem, 256, device)) tiles.push_back(tile);
+  }
+  ASSERT_GE(tiles.size(), 2U);
+  const MadeUpTimes backend(tiles[0], tiles[1]);
+  TuneOptions options;
+  options.seconds_per_batch = 0.1;
+  const auto chosen = [&](const Routing& routing) {
+    const auto results = tune(backend, problem, routing, {256}, Ceiling{}, options);
+    return results ? results->front() : BatchResult{};
+  };
+  const BatchResult of_any = chosen(Routing{});
+  EXPECT_EQ(of_any.tile, tiles[1]);
+  EXPECT_EQ(of_any.tuned_us, 100.6);
+  for (const CandidateEvidence& one : of_any.evidence) {
+    EXPECT_EQ(one.skewed_us, one.tile == tiles[0] ? 300.0 : one.tile == tiles[1] ? 200.0 : 0.0);
+  }
+  EXPECT_EQ(chosen(*parse_routing("zipf:0.01", 0)).tile, tiles[0]);  // what was asked for decides alone
 }
 
 TEST(Tune, RefusesTensorsThatDoNotFitTheMemory) {

@@ -92,7 +92,7 @@ class CudaBackend final : public Backend {
         driver_(device_->driver()),
         info_(describe_device(*device_)),
         begins_early_(device_->attribute(Attribute::capability_major) >= 9),
-        shelf_(driver_, device_->context(), info_.isa),
+        shelf_(driver_, device_->context(), info_.isa, info_.threads),
         pointers_(driver_, device_->context(), index, info_.name) {
     info_.versions["NVRTC"] = shelf_.nvrtc_version();
     const CurrentContext current(driver_, device_->context());
@@ -243,7 +243,7 @@ Status CudaBackend::enqueue(const Problem& problem, const TileConfig& tile, cons
   for (const auto* map : {&map_a, &map_b, &map_c}) {
     if (!*map) return fail(map->error());
   }
-  const std::int64_t staying = staying_blocks(used, blocks, std::int64_t{info_.threads} * kernel->resident_blocks);
+  const std::int64_t staying = staying_blocks(used, blocks, kernel->blocks_at_once);
   int* taken = counts_taken(used) && staying < blocks ? counters_->of(stream) : nullptr;
   const TiledArgs tiled{in, taken, *map_a, *map_b, *map_c};
   return launch(how, &tiled, staying, stream);

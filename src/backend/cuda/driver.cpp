@@ -45,6 +45,7 @@ Status load_symbols(void* library, Driver& d) {
                             symbol("cuModuleGetFunction", d.module_function),
                             symbol("cuFuncSetAttribute", d.set_function_attribute),
                             symbol("cuOccupancyMaxActiveBlocksPerMultiprocessor", d.blocks_a_multiprocessor),
+                            symbol("cuOccupancyMaxActiveClusters", d.clusters_at_once),
                             symbol("cuTensorMapEncodeTiled", d.encode_tiled),
                             symbol("cuLaunchKernelEx", d.launch),
                             symbol("cuStreamCreate", d.stream_create),

@@ -74,6 +74,7 @@ struct Driver {
   int (*module_function)(FunctionHandle*, ModuleHandle, const char*) = nullptr;
   int (*set_function_attribute)(FunctionHandle, int, int) = nullptr;
   int (*blocks_a_multiprocessor)(int*, FunctionHandle, int, std::size_t) = nullptr;
+  int (*clusters_at_once)(int*, FunctionHandle, const LaunchConfig*) = nullptr;
   int (*encode_tiled)(void*, int, std::uint32_t, void*, const std::uint64_t*, const std::uint64_t*,
                       const std::uint32_t*, const std::uint32_t*, int, int, int, int) = nullptr;
   int (*launch)(const LaunchConfig*, FunctionHandle, void**, void**) = nullptr;

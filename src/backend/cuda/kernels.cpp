@@ -26,10 +26,11 @@ KernelSpec built(KernelSpec spec) {
 
 }  // namespace
 
-KernelShelf::KernelShelf(const Driver& driver, ContextHandle context, std::string arch)
+KernelShelf::KernelShelf(const Driver& driver, ContextHandle context, std::string arch, int multiprocessors)
     : driver_(driver),
       context_(context),
       arch_(std::move(arch)),
+      multiprocessors_(multiprocessors),
       nvrtc_(jit::Nvrtc::open()),
       caches_{jit::CubinCache(jit::default_cubin_cache_directory(), kMostCacheBytes)} {}
 
@@ -106,6 +107,23 @@ Result<FunctionHandle> KernelShelf::load(const jit::Cubin& cubin, const char* na
   return function;
 }
 
+std::int64_t KernelShelf::blocks_at_once(const KernelSpec& spec, FunctionHandle function) const {
+  const int cluster = cluster_blocks(spec.tile);
+  const int threads = threads_of(spec);
+  const int shared_bytes = smem_bytes(spec);
+  int fitting = 0;
+  if (cluster == 1) {
+    driver_.blocks_a_multiprocessor(&fitting, function, threads, static_cast<std::size_t>(shared_bytes));
+    return std::int64_t{std::max(1, fitting)} * multiprocessors_;
+  }
+  LaunchConfig config;
+  config.blocks[0] = static_cast<unsigned>(cluster);
+  config.threads[0] = static_cast<unsigned>(threads);
+  config.shared_bytes = static_cast<unsigned>(shared_bytes);
+  driver_.clusters_at_once(&fitting, function, &config);
+  return std::int64_t{fitting > 0 ? fitting : multiprocessors_ / cluster} * cluster;
+}
+
 std::vector<Status> KernelShelf::add(const std::vector<KernelSpec>& specs) {
   std::vector<Status> statuses(specs.size());
   std::vector<std::size_t> missing;
@@ -134,10 +152,8 @@ std::vector<Status> KernelShelf::add(const std::vector<KernelSpec>& specs) {
       continue;
     }
     const CurrentContext current(driver_, context_);
-    auto loaded = std::make_unique<LoadedKernel>(LoadedKernel{spec, *function, 1});
-    driver_.blocks_a_multiprocessor(&loaded->resident_blocks, *function, threads_of(spec),
-                                    static_cast<std::size_t>(smem_bytes(spec)));
-    kernels_.push_back(std::move(loaded));
+    const LoadedKernel loaded{spec, *function, blocks_at_once(spec, *function)};
+    kernels_.push_back(std::make_unique<LoadedKernel>(loaded));
   }
   return statuses;
 }

@@ -18,14 +18,14 @@ namespace expertile::cuda {
 struct LoadedKernel {
   KernelSpec spec;
   FunctionHandle function = nullptr;
-  int resident_blocks = 1;  // a multiprocessor
+  std::int64_t blocks_at_once = 1;  // that the device runs
 };
 
 // Threads may look kernels up while others add some. Nothing is ever removed before the end.
 class KernelShelf {
  public:
   // The context must outlive the shelf. arch: "sm_90a".
-  KernelShelf(const Driver& driver, ContextHandle context, std::string arch);
+  KernelShelf(const Driver& driver, ContextHandle context, std::string arch, int multiprocessors);
   ~KernelShelf();
   KernelShelf(const KernelShelf&) = delete;
   KernelShelf& operator=(const KernelShelf&) = delete;
@@ -50,11 +50,14 @@ class KernelShelf {
   [[nodiscard]] std::vector<Result<jit::Cubin>> compile(const std::vector<jit::CompileRequest>& requests) const;
   [[nodiscard]] jit::CompileRequest request(jit::Source source) const;
   [[nodiscard]] jit::CompileRequest request(const KernelSpec& spec) const;
+  // A cluster's blocks need multiprocessors that stand together: 132 take 30 clusters of four, not 33.
+  [[nodiscard]] std::int64_t blocks_at_once(const KernelSpec& spec, FunctionHandle function) const;
   [[nodiscard]] Result<FunctionHandle> load(const jit::Cubin& cubin, const char* name, int shared_bytes);
 
   const Driver& driver_;
   ContextHandle context_;
   std::string arch_;
+  int multiprocessors_;
   Result<jit::Nvrtc> nvrtc_;
   std::vector<jit::CubinCache> caches_;
   mutable std::shared_mutex mutex_;
