@@ -42,14 +42,21 @@ EXPERTILE_DEVICE int rows_of_tiles(const Group& group, int row_tiles) {
   }
 }
 
-// Tile `local` of a group. A band of row tiles, GROUP_SIZE_M at most, passes over one column tile (its B stays in the
-// L2) before the next.
+// Row tiles of a group's bands: GROUP_SIZE_M; but the few that a group has beyond one band would read all of its
+// weights again for themselves, so they belong to it.
+template <TileConfig TILE>
+EXPERTILE_DEVICE int rows_of_bands(int row_tiles) {
+  return 2 * row_tiles < 3 * TILE.group_size_m ? row_tiles : TILE.group_size_m;
+}
+
+// Tile `local` of a group. A band of row tiles passes over one column tile (its B stays in the L2) before the next.
 template <TileConfig TILE>
 EXPERTILE_DEVICE OutputTile tile_of_group(const KernelArgs& args, const Group& group, int local) {
   const int column_tiles = ceil_divide(args.n, TILE.block_size_n);
   const int row_tiles = ceil_divide(group.rows, TILE.block_size_m);
-  const int band_row = local / (TILE.group_size_m * column_tiles) * TILE.group_size_m;
-  const int band_rows = row_tiles - band_row < TILE.group_size_m ? row_tiles - band_row : TILE.group_size_m;
+  const int whole_band = rows_of_bands<TILE>(row_tiles);
+  const int band_row = local / (whole_band * column_tiles) * whole_band;
+  const int band_rows = row_tiles - band_row < whole_band ? row_tiles - band_row : whole_band;
   const int in_band = local - band_row * column_tiles;
   const int rows = rows_of_tiles<TILE>(group, row_tiles);
   OutputTile tile;

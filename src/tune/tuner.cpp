@@ -103,7 +103,7 @@ class Tuning {
     }
     std::vector<TileConfig> tiles = contestants(result, index, built_in);
     Race race(tiles.size());
-    const auto finished = run(race, tiles, routings_[index], batch, options_.seconds_per_batch);
+    const auto finished = run(race, tiles, routings_[index], batch, options_.seconds_per_batch, 0);
     if (!finished) return fail(finished.error());
     if (!*finished) return std::optional<BatchResult>{};
     const std::size_t before = result.evidence.size();
@@ -276,18 +276,18 @@ class Tuning {
     const auto placed = place(*samples);
     if (!placed) return fail(placed.error());
     Race again(tiles.size(), kSmallLoss);  // the winner keeps its place where no other is clearly faster
-    const auto finished = run(again, tiles, *placed, batch, kShareOfTime * options_.seconds_per_batch);
+    const double seconds = kShareOfTime * options_.seconds_per_batch;
+    const auto finished = run(again, tiles, *placed, batch, seconds, race.median(winner));
     if (!finished) return fail(finished.error());
     if (!*finished) return Chosen();
     for (std::size_t i = 0; i < alike.size(); ++i) evidence[alike[i]].skewed_us = again.median(i);
     return Chosen(alike[again.best(std::nullopt)]);
   }
 
-  // False when the user stopped it.
+  // False when the user stopped it. best_us: so far, 0 for none.
   Result<bool> run(Race& race, const std::vector<TileConfig>& tiles, const std::vector<PlacedRouting>& routings,
-                   std::int64_t batch, double seconds) {
+                   std::int64_t batch, double seconds, double best_us) {
     const auto start = Clock::now();
-    double best_us = 0;
     // Every sample of a trace is timed, however long that takes.
     const std::size_t samples = routings.size();
     const std::size_t rounds_owed = routing_.kind == Routing::Kind::trace ? samples : 0;

@@ -156,6 +156,32 @@ TEST(Scheduler, TakesGroupsAsTheyComeWhereTilesAreSmall) {
   EXPECT_EQ(rows_in_order(found_tiles<tile_of(64, 0)>(segments, 150), segments), wanted);
 }
 
+// How often the weights of one group of so many row tiles are passed over, with bands of four.
+int passes_over_weights(int row_tiles) {
+  constexpr TileConfig kBandsOfFour = [] {
+    TileConfig tile = tile_of(64, 0);
+    tile.group_size_m = 4;
+    return tile;
+  }();
+  std::vector<long long> segments(kGroups + 1, 64LL * row_tiles);
+  segments[0] = 0;
+  int passes = 0;
+  long long last = 1;
+  for (const FoundTile& tile : found_tiles<kBandsOfFour>(segments, 150)) {
+    passes += tile.column == 0 && last != 0 ? 1 : 0;
+    last = tile.column;
+  }
+  return passes;
+}
+
+TEST(Scheduler, PassesOverTheWeightsOnceForAGroupOfLessThanABandAndAHalf) {
+  EXPECT_EQ(passes_over_weights(3), 1);
+  EXPECT_EQ(passes_over_weights(4), 1);
+  EXPECT_EQ(passes_over_weights(5), 1);
+  EXPECT_EQ(passes_over_weights(6), 2);
+  EXPECT_EQ(passes_over_weights(9), 3);
+}
+
 TEST(Scheduler, EveryTurnTakesTheNextTilesOnce) {
   for (const int blocks : {1, 2, 7, 66, 114, 132}) {
     for (int turn = 0; turn < 2 * blocks; ++turn) {
