@@ -226,9 +226,9 @@ constexpr int summed_elements(const KernelSpec& spec) {
 constexpr bool brings_scales(const KernelSpec& spec) {
   return spec.tile.kernel == KernelFamily::sm90 && spec.scaling == Scaling::block;
 }
-// Arrivals of a warp that has read a stage. One lane's, after a barrier of the warp, speaks for all. But
-// compute-sanitizer's racecheck knows an arrival to speak for the lane that arrives alone, and lanes read scales one by
-// one: for it, each can speak for itself.
+// Arrivals of a warp that has read a stage, or brought its scales. One lane's, after a barrier of the warp, speaks for
+// all. But compute-sanitizer's racecheck knows an arrival to speak for the lane that arrives alone, and lanes read
+// scales one by one: for it, each can speak for itself.
 constexpr int arrivals_a_warp(const KernelSpec& spec) {
   return spec.every_lane_arrives && brings_scales(spec) ? 32 : 1;
 }

@@ -10,8 +10,8 @@ namespace {
 
 constexpr std::size_t kFewestRounds = 2;
 constexpr std::size_t kMostRounds = 24;
-constexpr std::size_t kTellingRounds = 3;
-constexpr std::size_t kFinalists = 3;  // the default and two others stay to the end
+constexpr std::size_t kTellingRounds = 3;  // one or two timings may be a tenth off
+constexpr std::size_t kFinalists = 3;      // the default and two others stay to the end
 constexpr double kStandardErrors = 2.0;
 constexpr double kDeviationsPerMad = 1.4826;  // of a normal distribution
 

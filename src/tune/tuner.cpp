@@ -26,13 +26,13 @@ using Clock = std::chrono::steady_clock;
 // Calls so long, in us, are timed by fewer at a time.
 constexpr double kLongCall = 1500;
 constexpr std::size_t kFewestCalls = 4;
-// Where nothing is known of the routing, tiles that lose no more of the time than this are told apart by how they take
-// skewed routing, once groups have so many rows: what is gained there is at least as much.
+// With uniform routing, tiles that lose no more of the time than this are told apart by how they take skewed routing:
+// what is gained there is at least as much.
 constexpr double kSmallLoss = 0.01;
-constexpr double kSkew = 1.2;  // zipf's alpha
-constexpr double kRowsOfAGroup = 32;
-constexpr std::size_t kMostAlike = 6;
-constexpr double kShareOfTime = 0.25;
+constexpr const char* kSkewed = "zipf:1.2";
+constexpr double kRowsOfAGroup = 32;      // from which on skewed routing is another task
+constexpr std::size_t kMostAlike = 6;     // tiles that are told apart
+constexpr double kShareForSkewed = 0.25;  // of the time for a batch size, beyond it
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -248,8 +248,7 @@ class Tuning {
     return verified_.back().second;
   }
 
-  // Whether a batch size is tuned for any routing, and has enough rows for skewed ones to be another task.
-  [[nodiscard]] bool knows_no_routing(const std::vector<RoutingSample>& samples) const {
+  [[nodiscard]] bool asks_skewed_routing(const std::vector<RoutingSample>& samples) const {
     if (routing_.kind != Routing::Kind::uniform) return false;
     return mean_load(samples).rows >= kRowsOfAGroup * static_cast<double>(problem_.experts);
   }
@@ -260,7 +259,7 @@ class Tuning {
     using Chosen = std::optional<std::size_t>;
     if (fixed_) return Chosen(evidence.size() - 1);
     const std::size_t winner = race.best(position(evidence, last_winner_));
-    if (!knows_no_routing(samples_[index])) return Chosen(winner);
+    if (!asks_skewed_routing(samples_[index])) return Chosen(winner);
     std::vector<std::size_t> alike = race.about_as_fast_as(winner, kSmallLoss);
     if (alike.size() == 1) return Chosen(winner);
     alike.resize(std::min(alike.size(), kMostAlike));
@@ -268,15 +267,14 @@ class Tuning {
     tiles.reserve(alike.size());
     for (const std::size_t i : alike) tiles.push_back(evidence[i].tile);
 
-    Routing skewed = routing_;
-    skewed.kind = Routing::Kind::zipf;
-    skewed.alpha = kSkew;
-    const auto samples = routing_samples(skewed, problem_.experts, problem_.top_k, batch, options_.routing_samples);
+    const auto skewed = parse_routing(kSkewed, routing_.seed);
+    if (!skewed) return fail(skewed.error());
+    const auto samples = routing_samples(*skewed, problem_.experts, problem_.top_k, batch, options_.routing_samples);
     if (!samples) return fail(samples.error());
     const auto placed = place(*samples);
     if (!placed) return fail(placed.error());
     Race again(tiles.size(), kSmallLoss);  // the winner keeps its place where no other is clearly faster
-    const double seconds = kShareOfTime * options_.seconds_per_batch;
+    const double seconds = kShareForSkewed * options_.seconds_per_batch;
     const auto finished = run(again, tiles, *placed, batch, seconds, race.median(winner));
     if (!finished) return fail(finished.error());
     if (!*finished) return Chosen();
@@ -313,10 +311,10 @@ class Tuning {
 
   static std::optional<std::size_t> position(std::span<const CandidateEvidence> evidence,
                                              const std::optional<TileConfig>& tile) {
-    for (std::size_t i = 0; tile && i < evidence.size(); ++i) {
-      if (evidence[i].tile == *tile) return i;
-    }
-    return std::nullopt;
+    if (!tile) return std::nullopt;
+    const auto found = std::ranges::find(evidence, *tile, &CandidateEvidence::tile);
+    if (found == evidence.end()) return std::nullopt;
+    return static_cast<std::size_t>(found - evidence.begin());
   }
 
   const Backend& backend_;
