@@ -16,6 +16,12 @@ constexpr int tile_y(const TileConfig& tile) { return tile.swap_ab ? tile.block_
 constexpr int cluster_tile_n(const TileConfig& tile) { return tile.block_size_n * tile.cluster_size; }
 // Likewise rows, of tiles one below the other.
 constexpr int cluster_tile_m(const TileConfig& tile) { return tile.block_size_m * tile.cluster_m; }
+// Row tiles, of those of clusters, of the bands of a group that has so many: a band passes over one column tile, and so
+// its weights, before the next. GROUP_SIZE_M; but the few that a group has beyond one band would read all of its
+// weights again for themselves, so they belong to it.
+constexpr int rows_of_bands(const TileConfig& tile, int row_tiles) {
+  return 2 * row_tiles < 3 * tile.group_size_m ? row_tiles : tile.group_size_m;
+}
 // Blocks that copy for each other: either tokens or weights.
 constexpr int copying_blocks(const TileConfig& tile) { return tile.cluster_size * tile.cluster_m; }
 
@@ -226,12 +232,12 @@ constexpr int summed_elements(const KernelSpec& spec) {
 constexpr bool brings_scales(const KernelSpec& spec) {
   return spec.tile.kernel == KernelFamily::sm90 && spec.scaling == Scaling::block;
 }
-// Arrivals of a warp that has read a stage, or brought its scales. One lane's, after a barrier of the warp, speaks for
-// all. But compute-sanitizer's racecheck knows an arrival to speak for the lane that arrives alone, and lanes read
-// scales one by one: for it, each can speak for itself.
-constexpr int arrivals_a_warp(const KernelSpec& spec) {
-  return spec.every_lane_arrives && brings_scales(spec) ? 32 : 1;
-}
+// Arrivals of a warp whose lanes have each read something: a tile (tiles.hpp). One lane's, after a barrier of the warp,
+// speaks for all. But compute-sanitizer's racecheck knows an arrival to speak for the lane that arrives alone: for it,
+// each can speak for itself.
+constexpr int arrivals_of_lanes(const KernelSpec& spec) { return spec.every_lane_arrives ? 32 : 1; }
+// Of one that has read a stage, or brought its scales: lanes read scales alone one by one.
+constexpr int arrivals_a_warp(const KernelSpec& spec) { return brings_scales(spec) ? arrivals_of_lanes(spec) : 1; }
 constexpr int columns_a_scale(const KernelSpec& spec) {
   return spec.tile.swap_ab != 0 ? 64 : greatest_common_divisor(spec.tile.block_size_n, spec.block_n);
 }
@@ -305,7 +311,7 @@ constexpr int slab_owners(const KernelSpec& spec) {
 // Rows of C that one bulk copy stores; and whether they can: rows begin and end at multiples of 16 bytes. (The copies
 // cut a box off at the matrix's end no finer.)
 inline constexpr int kBoxRowsC = 16;
-constexpr bool stores_boxes(const KernelArgs& args) {
+constexpr bool can_store_boxes(const KernelArgs& args) {
   return args.wide_stores != 0 && size_of(args.c_storage) == 2 && args.n % 8 == 0;
 }
 constexpr int slabs_offset(const KernelSpec& spec) {

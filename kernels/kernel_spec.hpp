@@ -36,7 +36,7 @@ struct KernelSpec {
   int block_k = 0;
   bool scales_a = false;            // with block scales: A has its own
   bool wide_loads = true;           // rows begin at multiples of 16 bytes; else elements are loaded one by one
-  bool every_lane_arrives = false;  // sm90: at barriers of scales, where one lane speaks for its warp else (slower)
+  bool every_lane_arrives = false;  // sm90: where one lane speaks for its warp else (slower)
 
   friend constexpr bool operator==(const KernelSpec&, const KernelSpec&) = default;
 };
@@ -57,6 +57,7 @@ struct KernelArgs {
   int k = 0;
   Storage c_storage = Storage::float16;  // float16, bfloat16 or float32
   int wide_stores = 0;                   // rows of C begin at multiples of 16 bytes
+  int stores_boxes = 0;                  // can_store_boxes: worked out once, not by every warp at the end of its tiles
 };
 
 // Where a bulk tensor copy finds a matrix and how large its boxes are: as the driver encodes it.
@@ -65,7 +66,8 @@ struct alignas(64) TensorMap {
 };
 
 // Arguments of a kernel of the sm90 family: A and B as tensor maps too. A box has 128 bytes of the rows of one tile
-// (256 rows at most); the matrices are A [M, K], all experts' weights [E * N, K], and C [M, N] where stores_boxes.
+// (256 rows at most); the matrices are A [M, K], all experts' weights [E * N, K], and C [M, N] where
+// they are stored in boxes.
 struct TiledArgs {
   KernelArgs args;
   int* taken = nullptr;  // null, or a counter that is 0 before the launch and after it, and no other launch's meanwhile

@@ -44,22 +44,6 @@ EXPERTILE_DEVICE void mbarrier_wait(unsigned offset, int parity) {
       : "memory");
 }
 
-// Whether that phase has ended, or ends soon: the GPU looks for a while, and what needs no answer goes on meanwhile. If
-// so, it has been waited for.
-EXPERTILE_DEVICE bool mbarrier_try(unsigned offset, int parity) {
-  unsigned done;
-  asm volatile(
-      "{\n"
-      ".reg .pred done;\n"
-      "mbarrier.try_wait.parity.shared::cta.b64 done, [%1], %2;\n"
-      "selp.b32 %0, 1, 0, done;\n"
-      "}"
-      : "=r"(done)
-      : "r"(shared_address(offset)), "r"(parity)
-      : "memory");
-  return done != 0;
-}
-
 // Threads of some warps: what each did to shared memory before is seen by all after. id 1 to 15 (0 is the block's own
 // barrier); threads: a multiple of 32, all of which call it with the same id.
 EXPERTILE_DEVICE void named_barrier(int id, int threads) {

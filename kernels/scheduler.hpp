@@ -13,6 +13,7 @@ struct OutputTile {
   long long row = 0;  // first row of C
   int rows = -1;      // at most BLOCK_SIZE_M; -1: there is no such tile
   int column = 0;     // first column
+  int is_shared = 1;  // its weights, by the blocks of a cluster that has row tiles (CLUSTER_M)
 };
 
 // One lane's group: its rows and its expert. Kept small: the portable family's warps keep it along.
@@ -42,30 +43,56 @@ EXPERTILE_DEVICE int rows_of_tiles(const Group& group, int row_tiles) {
   }
 }
 
-// Row tiles of a group's bands: GROUP_SIZE_M; but the few that a group has beyond one band would read all of its
-// weights again for themselves, so they belong to it.
+// Whether the last row tile of a group is an odd one: of the two row tiles that a cluster's are (CLUSTER_M), the group
+// has rows of the first alone. The cluster's blocks take two column tiles of it then, one each, rather than stand idle.
 template <TileConfig TILE>
-EXPERTILE_DEVICE int rows_of_bands(int row_tiles) {
-  return 2 * row_tiles < 3 * TILE.group_size_m ? row_tiles : TILE.group_size_m;
+EXPERTILE_DEVICE bool has_odd_row(int rows) {
+  static_assert(TILE.cluster_m <= 2);
+  if constexpr (TILE.cluster_m == 1) return false;
+  return rows > 0 && (rows - 1) % TILE.block_size_m < TILE.block_size_m / 2;
+}
+template <TileConfig TILE>
+EXPERTILE_DEVICE int tiles_of_group(int rows, int n) {
+  const int column_tiles = ceil_divide(n, TILE.block_size_n);
+  return ceil_divide(rows, TILE.block_size_m) * column_tiles - (has_odd_row<TILE>(rows) ? column_tiles / 2 : 0);
 }
 
-// Tile `local` of a group. A band of row tiles passes over one column tile (its B stays in the L2) before the next.
+// Where tile `local` of a band lies in it, in tiles. The band's row tiles pass over one column tile (its B stays in the
+// L2) before the next. With an odd row tile, over two: the others over the first and the second, it over both at once.
+struct PlaceInBand {
+  int row = 0;
+  int column = 0;
+};
+EXPERTILE_DEVICE PlaceInBand place_in_band(int local, int rows) { return {local % rows, local / rows}; }
+EXPERTILE_DEVICE PlaceInBand place_in_odd_band(int local, int rows, int columns) {
+  const int others = rows - 1;
+  const int column = local / (2 * others + 1) * 2;
+  const int in_columns = local - column / 2 * (2 * others + 1);
+  if (in_columns >= (columns - column < 2 ? 1 : 2) * others) return {others, column};
+  const PlaceInBand place = place_in_band(in_columns, others);
+  return {place.row, column + place.column};
+}
+
+// Tile `local` of a group, band by band.
 template <TileConfig TILE>
 EXPERTILE_DEVICE OutputTile tile_of_group(const KernelArgs& args, const Group& group, int local) {
   const int column_tiles = ceil_divide(args.n, TILE.block_size_n);
   const int row_tiles = ceil_divide(group.rows, TILE.block_size_m);
-  const int whole_band = rows_of_bands<TILE>(row_tiles);
+  const int whole_band = rows_of_bands(TILE, row_tiles);
   const int band_row = local / (whole_band * column_tiles) * whole_band;
   const int band_rows = row_tiles - band_row < whole_band ? row_tiles - band_row : whole_band;
   const int in_band = local - band_row * column_tiles;
+  const bool is_odd = has_odd_row<TILE>(group.rows) && band_row + band_rows == row_tiles;
+  const PlaceInBand place =
+      is_odd ? place_in_odd_band(in_band, band_rows, column_tiles) : place_in_band(in_band, band_rows);
   const int rows = rows_of_tiles<TILE>(group, row_tiles);
   OutputTile tile;
   tile.expert = group.expert;
-  const int first = (band_row + in_band % band_rows) * rows;
+  const int first = (band_row + place.row) * rows;
   const int left = group.rows - first;
   tile.row = group.begin + first;
   tile.rows = left < rows ? left : rows;
-  tile.column = in_band / band_rows * TILE.block_size_n;
+  tile.column = place.column * TILE.block_size_n;
   return tile;
 }
 
@@ -146,7 +173,7 @@ EXPERTILE_DEVICE OutputTile find_tile(const KernelArgs& args, GroupCursor& curso
     cursor.mine = load_group(args, cursor.next + lane);
     if constexpr (has_large_tiles(TILE)) put_heaviest_first(cursor.mine, lane);
     cursor.next += 32;
-    cursor.until = ceil_divide(cursor.mine.rows, TILE.block_size_m) * ceil_divide(args.n, TILE.block_size_n);
+    cursor.until = tiles_of_group<TILE>(cursor.mine.rows, args.n);
     for (int distance = 1; distance < 32; distance *= 2) {
       const int below = ptx::shuffle_up(cursor.until, distance);
       if (lane >= distance) cursor.until += below;

@@ -24,90 +24,119 @@ EXPERTILE_DEVICE void load_factors(const KernelArgs& args, const OutputTile& til
 
 // ---- C of 16 bits: through slabs ------------------------------------------------------------------------------------
 
-// Tokens on the 64-row side. A slab: 16 rows of C of 64 columns.
-template <KernelSpec SPEC, Storage C, class Total>
-EXPERTILE_DEVICE void write_straight(const TiledArgs& in, const OutputTile& tile, const WarpPlace& warp,
-                                     const Total& total) {
+// The parts of a warp's or warpgroup's C that a slab holds each: of so many blocks of 8 columns (swapped: of 8 tokens),
+// and 64 rows of X. They are filled all together, and then written, where there is a slab for each: a fence and a
+// barrier for all. Otherwise one after the other, so that one is filled while others are read; so are many, which would
+// take registers that their sums leave to none.
+template <KernelSpec SPEC>
+struct SlabParts {
   using S = Shape<SPEC>;
-  static_assert(S::kY % 4 == 0, "BLOCK_SIZE_N is a multiple of 32");
-  constexpr int kTogether = S::kParts == 1 ? 8 : written_together(SPEC.tile);  // blocks of 8 columns
+  static constexpr int kWhole = S::kSwapped ? slab_rows(SPEC) / 8 : 8;
+  static constexpr int kTogether = S::kParts == 1 ? kWhole : written_together(SPEC.tile);
+  static constexpr int kCount = S::kX * ceil_divide(S::kY, kTogether);
+  static constexpr int kMostAtOnce = 3;
+  static constexpr int kAtOnce = slabs_each(SPEC) >= kCount && kCount <= kMostAtOnce ? kCount : 1;
+  static constexpr int first(int part) { return part / S::kX * kTogether; }
+  static constexpr int blocks(int part) { return S::kY - first(part) < kTogether ? S::kY - first(part) : kTogether; }
+  static constexpr int x(int part) { return part % S::kX; }
+};
+
+// Tokens on the 64-row side. A slab: 16 rows of C of 64 columns. It is filled as soon as it is free, with what has been
+// rounded meanwhile.
+template <KernelSpec SPEC, Storage C, class Total>
+EXPERTILE_DEVICE Part fill_straight(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
+                                    const Total& total, int part) {
+  using P = SlabParts<SPEC>;
+  static_assert(Shape<SPEC>::kY % 4 == 0, "BLOCK_SIZE_N is a multiple of 32");
+  const int n = P::first(part);
+  const int row = warp.x + 64 * P::x(part);
+  // Few scales at a time: the sums leave no registers for more.
+  const float factor[2] = {row_scale<SPEC.scaling>(args, tile, row + warp.lane / 4),
+                           row_scale<SPEC.scaling>(args, tile, row + warp.lane / 4 + 8)};
+  unsigned words[P::kTogether / 2][4];
+#pragma unroll
+  for (int j = 0; j < P::kTogether; j += 2) {  // a fixed count keeps the words in registers
+    if (j >= P::blocks(part)) continue;
+    float scale[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      scale[i] = column_scale<SPEC.scaling>(args, tile, 8 * (n + j + i / 2) + 2 * (warp.lane % 4) + i % 2);
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const auto& sums = total[P::x(part)][n + j + i / 2];
+      words[j / 2][i] = rounded_pair<C>(sums[2 * (i % 2)] * (factor[i % 2] * scale[2 * (i / 2)]),
+                                        sums[2 * (i % 2) + 1] * (factor[i % 2] * scale[2 * (i / 2) + 1]));
+    }
+  }
+  const unsigned slab = take_slab<SPEC>(warp, part);
   const int matrix = warp.lane / 8;  // of four: 8 rows, the 8 below, and the same of the next 8 columns
   const int slab_row = 8 * (matrix % 2) + warp.lane % 8;
 #pragma unroll
-  for (int n = 0; n < S::kY; n += kTogether) {
-    if (!writes<SPEC>(n)) continue;
-    const int blocks = S::kY - n < kTogether ? S::kY - n : kTogether;
-#pragma unroll
-    for (int m = 0; m < S::kX; ++m) {
-      const int first = warp.x + 64 * m;
-      const unsigned slab = take_slab<SPEC>(warp, n / kTogether * S::kX + m);
-      // Few scales at a time: the sums leave no registers for more.
-      const float factor[2] = {row_scale<SPEC.scaling>(in.args, tile, first + warp.lane / 4),
-                               row_scale<SPEC.scaling>(in.args, tile, first + warp.lane / 4 + 8)};
-#pragma unroll
-      for (int j = 0; j < blocks; j += 2) {
-        float scale[4];
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          scale[i] = column_scale<SPEC.scaling>(in.args, tile, 8 * (n + j + i / 2) + 2 * (warp.lane % 4) + i % 2);
-        }
-        unsigned words[4];
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const auto& sums = total[m][n + j + i / 2];
-          words[i] = rounded_pair<C>(sums[2 * (i % 2)] * (factor[i % 2] * scale[2 * (i / 2)]),
-                                     sums[2 * (i % 2) + 1] * (factor[i % 2] * scale[2 * (i / 2) + 1]));
-        }
-        ptx::store_matrices<false>(chunk_place(slab, slab_row, j + matrix / 2), words);
-      }
-      write_slab<SPEC, C>(in, tile, warp, slab, {first, 8 * n, 16, blocks});
-    }
+  for (int j = 0; j < P::kTogether; j += 2) {
+    if (j < P::blocks(part)) ptx::store_matrices<false>(chunk_place(slab, slab_row, j + matrix / 2), words[j / 2]);
   }
+  return {slab, row, 8 * n, 16, P::blocks(part)};
 }
 
-// Weights on the 64-row side: the matrices are transposed on their way. A slab: tokens of the 64 columns of C that the
-// warpgroup's block m has, 16 of them each warp's.
+// Weights on the 64-row side: the matrices are transposed on their way. A slab: tokens of the 64 columns of C that a
+// block of the warpgroup's has, 16 of them each warp's.
 template <KernelSpec SPEC, Storage C, class Total>
-EXPERTILE_DEVICE void write_swapped(const TiledArgs& in, const OutputTile& tile, const WarpPlace& warp,
-                                    const Total& total) {
-  using S = Shape<SPEC>;
-  constexpr int kTogether = S::kParts == 1 ? slab_rows(SPEC) / 8 : written_together(SPEC.tile);  // blocks of 8 tokens
+EXPERTILE_DEVICE Part fill_swapped(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
+                                   const Total& total, const float (&column_factor)[2 * Shape<SPEC>::kX], int part) {
+  using P = SlabParts<SPEC>;
+  const int n = P::first(part);
+  const int m = P::x(part);
   const int matrix = warp.lane / 8;  // of four: 8 columns, the next 8, and the same of the next 8 tokens
   const int chunk = (warp.x - warp.group) / 8 + matrix % 2;
-  float column_factor[2 * S::kX];
-  load_factors<SPEC>(in.args, tile, warp, column_factor);
+  float token_factor[2 * P::kTogether];
 #pragma unroll
-  for (int n = 0; n < S::kY; n += kTogether) {
-    if (8 * n >= tile.rows) return;
-    if (!writes<SPEC>(n)) continue;
-    const int blocks = S::kY - n < kTogether ? S::kY - n : kTogether;
-    float token_factor[2 * kTogether];
+  for (int t = 0; t < 2 * P::kTogether; ++t) {  // a fixed count keeps them in registers
+    if (t >= 2 * P::blocks(part)) continue;
+    token_factor[t] = row_scale<SPEC.scaling>(args, tile, 8 * (n + t / 2) + 2 * (warp.lane % 4) + t % 2);
+  }
+  const auto word = [&](int j, int half) {  // of 8 tokens and 8 columns
+    const auto& sums = total[m][n + j];
+    const float factor = column_factor[2 * m + half];
+    return rounded_pair<C>(sums[2 * half] * (token_factor[2 * j] * factor),
+                           sums[2 * half + 1] * (token_factor[2 * j + 1] * factor));
+  };
+  const unsigned slab = take_slab<SPEC>(warp, part);
 #pragma unroll
-    for (int t = 0; t < 2 * blocks; ++t) {
-      token_factor[t] = row_scale<SPEC.scaling>(in.args, tile, 8 * (n + t / 2) + 2 * (warp.lane % 4) + t % 2);
+  for (int j = 0; j < P::kTogether; j += 2) {
+    if (j >= P::blocks(part)) continue;
+    const unsigned to = chunk_place(slab, 8 * (j + matrix / 2) + warp.lane % 8, chunk);
+    if (j + 1 < P::blocks(part)) {
+      const unsigned words[4] = {word(j, 0), word(j, 1), word(j + 1, 0), word(j + 1, 1)};
+      ptx::store_matrices<true>(to, words);
+    } else {
+      const unsigned words[2] = {word(j, 0), word(j, 1)};
+      ptx::store_matrices<true>(to, words);
     }
+  }
+  return {slab, 8 * n, warp.group + 64 * m, 8 * P::blocks(part), 8};
+}
+
+template <KernelSpec SPEC, Storage C, class Total>
+EXPERTILE_DEVICE void write_in_slabs(const TiledArgs& in, const OutputTile& tile, const WarpPlace& warp,
+                                     const Total& total) {
+  using P = SlabParts<SPEC>;
+  [[maybe_unused]] float column_factor[2 * Shape<SPEC>::kX];
+  if constexpr (SPEC.tile.swap_ab != 0) load_factors<SPEC>(in.args, tile, warp, column_factor);
 #pragma unroll
-    for (int m = 0; m < S::kX; ++m) {
-      const unsigned slab = take_slab<SPEC>(warp, n / kTogether * S::kX + m);
-      const auto word = [&](int j, int half) {  // of 8 tokens and 8 columns
-        const auto& sums = total[m][n + j];
-        const float factor = column_factor[2 * m + half];
-        return rounded_pair<C>(sums[2 * half] * (token_factor[2 * j] * factor),
-                               sums[2 * half + 1] * (token_factor[2 * j + 1] * factor));
-      };
+  for (int first = 0; first < P::kCount; first += P::kAtOnce) {
+    if (is_empty<SPEC>(tile, P::first(first))) return;
+    if (!writes<SPEC>(P::first(first))) continue;
+    Part part[P::kAtOnce];
 #pragma unroll
-      for (int j = 0; j < blocks; j += 2) {
-        const unsigned to = chunk_place(slab, 8 * (j + matrix / 2) + warp.lane % 8, chunk);
-        if (j + 1 < blocks) {
-          const unsigned words[4] = {word(j, 0), word(j, 1), word(j + 1, 0), word(j + 1, 1)};
-          ptx::store_matrices<true>(to, words);
-        } else {
-          const unsigned words[2] = {word(j, 0), word(j, 1)};
-          ptx::store_matrices<true>(to, words);
-        }
+    for (int i = 0; i < P::kAtOnce; ++i) {
+      if constexpr (SPEC.tile.swap_ab != 0) {
+        part[i] = fill_swapped<SPEC, C>(in.args, tile, warp, total, column_factor, first + i);
+      } else {
+        part[i] = fill_straight<SPEC, C>(in.args, tile, warp, total, first + i);
       }
-      write_slab<SPEC, C>(in, tile, warp, slab, {8 * n, warp.group + 64 * m, 8 * blocks, 8});
     }
+    write_slabs<SPEC, C>(in, tile, warp, part);
   }
 }
 
@@ -183,8 +212,7 @@ EXPERTILE_DEVICE void write_as(const TiledArgs& in, const OutputTile& tile, cons
     if constexpr (SPEC.tile.swap_ab != 0) write_swapped_float<SPEC>(in.args, tile, warp, total);
     if constexpr (SPEC.tile.swap_ab == 0) write_straight_float<SPEC>(in.args, tile, warp, total);
   } else {
-    if constexpr (SPEC.tile.swap_ab != 0) write_swapped<SPEC, C>(in, tile, warp, total);
-    if constexpr (SPEC.tile.swap_ab == 0) write_straight<SPEC, C>(in, tile, warp, total);
+    write_in_slabs<SPEC, C>(in, tile, warp, total);
   }
 }
 

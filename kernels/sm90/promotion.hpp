@@ -156,8 +156,8 @@ EXPERTILE_DEVICE Operands operands_at(const Operands& first, const Slot& slot) {
 // Sums that are taken over after every span, with its scales if there are any, portion by portion, of one slice or
 // more. The other warpgroup's products fill the tensor cores meanwhile, if what comes between a warpgroup's own does
 // not take longer than they do. So little else than taking over is left between the last sum and the next product: a
-// slice is looked for, its operands and scales are got ready, while the products before it are under way. Those of two
-// portions never are at the same time: the compiler would lose track of the sums that are there.
+// slice's operands and scales are got ready while the products before it are under way. Those of two portions never are
+// at the same time: the compiler would lose track of the sums that are there.
 template <KernelSpec SPEC, Extent EXTENT>
 EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& warp, Turns& turns, Slot& slot,
                                      float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4]) {
@@ -187,8 +187,6 @@ EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& wa
       hold_all(sums);
       if (is_last && left == 1) end_tile<SPEC>(turns, warp.lane);
       if (is_last && !kReadsLate) release<SPEC>(place.empty, warp.lane);
-      const Place<SPEC> following = place_of<SPEC>(slot);
-      const bool is_there = is_last && left > 1 && ptx::mbarrier_try(following.full, following.parity);
       if constexpr (kScales) {
         promote_scaled<SPEC, P::kPiece>(total, sums, scales, warp.lane, P::piece(i));
       } else {
@@ -200,8 +198,8 @@ EXPERTILE_DEVICE void multiply_spans(const KernelArgs& args, const WarpPlace& wa
         continue;
       }
       if (left == 1) return;
-      place = following;
-      if (!is_there) ptx::mbarrier_wait(place.full, place.parity);
+      place = place_of<SPEC>(slot);
+      ptx::mbarrier_wait(place.full, place.parity);
       start_portion<SPEC, EXTENT>(sums, weights, place, following_operands, warp, 0);
     }
   }

@@ -211,14 +211,22 @@ EXPERTILE_DEVICE void copy_tokens(const TensorMap& map, const OutputTile& tile, 
     }
   }
 }
-// Likewise of one box of B: where weights are shared, each block's part for all of them. row: the tile's first.
+// Likewise of one box of B: where the tile's weights are shared, each block's part for all of them. row: the tile's
+// first.
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE void copy_weights(const TensorMap& map, int column, int row, unsigned to, unsigned full) {
+EXPERTILE_DEVICE void copy_weights(const TensorMap& map, bool is_shared, int column, int row, unsigned to,
+                                   unsigned full) {
+  constexpr int kRows = box_rows_b(SPEC);
   if constexpr (SPEC.tile.cluster_m == 1) {
     ptx::copy_box(to, map, column, row, full);
-  } else {
-    const int part = ptx::cluster_rank() * box_rows_b(SPEC);
+  } else if (is_shared) {
+    const int part = ptx::cluster_rank() * kRows;
     ptx::copy_box_to(to + static_cast<unsigned>(part * kBoxBytes), map, column, row + part, full, kToAll<SPEC>);
+  } else {
+#pragma unroll
+    for (int part = 0; part < SPEC.tile.block_size_n; part += kRows) {
+      ptx::copy_box(to + static_cast<unsigned>(part * kBoxBytes), map, column, row + part, full);
+    }
   }
 }
 
@@ -249,8 +257,8 @@ EXPERTILE_DEVICE void copy_slices(const TiledArgs& in, int turn, int from, int u
     const int k = (first + i) * S::kTile.block_size_k;
 #pragma unroll
     for (int box = 0; box < S::kBoxesB; ++box) {
-      copy_weights<SPEC>(in.b, k + box * box_elements(SPEC.b), row_b, place.b + static_cast<unsigned>(box * S::kBoxB),
-                         place.full);
+      copy_weights<SPEC>(in.b, tile.is_shared != 0, k + box * box_elements(SPEC.b), row_b,
+                         place.b + static_cast<unsigned>(box * S::kBoxB), place.full);
     }
 #pragma unroll
     for (int box = 0; box < S::kBoxesA; ++box) {

@@ -28,12 +28,18 @@ EXPERTILE_DEVICE Spot spot_at(const KernelArgs& args, const OutputTile& tile, in
   return spot;
 }
 
-// Number of a thread among those that fill a slab together, who are kFillers.
+// Number of a thread among those that fill a slab together, who are kFillers; and the one of them that hands boxes to
+// the copy engine. Collective of a warp.
 template <KernelSpec SPEC>
 inline constexpr int kFillers = SPEC.tile.swap_ab != 0 ? 128 : 32;
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE int filler_of(const WarpPlace& warp) {
   return Shape<SPEC>::kSwapped ? warp.lane + 2 * (warp.x - warp.group) : warp.lane;
+}
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE bool stores_for_all(const WarpPlace& warp) {
+  if constexpr (Shape<SPEC>::kSwapped) return warp.lane == 0 && warp.x == warp.group;
+  return ptx::elect().is_this;  // always the same lane
 }
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void meet_fillers(const WarpPlace& warp) {
@@ -50,7 +56,7 @@ template <KernelSpec SPEC>
 EXPERTILE_DEVICE unsigned take_slab(const WarpPlace& warp, int use) {
   constexpr int kCount = slabs_each(SPEC);
   if (use == 0 || use >= kCount) {
-    if (filler_of<SPEC>(warp) == 0) {
+    if (stores_for_all<SPEC>(warp)) {
       if (use == 0) {
         ptx::wait_for_boxes<0>();
       } else {
@@ -69,6 +75,7 @@ EXPERTILE_DEVICE unsigned chunk_place(unsigned slab, int row, int chunk) {
 
 // What of a tile lies in a slab: so many rows, which the tile need not all have, and 8 * chunks columns.
 struct Part {
+  unsigned slab = 0;
   int row = 0;
   int column = 0;
   int rows = 0;
@@ -90,42 +97,72 @@ EXPERTILE_DEVICE void write_chunk(const KernelArgs& args, const OutputTile& tile
   }
 }
 
-// Collective of those that have filled it: C gets what lies in the slab. Every part of a tile that took a slab is
-// written, so that what is under way can be counted.
-template <KernelSpec SPEC, Storage C>
-EXPERTILE_DEVICE void write_slab(const TiledArgs& in, const OutputTile& tile, const WarpPlace& warp, unsigned slab,
-                                 const Part& part) {
-  constexpr int kRows = slab_rows(SPEC);
-  const int filler = filler_of<SPEC>(warp);
+// Rows of a part that the tile has.
+EXPERTILE_DEVICE int rows_of(const OutputTile& tile, const Part& part) {
   const int left = tile.rows - part.row;
-  const int rows = part.rows < left ? part.rows : left;
-  const bool in_boxes = part.chunks == 8 && stores_boxes(in.args);
-  ptx::fence_stores();
-  meet_fillers<SPEC>(warp);  // the slab is filled
-  if (in_boxes && filler == 0) {
+  return part.rows < left ? part.rows : left;
+}
+
+// By one thread: whole boxes of a part, from its slab.
+template <KernelSpec SPEC>
+EXPERTILE_DEVICE void store_boxes(const TiledArgs& in, const OutputTile& tile, const Part& part) {
+  const int rows = rows_of(tile, part);
 #pragma unroll
-    for (int row = 0; row + kBoxRowsC <= kRows; row += kBoxRowsC) {
-      if (row + kBoxRowsC > rows) continue;
-      ptx::store_box(slab + static_cast<unsigned>(kBoxBytes * row), in.c, tile.column + part.column,
-                     static_cast<int>(tile.row) + part.row + row);
-    }
+  for (int row = 0; row + kBoxRowsC <= slab_rows(SPEC); row += kBoxRowsC) {
+    if (row + kBoxRowsC > rows) return;
+    ptx::store_box(part.slab + static_cast<unsigned>(kBoxBytes * row), in.c, tile.column + part.column,
+                   static_cast<int>(tile.row) + part.row + row);
   }
-  if (filler == 0) ptx::commit_boxes();
-  const int boxed = in_boxes && rows > 0 ? rows / kBoxRowsC * kBoxRowsC : 0;  // rows
+}
+
+// Collective of those that have filled it: what fills no box. has_boxes: the others have been stored.
+template <KernelSpec SPEC, Storage C>
+EXPERTILE_DEVICE void write_rest(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
+                                 const Part& part, bool has_boxes) {
+  const int filler = filler_of<SPEC>(warp);
+  const int rows = rows_of(tile, part);
+  const int boxed = has_boxes && rows > 0 ? rows / kBoxRowsC * kBoxRowsC : 0;  // rows
   if (boxed >= rows) return;
 #pragma unroll
-  for (int i = 0; i < ceil_divide(8 * kRows, kFillers<SPEC>); ++i) {
+  for (int i = 0; i < ceil_divide(8 * slab_rows(SPEC), kFillers<SPEC>); ++i) {
     const int row = (filler + i * kFillers<SPEC>) / 8;
     const int chunk = filler % 8;
     if (row < boxed || row >= rows || chunk >= part.chunks) continue;
-    write_chunk<C>(in.args, tile, chunk_place(slab, row, chunk), part.row + row, part.column + 8 * chunk);
+    write_chunk<C>(args, tile, chunk_place(part.slab, row, chunk), part.row + row, part.column + 8 * chunk);
+  }
+}
+
+// Collective of those that have filled COUNT slabs: C gets what lies in them. Every part of a tile that took a slab is
+// written, so that what is under way can be counted.
+template <KernelSpec SPEC, Storage C, int COUNT>
+EXPERTILE_DEVICE void write_slabs(const TiledArgs& in, const OutputTile& tile, const WarpPlace& warp,
+                                  const Part (&part)[COUNT]) {
+  ptx::fence_stores();
+  meet_fillers<SPEC>(warp);  // they are filled
+  bool are_wide = true;
+#pragma unroll
+  for (int i = 0; i < COUNT; ++i) are_wide = are_wide && part[i].chunks == 8;
+  const bool in_boxes = in.args.stores_boxes != 0;
+  if (stores_for_all<SPEC>(warp)) {
+    if (in_boxes) {
+#pragma unroll
+      for (int i = 0; i < COUNT; ++i) {
+        if (part[i].chunks == 8) store_boxes<SPEC>(in, tile, part[i]);
+      }
+    }
+    ptx::commit_boxes();
+  }
+  if (in_boxes && are_wide && tile.rows % kBoxRowsC == 0) return;
+#pragma unroll
+  for (int i = 0; i < COUNT; ++i) {
+    write_rest<SPEC, C>(in.args, tile, warp, part[i], in_boxes && part[i].chunks == 8);
   }
 }
 
 // By everyone who has filled slabs, at the end: until all of them have been read.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void finish_slabs(const WarpPlace& warp) {
-  if (filler_of<SPEC>(warp) == 0) ptx::wait_for_boxes<0>();
+  if (stores_for_all<SPEC>(warp)) ptx::wait_for_boxes<0>();
 }
 
 }  // namespace expertile::sm90

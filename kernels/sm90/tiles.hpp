@@ -88,7 +88,8 @@ EXPERTILE_DEVICE void set_back(const TiledArgs& in, const GroupCursor& groups, i
 
 // This block's tile among those of its cluster, which have one number in the sequence. The last one of a row may lie
 // behind N: it is multiplied, since the others wait for its copies, and nothing of it is written. Of row tiles one
-// below the other the last may have no rows: it copies weights, too. Blocks that multiply parts of K all have the same.
+// below the other the blocks share the weights; of an odd one they have neighbouring column tiles, and share nothing.
+// Blocks that multiply parts of K all have the same.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE OutputTile take_tile(const KernelArgs& args, GroupCursor& groups, int number) {
   OutputTile tile = find_tile<cluster_tile(SPEC.tile)>(args, groups, number);
@@ -96,10 +97,16 @@ EXPERTILE_DEVICE OutputTile take_tile(const KernelArgs& args, GroupCursor& group
   if constexpr (SPEC.tile.cluster_m > 1) {
     if (tile.rows < 0) return tile;
     constexpr int kRows = SPEC.tile.block_size_m;
+    if (tile.rows <= kRows) {
+      tile.is_shared = 0;
+      tile.column += ptx::cluster_rank() * SPEC.tile.block_size_n;
+      if (tile.column >= args.n) tile.rows = 0;
+      return tile;
+    }
     const int before = ptx::cluster_rank() * kRows;
     const int rows = tile.rows - before;
     tile.row += before;
-    tile.rows = rows < 0 ? 0 : rows < kRows ? rows : kRows;
+    tile.rows = rows < kRows ? rows : kRows;
   }
   return tile;
 }
@@ -123,7 +130,7 @@ EXPERTILE_DEVICE void init_tiles() {
   for (int turn = 0; turn < kToldTiles; ++turn) {
     const ToldPlace place = told_place<SPEC>(turn);
     ptx::mbarrier_init(place.told, 1);
-    ptx::mbarrier_init(place.heard, listening_warps(SPEC));
+    ptx::mbarrier_init(place.heard, listening_warps(SPEC) * arrivals_of_lanes(SPEC));
   }
   if constexpr (numbers_bytes(SPEC) > 0) {
     ptx::mbarrier_init(Numbers<SPEC>::kSent, 1);
@@ -140,6 +147,7 @@ EXPERTILE_DEVICE void tell_tile(const OutputTile& tile, int turn) {
   ptx::store_shared(place.tile + 8, tile.rows);
   ptx::store_shared(place.tile + 12, tile.column);
   ptx::store_shared(place.tile + 16, tile.expert);
+  ptx::store_shared(place.tile + 20, tile.is_shared);
   ptx::mbarrier_arrive(place.told);
 }
 
@@ -150,24 +158,24 @@ EXPERTILE_DEVICE OutputTile told_tile(const ToldPlace& place) {
   tile.rows = ptx::load_shared<int>(place.tile + 8);
   tile.column = ptx::load_shared<int>(place.tile + 12);
   tile.expert = ptx::load_shared<int>(place.tile + 16);
+  tile.is_shared = ptx::load_shared<int>(place.tile + 20);
   return tile;
 }
 
-// Collective of a warp. The first lane hears for all: an arrival speaks for the lane that arrives. No tile is the last
-// that anybody hears of, and is not answered.
+// Collective of a warp. All lanes hear, and one answers when all have. No tile is the last that anybody hears of, and
+// is not answered.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE OutputTile hear_tile(int turn) {
-  OutputTile tile;
-  if (ptx::thread_index() % 32 == 0) {
-    const ToldPlace place = told_place<SPEC>(turn);
-    ptx::mbarrier_wait(place.told, place.parity);
-    tile = told_tile(place);
-    if (tile.rows >= 0) ptx::mbarrier_arrive(place.heard);
+  const ToldPlace place = told_place<SPEC>(turn);
+  ptx::mbarrier_wait(place.told, place.parity);
+  const OutputTile tile = told_tile(place);
+  if (tile.rows < 0) return tile;
+  if constexpr (arrivals_of_lanes(SPEC) == 1) {
+    ptx::warp_barrier();
+    if (ptx::elect().is_this) ptx::mbarrier_arrive(place.heard);
+  } else {
+    ptx::mbarrier_arrive(place.heard);
   }
-  tile.row = ptx::shuffle(tile.row, 0);
-  tile.rows = ptx::shuffle(tile.rows, 0);
-  tile.column = ptx::shuffle(tile.column, 0);
-  tile.expert = ptx::shuffle(tile.expert, 0);
   return tile;
 }
 

@@ -43,7 +43,8 @@ TileCounts count_tiles(const Problem& problem, const TileConfig& tile, std::int6
   TileCounts counts;
   counts.groups = std::max(active_groups, 1.0);
   const double rows_a_group = std::max(1.0, static_cast<double>(rows) / counts.groups);
-  counts.row_tiles = tile.cluster_m * expected_parts(rows_a_group, cluster_tile_m(tile), counts.groups);
+  counts.row_tiles = expected_parts(rows_a_group, tile.block_size_m, counts.groups);
+  counts.cluster_rows = expected_parts(rows_a_group, cluster_tile_m(tile), counts.groups);
   counts.column_tiles = std::ceil(static_cast<double>(problem.n) / tile.block_size_n);
   return counts;
 }
@@ -73,22 +74,22 @@ Transfer transfer_seconds(const Problem& problem, const KernelSpec& spec, std::i
   const double busy = std::min(1.0, counts.blocks() / device.threads);
   const double drawn = std::min(1.0, busy * std::min(kMostDrawn, bytes_in_flight / kBytesInFlight));
   const double share = drawn * (row_bytes < 128 ? kShareOfShortRows : row_bytes < 256 ? kShareOfMiddlingRows : 1.0);
-  // Row tiles beyond a band's read weights again, which the last cache does not hold by then.
+  // Each band reads the weights again, which the last cache does not hold by then.
   const double weights = static_cast<double>(problem.n) * static_cast<double>(problem.k) * size_of(spec.b);
   const bool is_kept = weights < 0.5 * static_cast<double>(device.l2_bytes);
-  const double readings =
-      is_kept ? 1.0 : std::max(1.0, counts.row_tiles / (spec.tile.group_size_m * spec.tile.cluster_m));
+  const int rows_of_clusters = std::max(1, static_cast<int>(std::lround(counts.cluster_rows)));
+  const int bands = ceil_divide(rows_of_clusters, rows_of_bands(spec.tile, rows_of_clusters));
+  const double readings = is_kept ? 1.0 : bands;
   const double bytes =
       bytes_moved(problem, static_cast<double>(rows), counts.groups) + (readings - 1) * counts.groups * weights;
   const double memory = bytes / (kMemoryBytesPerSecond * share);
 
   // Every row tile reads its group's weights, every column tile all of A: from the L2, where it is not memory. What a
   // cluster shares is read once.
-  const double l2 =
-      static_cast<double>(problem.k) *
-      (counts.groups * counts.row_tiles / spec.tile.cluster_m * static_cast<double>(problem.n) * size_of(spec.b) +
-       static_cast<double>(rows) * counts.column_tiles / spec.tile.cluster_size * size_of(spec.a)) /
-      l2_bytes_per_second;
+  const double l2 = static_cast<double>(problem.k) *
+                    (counts.groups * counts.cluster_rows * static_cast<double>(problem.n) * size_of(spec.b) +
+                     static_cast<double>(rows) * counts.column_tiles / spec.tile.cluster_size * size_of(spec.a)) /
+                    l2_bytes_per_second;
   return {memory, l2};
 }
 

@@ -17,7 +17,8 @@ inline constexpr int kThreadsOfAMultiprocessor = 2048;
 // Tiles of a call whose `rows` rows random routing deals to `active_groups` groups.
 struct TileCounts {
   double groups = 1;
-  double row_tiles = 1;  // of a group
+  double row_tiles = 1;     // of a group
+  double cluster_rows = 1;  // likewise, of those that a cluster works on at a time
   double column_tiles = 1;
   double share = 1;  // of the row tiles, that is multiplied
   double parts = 1;  // of K, that different blocks multiply

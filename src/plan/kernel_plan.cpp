@@ -124,6 +124,7 @@ KernelArgs make_kernel_args(const Problem& problem, const GroupedGemmArgs& args)
   in.k = static_cast<int>(problem.k);
   in.c_storage = storage_of(args.c.type);
   in.wide_stores = has_wide_rows(args.c) ? 1 : 0;
+  in.stores_boxes = can_store_boxes(in) ? 1 : 0;
   return in;
 }
 

@@ -71,7 +71,7 @@ Status multiply(const EmulatedKernel& kernel, const Problem& problem, const Grou
     };
     in.a = map(args.a, box_rows_a(kernel.spec));
     in.b = map(args.b, box_rows_b(kernel.spec));
-    if (stores_boxes(in.args)) in.c = map(args.c, kBoxRowsC);
+    if (in.args.stores_boxes != 0) in.c = map(args.c, kBoxRowsC);
     blocks = static_cast<int>(staying_blocks(tile, blocks, kMultiprocessors));
   }
   int taken = 0;

@@ -17,9 +17,6 @@ void mbarrier_arrive(unsigned offset, int expected_bytes, const Where& where) {
   block().mbarrier_arrive(offset, expected_bytes, where);
 }
 void mbarrier_wait(unsigned offset, int parity, const Where& where) { block().mbarrier_wait(offset, parity, where); }
-bool mbarrier_test(unsigned offset, int parity, const Where& where) {
-  return block().mbarrier_test(offset, parity, where);
-}
 void named_barrier(int id, int threads, const Where& where) { block().named_barrier(id, threads, where); }
 void warp_barrier(const Where& where) {
   const auto meet = [](const Lanes&) {

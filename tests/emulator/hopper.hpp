@@ -22,7 +22,6 @@ void mbarrier_init(unsigned offset, int arrivals, const Where& where);
 void mbarrier_fence_inits();
 void mbarrier_arrive(unsigned offset, int expected_bytes, const Where& where);
 void mbarrier_wait(unsigned offset, int parity, const Where& where);
-[[nodiscard]] bool mbarrier_test(unsigned offset, int parity, const Where& where);
 void named_barrier(int id, int threads, const Where& where);
 void warp_barrier(const Where& where);
 void fence_stores();

@@ -23,9 +23,6 @@ EXPERTILE_DEVICE void mbarrier_arrive_expecting(unsigned offset, int bytes, cons
 EXPERTILE_DEVICE void mbarrier_wait(unsigned offset, int parity, const Where& where = Where::current()) {
   emulator::mbarrier_wait(offset, parity, where);
 }
-EXPERTILE_DEVICE bool mbarrier_try(unsigned offset, int parity, const Where& where = Where::current()) {
-  return emulator::mbarrier_test(offset, parity, where);
-}
 EXPERTILE_DEVICE void named_barrier(int id, int threads, const Where& where = Where::current()) {
   emulator::named_barrier(id, threads, where);
 }

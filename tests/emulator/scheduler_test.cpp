@@ -114,6 +114,51 @@ TEST(Scheduler, FindsEveryRowOfEveryGroupOnce) {
   expect_all_rows_once(found_tiles<tile_of(96, 1)>(segments, 150), segments, 150);
 }
 
+// What the blocks of clusters with two row tiles of 64 (CLUSTER_M) work on, of the tiles that the clusters take: each
+// its row tile, or of an odd row tile each its column tile.
+std::vector<FoundTile> tiles_of_blocks(const std::vector<FoundTile>& tiles, int n) {
+  std::vector<FoundTile> found;
+  for (FoundTile tile : tiles) {
+    FoundTile second = tile;
+    if (tile.rows > 64) {
+      tile.rows = 64;
+      second.row += 64;
+      second.rows -= 64;
+    } else {
+      second.column += 64;
+    }
+    found.push_back(tile);
+    if (second.column < n) found.push_back(second);
+  }
+  return found;
+}
+
+constexpr TileConfig pairs_of_row_tiles(int band) {
+  TileConfig tile = tile_of(64, 0);
+  tile.cluster_m = 2;
+  tile.group_size_m = band;
+  return cluster_tile(tile);
+}
+
+TEST(Scheduler, FindsEveryRowOfEveryGroupOnceInPairsOfRowTiles) {
+  const auto segments = ragged_segments();
+  for (const int n : {30, 64, 150, 200}) {  // one to four column tiles
+    for (const auto& tiles :
+         {found_tiles<pairs_of_row_tiles(1)>(segments, n), found_tiles<pairs_of_row_tiles(2)>(segments, n),
+          found_tiles<pairs_of_row_tiles(8)>(segments, n)}) {
+      expect_all_rows_once(tiles_of_blocks(tiles, n), segments, n);
+    }
+  }
+}
+
+TEST(Scheduler, NoBlockOfAPairStandsIdleForAnOddRowTile) {
+  std::vector<long long> segments(kGroups + 1, 5 * 64LL);  // one group, of five row tiles
+  segments[0] = 0;
+  EXPECT_EQ(found_tiles<pairs_of_row_tiles(8)>(segments, 256).size(), 10U);  // for 20 tiles of blocks
+  EXPECT_EQ(found_tiles<pairs_of_row_tiles(1)>(segments, 256).size(), 10U);
+  EXPECT_EQ(found_tiles<pairs_of_row_tiles(8)>(segments, 192).size(), 8U);  // for 15: one has no column
+}
+
 // Rows of 40 groups, none of which has 4 times as many as another.
 std::vector<long long> similar_segments() {
   std::vector<long long> segments{0};

@@ -239,7 +239,7 @@ Status CudaBackend::enqueue(const Problem& problem, const TileConfig& tile, cons
   const auto map_a = make_tensor_map(driver_, args.a, box_rows_a(kernel->spec), rounds);
   const auto map_b = make_tensor_map(driver_, args.b, box_rows_b(kernel->spec), rounds);
   const auto map_c =
-      stores_boxes(in) ? make_tensor_map(driver_, args.c, kBoxRowsC, false) : Result<TensorMap>(TensorMap{});
+      in.stores_boxes != 0 ? make_tensor_map(driver_, args.c, kBoxRowsC, false) : Result<TensorMap>(TensorMap{});
   for (const auto* map : {&map_a, &map_b, &map_c}) {
     if (!*map) return fail(map->error());
   }
