@@ -66,8 +66,8 @@ struct alignas(64) TensorMap {
 };
 
 // Arguments of a kernel of the sm90 family: A and B as tensor maps too. A box has 128 bytes of the rows of one tile
-// (256 rows at most); the matrices are A [M, K], all experts' weights [E * N, K], and C [M, N] where
-// they are stored in boxes.
+// (256 rows at most); the matrices are A [M, K], all experts' weights [E * N, K], and C [M, N] where it is stored in
+// boxes.
 struct TiledArgs {
   KernelArgs args;
   int* taken = nullptr;  // null, or a counter that is 0 before the launch and after it, and no other launch's meanwhile

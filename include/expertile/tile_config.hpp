@@ -20,7 +20,8 @@ struct TileConfig {
   KernelFamily kernel = KernelFamily::cpu;
   int pingpong = 0;      // sm90: 1 when two warpgroups take turns at whole tiles, instead of sharing each
   int cluster_size = 1;  // sm90: blocks side by side along N that copy their rows of A for each other
-  int cluster_m = 1;     // sm90: row tiles, one below the other, whose blocks copy their weights for each other
+  int cluster_m = 1;     // sm90: row tiles, one below the other, whose blocks copy their weights for each other; of an
+                         // odd last one of a group, the blocks take neighbouring column tiles
 
   friend constexpr bool operator==(const TileConfig&, const TileConfig&) = default;
 };

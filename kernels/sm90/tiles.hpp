@@ -97,7 +97,7 @@ EXPERTILE_DEVICE OutputTile take_tile(const KernelArgs& args, GroupCursor& group
   if constexpr (SPEC.tile.cluster_m > 1) {
     if (tile.rows < 0) return tile;
     constexpr int kRows = SPEC.tile.block_size_m;
-    if (tile.rows <= kRows) {
+    if (tile.rows <= kRows) {  // as has_odd_row says
       tile.is_shared = 0;
       tile.column += ptx::cluster_rank() * SPEC.tile.block_size_n;
       if (tile.column >= args.n) tile.rows = 0;

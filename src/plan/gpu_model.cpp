@@ -77,7 +77,7 @@ Transfer transfer_seconds(const Problem& problem, const KernelSpec& spec, std::i
   // Each band reads the weights again, which the last cache does not hold by then.
   const double weights = static_cast<double>(problem.n) * static_cast<double>(problem.k) * size_of(spec.b);
   const bool is_kept = weights < 0.5 * static_cast<double>(device.l2_bytes);
-  const int rows_of_clusters = std::max(1, static_cast<int>(std::lround(counts.cluster_rows)));
+  const int rows_of_clusters = static_cast<int>(std::lround(counts.cluster_rows));
   const int bands = ceil_divide(rows_of_clusters, rows_of_bands(spec.tile, rows_of_clusters));
   const double readings = is_kept ? 1.0 : bands;
   const double bytes =

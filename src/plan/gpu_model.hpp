@@ -18,7 +18,7 @@ inline constexpr int kThreadsOfAMultiprocessor = 2048;
 struct TileCounts {
   double groups = 1;
   double row_tiles = 1;     // of a group
-  double cluster_rows = 1;  // likewise, of those that a cluster works on at a time
+  double cluster_rows = 1;  // likewise, of those that a cluster works on at a time; 1 at least
   double column_tiles = 1;
   double share = 1;  // of the row tiles, that is multiplied
   double parts = 1;  // of K, that different blocks multiply

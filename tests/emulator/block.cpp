@@ -287,14 +287,10 @@ void Block::mbarrier_arrive(unsigned offset, int bytes, const Where& where) {
   resume_waiting_for_phases();
 }
 
-bool Block::mbarrier_test(unsigned offset, int parity, const Where& where) {
+void Block::mbarrier_wait(unsigned offset, int parity, const Where& where) {
   stop_if(mbarriers.check_use(current_in_cluster(), offset), where);
   if (parity != 0 && parity != 1) stop(where, fmt::format("waits for parity {}: 0 or 1 is right", parity));
-  return mbarriers.passes(current_in_cluster(), mbarriers.number(offset), parity);
-}
-
-void Block::mbarrier_wait(unsigned offset, int parity, const Where& where) {
-  if (mbarrier_test(offset, parity, where)) return;
+  if (mbarriers.passes(current_in_cluster(), mbarriers.number(offset), parity)) return;
   self().mbarrier = mbarriers.number(offset);
   self().parity = parity;
   give_up(Waiting::for_phase, "mbarrier_wait", where);

@@ -127,7 +127,6 @@ class Block {
   void mbarrier_init(unsigned offset, int arrivals, const Where& where);
   void mbarrier_arrive(unsigned offset, int bytes, const Where& where);
   void mbarrier_wait(unsigned offset, int parity, const Where& where);
-  bool mbarrier_test(unsigned offset, int parity, const Where& where);
   // After arrivals and copies: whoever waits for a phase that they ended. False where nobody does.
   bool resume_waiting_for_phases();
 

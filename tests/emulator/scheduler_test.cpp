@@ -142,7 +142,7 @@ constexpr TileConfig pairs_of_row_tiles(int band) {
 
 TEST(Scheduler, FindsEveryRowOfEveryGroupOnceInPairsOfRowTiles) {
   const auto segments = ragged_segments();
-  for (const int n : {30, 64, 150, 200}) {  // one to four column tiles
+  for (const int n : {30, 64, 128, 150, 200}) {  // one to four column tiles
     for (const auto& tiles :
          {found_tiles<pairs_of_row_tiles(1)>(segments, n), found_tiles<pairs_of_row_tiles(2)>(segments, n),
           found_tiles<pairs_of_row_tiles(8)>(segments, n)}) {
