@@ -13,7 +13,7 @@ struct OutputTile {
   long long row = 0;  // first row of C
   int rows = -1;      // at most BLOCK_SIZE_M; -1: there is no such tile
   int column = 0;     // first column
-  int is_shared = 1;  // its weights, by the blocks of a cluster that has row tiles (CLUSTER_M)
+  int is_shared = 1;  // its weights, by the blocks of a cluster that has row tiles (CLUSTER_M): all but odd ones
 };
 
 // One lane's group: its rows and its expert. Kept small: the portable family's warps keep it along.
@@ -93,6 +93,7 @@ EXPERTILE_DEVICE OutputTile tile_of_group(const KernelArgs& args, const Group& g
   tile.row = group.begin + first;
   tile.rows = left < rows ? left : rows;
   tile.column = place.column * TILE.block_size_n;
+  if (is_odd && place.row == band_rows - 1) tile.is_shared = 0;
   return tile;
 }
 

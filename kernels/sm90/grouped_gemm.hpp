@@ -25,7 +25,7 @@ EXPERTILE_DEVICE bool look_for_tile(const TiledArgs& in, const ptx::Elected& ele
   if (tile.rows >= 0) return true;
   // To the warpgroup that waits for the turn behind the last, too.
   if (SPEC.tile.pingpong != 0 && elected.is_this) tell_tile<SPEC>(tile, turn + 1);
-  set_back<SPEC>(in, groups, number, turn);
+  set_back<SPEC>(in, elected, groups, number, turn);
   return false;
 }
 

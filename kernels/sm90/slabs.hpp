@@ -103,6 +103,11 @@ EXPERTILE_DEVICE int rows_of(const OutputTile& tile, const Part& part) {
   return part.rows < left ? part.rows : left;
 }
 
+// Whether whole boxes of a part are stored by bulk copies.
+EXPERTILE_DEVICE bool is_in_boxes(const KernelArgs& args, const Part& part) {
+  return args.stores_boxes != 0 && part.chunks == 8;
+}
+
 // By one thread: whole boxes of a part, from its slab.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void store_boxes(const TiledArgs& in, const OutputTile& tile, const Part& part) {
@@ -115,13 +120,13 @@ EXPERTILE_DEVICE void store_boxes(const TiledArgs& in, const OutputTile& tile, c
   }
 }
 
-// Collective of those that have filled it: what fills no box. has_boxes: the others have been stored.
+// Collective of those that have filled it: what fills no box.
 template <KernelSpec SPEC, Storage C>
 EXPERTILE_DEVICE void write_rest(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
-                                 const Part& part, bool has_boxes) {
+                                 const Part& part) {
   const int filler = filler_of<SPEC>(warp);
   const int rows = rows_of(tile, part);
-  const int boxed = has_boxes && rows > 0 ? rows / kBoxRowsC * kBoxRowsC : 0;  // rows
+  const int boxed = is_in_boxes(args, part) && rows > 0 ? rows / kBoxRowsC * kBoxRowsC : 0;  // rows
   if (boxed >= rows) return;
 #pragma unroll
   for (int i = 0; i < ceil_divide(8 * slab_rows(SPEC), kFillers<SPEC>); ++i) {
@@ -139,24 +144,19 @@ EXPERTILE_DEVICE void write_slabs(const TiledArgs& in, const OutputTile& tile, c
                                   const Part (&part)[COUNT]) {
   ptx::fence_stores();
   meet_fillers<SPEC>(warp);  // they are filled
-  bool are_wide = true;
+  bool has_rest = tile.rows % kBoxRowsC != 0;
 #pragma unroll
-  for (int i = 0; i < COUNT; ++i) are_wide = are_wide && part[i].chunks == 8;
-  const bool in_boxes = in.args.stores_boxes != 0;
+  for (int i = 0; i < COUNT; ++i) has_rest = has_rest || !is_in_boxes(in.args, part[i]);
   if (stores_for_all<SPEC>(warp)) {
-    if (in_boxes) {
 #pragma unroll
-      for (int i = 0; i < COUNT; ++i) {
-        if (part[i].chunks == 8) store_boxes<SPEC>(in, tile, part[i]);
-      }
+    for (int i = 0; i < COUNT; ++i) {
+      if (is_in_boxes(in.args, part[i])) store_boxes<SPEC>(in, tile, part[i]);
     }
     ptx::commit_boxes();
   }
-  if (in_boxes && are_wide && tile.rows % kBoxRowsC == 0) return;
+  if (!has_rest) return;
 #pragma unroll
-  for (int i = 0; i < COUNT; ++i) {
-    write_rest<SPEC, C>(in.args, tile, warp, part[i], in_boxes && part[i].chunks == 8);
-  }
+  for (int i = 0; i < COUNT; ++i) write_rest<SPEC, C>(in.args, tile, warp, part[i]);
 }
 
 // By everyone who has filled slabs, at the end: until all of them have been read.

@@ -75,10 +75,11 @@ EXPERTILE_DEVICE int number_of_turn(const TiledArgs& in, const ptx::Elected& ele
 // any more. Of all that ask, as many are answered with a tile as there are tiles beyond the clusters' first ones, and
 // then each cluster once with none. Collective of a warp.
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE void set_back(const TiledArgs& in, const GroupCursor& groups, int number, int turn) {
+EXPERTILE_DEVICE void set_back(const TiledArgs& in, const ptx::Elected& elected, const GroupCursor& groups, int number,
+                               int turn) {
   if constexpr (counts_taken(SPEC.tile)) {
     const int tiles = count_tiles(groups);
-    if (in.taken == nullptr || ptx::thread_index() % 32 != 0 || ptx::cluster_rank() != 0) return;
+    if (in.taken == nullptr || !elected.is_this || ptx::cluster_rank() != 0) return;
     const int clusters = ptx::grid_size() / cluster_blocks(SPEC.tile);
     const int taken = turn > 0 ? number - clusters : ask<SPEC>(in);  // without a first tile: asks once
     const int last = (tiles > clusters ? tiles - clusters : 0) + clusters - 1;
@@ -97,8 +98,7 @@ EXPERTILE_DEVICE OutputTile take_tile(const KernelArgs& args, GroupCursor& group
   if constexpr (SPEC.tile.cluster_m > 1) {
     if (tile.rows < 0) return tile;
     constexpr int kRows = SPEC.tile.block_size_m;
-    if (tile.rows <= kRows) {  // as has_odd_row says
-      tile.is_shared = 0;
+    if (tile.is_shared == 0) {
       tile.column += ptx::cluster_rank() * SPEC.tile.block_size_n;
       if (tile.column >= args.n) tile.rows = 0;
       return tile;

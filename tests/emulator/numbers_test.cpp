@@ -66,7 +66,7 @@ Taken take_all(int clusters, int tiles, int* counter) {
     for (int turn = 0;; ++turn) {
       const int number = sm90::number_of_turn<SPEC>(in, elected, turn, answer);
       if (sm90::take_tile<SPEC>(in.args, groups, number).rows < 0) {
-        sm90::set_back<SPEC>(in, groups, number, turn);
+        sm90::set_back<SPEC>(in, elected, groups, number, turn);
         break;
       }
       if (ptx::thread_index() == 0) taken.numbers[static_cast<std::size_t>(ptx::block_index())].push_back(number);

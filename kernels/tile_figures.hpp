@@ -1,0 +1,131 @@
+#pragma once
+// Figures of a tile that host and device must agree on, for both families: how warps, blocks and clusters share it, and
+// how its operands are read.
+
+#include "kernel_spec.hpp"
+
+namespace expertile {
+
+constexpr int ceil_divide(int a, int b) { return (a + b - 1) / b; }
+constexpr int greatest_common_divisor(int a, int b) { return b == 0 ? a : greatest_common_divisor(b, a % b); }
+
+// The 16-row side of the tensor core holds X, the 8-column side Y: tokens and weights, or swapped.
+constexpr int tile_x(const TileConfig& tile) { return tile.swap_ab ? tile.block_size_n : tile.block_size_m; }
+constexpr int tile_y(const TileConfig& tile) { return tile.swap_ab ? tile.block_size_m : tile.block_size_n; }
+
+// Columns of the tiles, side by side, that a cluster works on at a time.
+constexpr int cluster_tile_n(const TileConfig& tile) { return tile.block_size_n * tile.cluster_size; }
+// Likewise rows, of tiles one below the other.
+constexpr int cluster_tile_m(const TileConfig& tile) { return tile.block_size_m * tile.cluster_m; }
+// Row tiles, of those of clusters, of the bands of a group that has so many: a band passes over one column tile, and so
+// its weights, before the next. GROUP_SIZE_M; but the few that a group has beyond one band would read all of its
+// weights again for themselves, so they belong to it.
+constexpr int rows_of_bands(const TileConfig& tile, int row_tiles) {
+  return 2 * row_tiles < 3 * tile.group_size_m ? row_tiles : tile.group_size_m;
+}
+// Blocks that copy for each other: either tokens or weights.
+constexpr int copying_blocks(const TileConfig& tile) { return tile.cluster_size * tile.cluster_m; }
+
+// sm90: blocks that each multiply a part of K of one tile.
+constexpr int parts_of_k(const TileConfig& tile) { return tile.kernel == KernelFamily::sm90 ? tile.split_k : 1; }
+// Blocks of a cluster: those that copy for each other, or those with parts of the same tile's K.
+constexpr int cluster_blocks(const TileConfig& tile) { return copying_blocks(tile) * parts_of_k(tile); }
+// Columns of sums (8 of Y each) that the epilogue writes together, and that go to one of the blocks with parts of K.
+constexpr int written_together(const TileConfig& tile) {
+  if (tile.swap_ab == 0) return 4;
+  return tile_y(tile) % 16 == 0 ? 2 : 1;
+}
+// The most columns that one of them writes: some may write fewer, or none.
+constexpr int columns_a_part(const TileConfig& tile) {
+  const int together = written_together(tile);
+  return together * ceil_divide(ceil_divide(tile_y(tile), 8 * together), parts_of_k(tile));
+}
+
+// sm90: warpgroups that multiply, and how many of them share a tile.
+constexpr int warpgroups(const TileConfig& tile) { return tile.num_warps / 4; }
+constexpr int sharers(const TileConfig& tile) { return tile.pingpong ? 1 : warpgroups(tile); }
+
+struct WarpGrid {
+  int x = 0;  // warps along X; 0 where no arrangement fits
+  int y = 0;
+};
+
+// The arrangement with the smallest warp tile border, so that the fewest fragments are loaded for the most products.
+constexpr WarpGrid warp_grid(const TileConfig& tile) {
+  const int warps = tile.split_k > 0 ? tile.num_warps / tile.split_k : 0;
+  WarpGrid best{};
+  int best_border = 1 << 30;
+  for (int x = 1; x <= warps; x *= 2) {
+    const int y = warps / x;
+    if (x * y != warps || tile_x(tile) % (16 * x) != 0 || tile_y(tile) % (8 * y) != 0) continue;
+    const int border = tile_x(tile) / x + tile_y(tile) / y;
+    if (border < best_border) {
+      best = {x, y};
+      best_border = border;
+    }
+  }
+  return best;
+}
+
+// Elements of K that one step of the main loop takes: 32 bytes of the narrower operand.
+constexpr int step_elements(Product product) {
+  switch (product) {
+    case Product::float16:
+    case Product::bfloat16:
+      return 16;
+    case Product::tf32:
+    case Product::tf32x3:
+      return 8;
+    default:
+      return 32;
+  }
+}
+
+// Whether 8-bit weights stand beside 16-bit tokens, and become 16 bits on the way to the tensor core.
+constexpr bool widens_weights(Product product) {
+  return product == Product::int8_float16 || product == Product::int8_bfloat16;
+}
+
+// sm90: whether weights go through registers, which the tensor core takes its 64-row side from: to be widened, or to be
+// split into parts.
+constexpr bool holds_weights(Product product) { return widens_weights(product) || product == Product::tf32x3; }
+
+// How an operand comes out of shared memory.
+enum class Reading : int {
+  plain,     // as it lies
+  widened,   // 8 bits to 16
+  permuted,  // 16 bits, in the order of a widened operand beside it
+};
+constexpr Reading reading(Product product, Storage storage) {
+  if (product == Product::e4m3) return Reading::widened;
+  if (!widens_weights(product)) return Reading::plain;
+  return storage == Storage::int8 ? Reading::widened : Reading::permuted;
+}
+
+// What one step's fragment of an operand becomes: 1 as it lies, 2 halves of K where 8 bits are widened, 2 parts of each
+// value (large and small) for tf32x3.
+constexpr int operand_parts(Product product) {
+  switch (product) {
+    case Product::e4m3:
+    case Product::int8_float16:
+    case Product::int8_bfloat16:
+    case Product::tf32x3:
+      return 2;
+    default:
+      return 1;
+  }
+}
+
+// Registers that 16 rows (two times 8 rows) and one step of K take as they come out of shared memory.
+constexpr int fragment_words(Product product, Storage storage) {
+  return reading(product, storage) == Reading::permuted ? 8 : 4;
+}
+
+constexpr int stage_bytes_a(const KernelSpec& spec) {
+  return spec.tile.block_size_m * spec.tile.block_size_k * size_of(spec.a);
+}
+constexpr int stage_bytes_b(const KernelSpec& spec) {
+  return spec.tile.block_size_n * spec.tile.block_size_k * size_of(spec.b);
+}
+
+}  // namespace expertile
