@@ -24,6 +24,7 @@ struct DeviceInfo {
   std::int64_t l2_bytes = 1 << 20;   // a core; a GPU: all
   std::int64_t l3_bytes = 0;         // all; 0 where unknown or none
   std::int64_t memory_bytes = 0;     // free for tensors; 0 where unknown
+  std::int64_t memory_rate = 0;      // bytes a second, by a GPU memory's clock and width; 0 where unknown
   std::map<std::string, std::string> versions;  // of drivers and compilers that take part
 };
 

@@ -36,6 +36,9 @@ void print_device(const DeviceInfo& device) {
   line(is_gpu ? "L2" : "L2 a core", bytes_text(device.l2_bytes));
   if (!is_gpu) line("L3", bytes_text(device.l3_bytes));
   line(is_gpu ? "free memory" : "memory", bytes_text(device.memory_bytes));
+  if (device.memory_rate > 0) {
+    line("memory rate", fmt::format("{:.2f} TB/s", static_cast<double>(device.memory_rate) / 1e12));
+  }
   for (const auto& [what, version] : device.versions) line(what, version);
 }
 

@@ -11,12 +11,12 @@
 namespace expertile::gpu_model {
 namespace {
 
-constexpr double kMemoryBytesPerSecond = 4.3e12;
-constexpr double kBytesInFlight = 48 << 10;  // on their way to a multiprocessor, for its full share of memory
-constexpr double kMostDrawn = 1.8;           // of that share, where others draw nothing: 64 of 132 fetch 0.87 of it all
+constexpr double kShareOfMemoryRate = 0.89;     // that copies reach: 0.90 measured on an H100, 0.87 on an H200
+constexpr double kMemoryRateOfHopper = 4.9e12;  // bytes a second; where the device's is not known
+constexpr double kBytesInFlight = 48 << 10;     // on their way to a multiprocessor, for its full share of memory
+constexpr double kMostDrawn = 1.8;  // of that share, where others draw nothing: 64 of 132 fetch 0.87 of it all
 constexpr double kShareOfMiddlingRows = 0.96;  // of memory: 128 bytes of a weight row a stage, measured beside 256
 constexpr double kShareOfShortRows = 0.92;
-constexpr double kOneRowTile = 1.25;  // of a group's mean rows: with so many a tile, nearly all groups have one
 constexpr std::int64_t kReservedShared = 1024;  // a block
 
 }  // namespace
@@ -82,7 +82,8 @@ Transfer transfer_seconds(const Problem& problem, const KernelSpec& spec, std::i
   const double readings = is_kept ? 1.0 : bands;
   const double bytes =
       bytes_moved(problem, static_cast<double>(rows), counts.groups) + (readings - 1) * counts.groups * weights;
-  const double memory = bytes / (kMemoryBytesPerSecond * share);
+  const double rate = device.memory_rate > 0 ? static_cast<double>(device.memory_rate) : kMemoryRateOfHopper;
+  const double memory = bytes / (kShareOfMemoryRate * rate * share);
 
   // Every row tile reads its group's weights, every column tile all of A: from the L2, where it is not memory. What a
   // cluster shares is read once.

@@ -34,6 +34,8 @@ struct TileCounts {
 // Parts of `part` rows that hold one group's `rows` rows on average, as random routing deals them to so many groups.
 [[nodiscard]] double expected_parts(double rows, int part, double groups);
 
+// Of a group's mean rows: with so many a tile, nearly all groups have one row tile.
+inline constexpr double kOneRowTile = 1.25;
 // Row tiles that pass over a column tile, and so its weights, together.
 inline constexpr int kBand = 8;
 // Bands of fewer where nearly every group has one row tile: they make no difference there, but where routing is more

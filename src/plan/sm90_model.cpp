@@ -33,6 +33,7 @@ constexpr double kTokenSplitClocks = 800;
 constexpr double kPromotionClocks = 0.5;       // a column and block of 64 rows, of the warps that take sums over
 constexpr double kLatePromotionClocks = 1.0;   // likewise where scales are read meanwhile
 constexpr double kPartsCost = 1.03;            // of K: the blocks of a cluster end together
+constexpr double kTurnsCost = 1.02;            // of warpgroups that wait for each other's turn
 constexpr double kExchangeClocks = 2000;       // measured where blocks read each other's sums, behind two fences
 constexpr double kExchangeBytesPerClock = 32;  // likewise; of sums that are sent neither has been measured
 constexpr double kWideningClocks = 32;         // issue of 64 rows' weights, 16 of K, which half of the products hide
@@ -135,7 +136,7 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const double at_once = std::min(tiles_each, resident * warpgroups(tile) / sharers(tile));
   const double turn = tile.pingpong != 0 ? (busy + promotion) / resident : 0;
   const double clocks = tiles_each * std::max({busy, turn, alone / at_once});
-  const double coupled = tile.split_k > 1 ? kPartsCost : 1.0;
+  const double coupled = tile.split_k > 1 ? kPartsCost : tile.pingpong != 0 ? kTurnsCost : 1.0;
   const double limits = near_each_other(transfer.memory, transfer.l2, clocks / gpu_model::kClock);
   // Nothing hides the last tile's exchange.
   return coupled * limits + exchange / gpu_model::kClock + kStartSeconds;

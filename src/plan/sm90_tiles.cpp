@@ -263,6 +263,15 @@ bool has_too_many_rows(const TileConfig& tile, double rows_a_group) {
   return tile.block_size_m > 64 && tile.block_size_m > 4 * rows_a_group;
 }
 
+// Of the built-in tiles, those for so many rows a group. The model takes tiles to be equal where memory is the limit;
+// but of the small ones most groups would have two row tiles or more, which read their weights from the L2 as often,
+// and of large ones nearly all would be empty.
+bool suits(const TileConfig& tile, double rows_a_group) {
+  const int m = tile.block_size_m;
+  if (m < 32) return m >= gpu_model::kOneRowTile * rows_a_group;
+  return m == 32 || (m <= 16 * rows_a_group && !has_too_many_rows(tile, rows_a_group));
+}
+
 // Parts of K are for multiprocessors that would have no tile, and each is to keep its ring busy.
 Refusal refuse_parts(const Problem& problem, const TileConfig& tile, double rows_a_group, double active_groups,
                      const DeviceInfo& device) {
@@ -319,7 +328,7 @@ TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const Device
   const double active = static_cast<double>(std::clamp<std::int64_t>(rows, 1, problem.experts));
   std::vector<TileConfig> all = sm90::built_in_tiles(problem, device);
   const double rows_a_group = static_cast<double>(rows) / active;
-  std::erase_if(all, [&](const TileConfig& tile) { return has_too_many_rows(tile, rows_a_group); });
+  std::erase_if(all, [&](const TileConfig& tile) { return !suits(tile, rows_a_group); });
   const auto seconds = [&](const TileConfig& tile) {
     return estimate_seconds(problem, tile, std::max<std::int64_t>(rows, 1), active, device);
   };
@@ -330,25 +339,30 @@ TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const Device
 std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {
   const KernelSpec any = spec_of(problem, {});
   const int span = span_elements(any);
-  // Each is the best, or within 5% of it, where some model was measured (int8_w8a16 and float32: 1024 and 16384
-  // tokens).
+  // Each is the best, or within 5% of it, where some model was measured. Where memory is the limit, rows of 256 bytes
+  // are better than many stages.
   const TileConfig swapped = promotes(any) ? make_tile(192, 128, span, 8, 1) : make_tile(256, 128, span, 8, 1);
+  const TileConfig straight = promotes(any)                  ? make_tile(192, 128, span, 12, 0)
+                              : any.product == Product::int8 ? make_tile(128, 128, span, 8, 0, 1)
+                                                             : make_tile(192, 128, span, 8, 0, 1);
   const auto with_many_tokens =
       any.product == Product::tf32x3 ? std::vector{make_tile(64, 256, span, 8, 1), make_tile(128, 256, span, 8, 1),
                                                    in_pairs(make_tile(96, 256, span, 8, 1))}
       : widens_weights(any.product)
-          ? std::vector{promotes(any) ? make_tile(128, 128, span, 8, 1) : make_tile(128, 256, span, 8, 1),
+          ? std::vector{make_tile(64, 128, span, 4, 1),
+                        promotes(any) ? make_tile(128, 128, span, 8, 1) : make_tile(128, 256, span, 8, 1),
                         in_pairs(make_tile(192, 128, span, 8, 1))}
-          : std::vector{make_tile(64, 128, span, 4, 0),
-                        make_tile(128, 128, span, 8, 0),
+          : std::vector{make_tile(64, 128, 2 * span, 8, 1),
+                        make_tile(128, 128, 2 * span, 8, 1),
                         make_tile(128, 192, span, 8, 0),
                         in_pairs(make_tile(128, 192, span, 8, 0)),
                         in_pairs(make_tile(256, 128, span, 8, 0)),
+                        in_pairs(straight),
                         in_pairs(swapped),
-                        make_tile(160, 256, span, 8, 1),
+                        in_pairs(make_tile(160, 256, span, 8, 1)),
                         make_tile(160, 128, span, 8, 1)};
   std::vector all{make_tile(8, 64, 2 * span, 4, 1), make_tile(16, 64, 2 * span, 4, 1),
-                  make_tile(32, 64, 2 * span, 4, 1), make_tile(64, 128, span, 4, 1)};
+                  make_tile(32, 64, 2 * span, 4, 1)};
   all.insert(all.end(), with_many_tokens.begin(), with_many_tokens.end());
   // Those for few tiles, where a call with the fewest rows has so few.
   const double fewest_groups = static_cast<double>(std::min(problem.top_k, problem.experts));
@@ -361,8 +375,9 @@ std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo&
   }
   std::vector<TileConfig> tiles;
   for (TileConfig& tile : all) {
-    const int blocks = tile.block_size_m * tile.block_size_n <= 64 * 128 ? 2 : 1;
-    tile.num_stages = stages_for(problem, tile, blocks);
+    const bool is_small = tile.block_size_m * tile.block_size_n <= 64 * 128;
+    tile.num_stages = stages_for(problem, tile, is_small ? 2 : 1);
+    if (tile.num_stages < 3) tile.num_stages = stages_for(problem, tile, 1);
     if (sm90::check_tile(problem, tile, device)) tiles.push_back(tile);
   }
   return tiles;

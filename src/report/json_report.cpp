@@ -73,10 +73,15 @@ Json candidate_json(const CandidateEvidence& candidate) {
 }
 
 Json device_json(const DeviceInfo& device) {
-  return {{"kind", device.kind},         {"name", device.name},
-          {"isa", device.isa},           {"threads", device.threads},
-          {"l1_bytes", device.l1_bytes}, {"l2_bytes", device.l2_bytes},
-          {"l3_bytes", device.l3_bytes}, {"memory_bytes", device.memory_bytes},
+  return {{"kind", device.kind},
+          {"name", device.name},
+          {"isa", device.isa},
+          {"threads", device.threads},
+          {"l1_bytes", device.l1_bytes},
+          {"l2_bytes", device.l2_bytes},
+          {"l3_bytes", device.l3_bytes},
+          {"memory_bytes", device.memory_bytes},
+          {"memory_rate", device.memory_rate},
           {"versions", device.versions}};
 }
 

@@ -7,6 +7,8 @@
 #include <random>
 #include <string>
 
+#include "plan/sm90_model.hpp"
+
 namespace expertile {
 namespace {
 
@@ -291,21 +293,59 @@ TEST(BuiltInTileOnHopper, IsLargeForManyRowsInEveryDtypeAndScaleScheme) {
   }
 }
 
-// What measured best, or within 5% of it, on an H100 (bench/RESULTS.md; tokens of DeepSeek-V3's and Mixtral's gate_up).
+// A problem of bench/RESULTS.md: DeepSeek-V3's gate_up at 8-way expert parallel, or Mixtral's, or Qwen3's down.
+Problem deepseek_gate_up(DType dtype) { return {.experts = 32, .n = 4096, .k = 7168, .dtype = dtype, .top_k = 1}; }
+Problem mixtral_gate_up(DType dtype) { return {.experts = 8, .n = 28672, .k = 4096, .dtype = dtype, .top_k = 2}; }
+Problem qwen3_down(DType dtype) { return {.experts = 128, .n = 2048, .k = 768, .dtype = dtype, .top_k = 8}; }
+
+DeviceInfo h100() {
+  DeviceInfo info = hopper();
+  info.memory_rate = 3352320000000;
+  return info;
+}
+
+// What measured best, or within 7% of it, on an H100 and on an H200 (bench/NOTES.md).
 TEST(BuiltInTileOnHopper, IsOneThatMeasuredWell) {
-  const auto shape = [](DType dtype, bool is_deepseek, std::int64_t rows) {
-    Problem problem{.experts = 32, .n = 4096, .k = 7168, .dtype = dtype, .top_k = 1};
-    if (!is_deepseek) problem = {.experts = 8, .n = 28672, .k = 4096, .dtype = dtype, .top_k = 2};
-    if (dtype == DType::int8_w8a16) problem.scales = Scales::per_channel;
-    const TileConfig tile = built_in_tile(problem, rows, hopper());
-    return std::array{tile.block_size_m, tile.block_size_n, tile.swap_ab, tile.cluster_size};
+  const auto shape = [](Problem problem, std::int64_t rows) {
+    if (problem.dtype == DType::int8_w8a16) problem.scales = Scales::per_channel;
+    const TileConfig tile = built_in_tile(problem, rows, h100());
+    return std::array{tile.block_size_m, tile.block_size_n, tile.swap_ab, tile.pingpong, tile.cluster_size};
   };
-  EXPECT_EQ(shape(DType::bfloat16, true, 16384), (std::array{256, 128, 1, 2}));
-  EXPECT_EQ(shape(DType::bfloat16, false, 32768), (std::array{256, 128, 0, 2}));
-  EXPECT_EQ(shape(DType::int8_w8a16, true, 16384), (std::array{192, 128, 1, 2}));
-  EXPECT_EQ(shape(DType::int8_w8a16, false, 2048), (std::array{192, 128, 1, 2}));
-  EXPECT_EQ(shape(DType::float32, false, 2048), (std::array{96, 256, 1, 2}));
-  EXPECT_EQ(shape(DType::float32, false, 32768), (std::array{128, 256, 1, 1}));
+  EXPECT_EQ(shape(deepseek_gate_up(DType::bfloat16), 16384), (std::array{192, 128, 0, 1, 2}));
+  EXPECT_EQ(shape(mixtral_gate_up(DType::bfloat16), 32768), (std::array{192, 128, 0, 1, 2}));
+  EXPECT_EQ(shape(qwen3_down(DType::bfloat16), 131072), (std::array{192, 128, 0, 1, 2}));
+  EXPECT_EQ(shape(qwen3_down(DType::int8_w8a8), 131072), (std::array{128, 128, 0, 1, 2}));
+  EXPECT_EQ(shape(mixtral_gate_up(DType::fp8_w8a8), 32768), (std::array{192, 128, 0, 0, 2}));
+  EXPECT_EQ(shape(deepseek_gate_up(DType::int8_w8a16), 16384), (std::array{192, 128, 1, 0, 2}));
+  EXPECT_EQ(shape(mixtral_gate_up(DType::int8_w8a16), 2048), (std::array{192, 128, 1, 0, 2}));
+  EXPECT_EQ(shape(mixtral_gate_up(DType::float32), 2048), (std::array{96, 256, 1, 0, 2}));
+  EXPECT_EQ(shape(mixtral_gate_up(DType::float32), 32768), (std::array{128, 256, 1, 0, 1}));
+}
+
+TEST(BuiltInTileOnHopper, HoldsTheRowsOfMostGroupsWhereTheyAreFewAndIsNotMuchTallerThanThem) {
+  for (const DType dtype :
+       {DType::float16, DType::bfloat16, DType::float32, DType::fp8_w8a8, DType::int8_w8a8, DType::int8_w8a16}) {
+    for (const int rows_a_group : {1, 2, 4, 8, 16}) {
+      const TileConfig tile = built_in_tile(mixtral_gate_up(dtype), 8 * rows_a_group, h100());
+      EXPECT_GE(tile.block_size_m, 1.25 * rows_a_group) << name(dtype) << ": " << describe(tile);
+      EXPECT_LE(tile.block_size_m, std::max(32, 16 * rows_a_group)) << name(dtype) << ": " << describe(tile);
+    }
+  }
+}
+
+TEST(BuiltInTileOnHopper, IsEstimatedByTheMemoryOfTheDevice) {
+  const Problem problem = deepseek_gate_up(DType::bfloat16);
+  const auto microseconds = [&](std::int64_t rows, std::int64_t memory_rate) {
+    DeviceInfo info = hopper();
+    info.memory_rate = memory_rate;
+    return 1e6 * sm90::estimate_seconds(problem, built_in_tile(problem, rows, info), rows, 32, info);
+  };
+  constexpr std::int64_t kH100 = 3352320000000;
+  constexpr std::int64_t kH200 = 4917000000000;
+  EXPECT_NEAR(microseconds(1024, kH100), 632, 0.05 * 632);  // measured on an H100
+  EXPECT_NEAR(microseconds(1024, kH200), 439, 0.05 * 439);  // on an H200
+  EXPECT_NEAR(microseconds(16384, kH100) / microseconds(16384, kH200), 1, 0.02);
+  EXPECT_DOUBLE_EQ(microseconds(1024, 0), microseconds(1024, 4900000000000)) << "where it is not known";
 }
 
 }  // namespace

@@ -65,6 +65,9 @@ DeviceInfo describe_device(const Device& device) {
   info.threads = device.attribute(Attribute::multiprocessors);
   info.l1_bytes = device.attribute(Attribute::shared_bytes_a_block);
   info.l2_bytes = device.attribute(Attribute::l2_bytes);
+  constexpr std::int64_t kTransfersAClock = 2;  // at both of its edges
+  info.memory_rate = kTransfersAClock * 1000 * device.attribute(Attribute::memory_clock_khz) *
+                     device.attribute(Attribute::memory_bus_bits) / 8;
   const CurrentContext current(device.driver(), device.context());
   std::size_t free_bytes = 0;
   std::size_t total = 0;

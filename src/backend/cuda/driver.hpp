@@ -27,6 +27,8 @@ inline constexpr int kOutOfMemory = 2;
 // CUdevice_attribute
 enum class Attribute : int {
   multiprocessors = 16,
+  memory_clock_khz = 36,
+  memory_bus_bits = 37,
   l2_bytes = 38,
   capability_major = 75,
   capability_minor = 76,
