@@ -1,6 +1,6 @@
 #pragma once
-// Figures of an sm90 kernel that host and device must agree on: boxes, stages, sums, scales, and where all of it lies in
-// shared memory.
+// Figures of an sm90 kernel that host and device must agree on: boxes, stages, sums, scales, and where all of it lies
+// in shared memory.
 
 #include "tile_figures.hpp"
 

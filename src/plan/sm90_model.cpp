@@ -30,11 +30,11 @@ double near_each_other(double a, double b, double c = 0) {
 constexpr double kRefillClocks = 1000;
 constexpr double kRefillBytesPerClock = 40;
 constexpr double kTokenSplitClocks = 800;
-constexpr double kPromotionClocks = 0.5;       // a column and block of 64 rows, of the warps that take sums over
-constexpr double kLatePromotionClocks = 1.0;   // likewise where scales are read meanwhile
-constexpr double kPartsCost = 1.03;            // of K: the blocks of a cluster end together
-constexpr double kTurnsCost = 1.02;            // of warpgroups that wait for each other's turn
-constexpr double kExchangeClocks = 2000;       // measured where blocks read each other's sums, behind two fences
+constexpr double kPromotionClocks = 0.5;      // a column and block of 64 rows, of the warps that take sums over
+constexpr double kLatePromotionClocks = 1.0;  // likewise where scales are read meanwhile
+constexpr double kPartsCost = 1.03;           // of K: the blocks of a cluster end together
+constexpr double kTurnsCost = 1.02;           // of warpgroups that wait for each other's turn
+constexpr double kExchangeClocks = 1000;      // a part; measured where blocks read each other's sums, behind two fences
 constexpr double kExchangeBytesPerClock = 32;  // likewise; of sums that are sent neither has been measured
 constexpr double kWideningClocks = 32;         // issue of 64 rows' weights, 16 of K, which half of the products hide
 constexpr double kSplittingClocks = 60;        // issue of 64 rows of float32 weights, 8 of K (kernels/sm90/split.hpp)
@@ -84,7 +84,7 @@ double promotion_clocks(const KernelSpec& spec) {
 double exchange_clocks(const TileConfig& tile) {
   if (tile.split_k == 1) return 0;
   const double bytes = 4.0 * tile.block_size_m * tile.block_size_n * (tile.split_k - 1) / tile.split_k;
-  return kExchangeClocks + bytes / kExchangeBytesPerClock;
+  return kExchangeClocks * tile.split_k + bytes / kExchangeBytesPerClock;
 }
 
 }  // namespace

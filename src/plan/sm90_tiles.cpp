@@ -269,7 +269,7 @@ bool has_too_many_rows(const TileConfig& tile, double rows_a_group) {
 bool suits(const TileConfig& tile, double rows_a_group) {
   const int m = tile.block_size_m;
   if (m < 32) return m >= gpu_model::kOneRowTile * rows_a_group;
-  return m == 32 || (m <= 16 * rows_a_group && !has_too_many_rows(tile, rows_a_group));
+  return m == 32 || (m <= 8 * rows_a_group && !has_too_many_rows(tile, rows_a_group));
 }
 
 // Parts of K are for multiprocessors that would have no tile, and each is to keep its ring busy.
@@ -349,7 +349,7 @@ std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo&
       any.product == Product::tf32x3 ? std::vector{make_tile(64, 256, span, 8, 1), make_tile(128, 256, span, 8, 1),
                                                    in_pairs(make_tile(96, 256, span, 8, 1))}
       : widens_weights(any.product)
-          ? std::vector{make_tile(64, 128, span, 4, 1),
+          ? std::vector{make_tile(64, 128, span, 4, 1), make_tile(64, 256, 2 * span, 8, 1),
                         promotes(any) ? make_tile(128, 128, span, 8, 1) : make_tile(128, 256, span, 8, 1),
                         in_pairs(make_tile(192, 128, span, 8, 1))}
           : std::vector{make_tile(64, 128, 2 * span, 8, 1),
@@ -376,7 +376,10 @@ std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo&
   std::vector<TileConfig> tiles;
   for (TileConfig& tile : all) {
     const bool is_small = tile.block_size_m * tile.block_size_n <= 64 * 128;
-    tile.num_stages = stages_for(problem, tile, is_small ? 2 : 1);
+    // Of a pair of parts each block has a multiprocessor to itself. Not all multiprocessors find room in clusters of
+    // four: more of their blocks share one.
+    const int blocks = tile.split_k == 4 ? 3 : tile.split_k == 2 || !is_small ? 1 : 2;
+    tile.num_stages = stages_for(problem, tile, blocks);
     if (tile.num_stages < 3) tile.num_stages = stages_for(problem, tile, 1);
     if (sm90::check_tile(problem, tile, device)) tiles.push_back(tile);
   }

@@ -250,7 +250,7 @@ TEST(BuiltInTileOnHopper, HasPartsOfKWhereTilesAreFewAlone) {
     return tile.split_k;
   };
   const Problem few{.experts = 1, .n = 2048, .k = 7168, .dtype = DType::bfloat16, .top_k = 1};
-  EXPECT_EQ(parts(few, 1), 4);
+  EXPECT_EQ(parts(few, 1), 2);  // 64 blocks with deep rings draw as much as 128
   EXPECT_EQ(parts(few, 32), 4);
   EXPECT_EQ(parts(few, 4096), 1);
   const Problem many{.experts = 8, .n = 28672, .k = 4096, .dtype = DType::bfloat16, .top_k = 2};
@@ -328,7 +328,7 @@ TEST(BuiltInTileOnHopper, HoldsTheRowsOfMostGroupsWhereTheyAreFewAndIsNotMuchTal
     for (const int rows_a_group : {1, 2, 4, 8, 16}) {
       const TileConfig tile = built_in_tile(mixtral_gate_up(dtype), 8 * rows_a_group, h100());
       EXPECT_GE(tile.block_size_m, 1.25 * rows_a_group) << name(dtype) << ": " << describe(tile);
-      EXPECT_LE(tile.block_size_m, std::max(32, 16 * rows_a_group)) << name(dtype) << ": " << describe(tile);
+      EXPECT_LE(tile.block_size_m, std::max(32, 8 * rows_a_group)) << name(dtype) << ": " << describe(tile);
     }
   }
 }
