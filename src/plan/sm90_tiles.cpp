@@ -294,6 +294,32 @@ Refusal refuse_parts(const Problem& problem, const TileConfig& tile, double rows
   return {};
 }
 
+// Each is the best, or within 5% of it, where some model was measured. Where memory is the limit, rows of 256 bytes are
+// better than many stages.
+std::vector<TileConfig> built_in_for_many_tokens(const KernelSpec& any) {
+  const int span = span_elements(any);
+  if (any.product == Product::tf32x3) {
+    return {make_tile(64, 256, span, 8, 1), make_tile(128, 256, span, 8, 1), in_pairs(make_tile(96, 256, span, 8, 1))};
+  }
+  if (widens_weights(any.product)) {
+    const TileConfig pair = in_pairs(make_tile(192, 128, span, 8, 1));
+    if (promotes(any)) return {make_tile(64, 128, span, 4, 1), make_tile(128, 128, span, 8, 1), pair};
+    return {make_tile(64, 128, span, 4, 1), make_tile(64, 256, 2 * span, 8, 1), make_tile(128, 256, span, 8, 1), pair};
+  }
+  const TileConfig straight = promotes(any)                  ? make_tile(192, 128, span, 12, 0)
+                              : any.product == Product::int8 ? make_tile(128, 128, span, 8, 0, 1)
+                                                             : make_tile(192, 128, span, 8, 0, 1);
+  return {make_tile(64, 128, 2 * span, 8, 1),
+          make_tile(128, 128, 2 * span, 8, 1),
+          make_tile(128, 192, span, 8, 0),
+          in_pairs(make_tile(128, 192, span, 8, 0)),
+          in_pairs(make_tile(256, 128, span, 8, 0)),
+          in_pairs(straight),
+          in_pairs(make_tile(promotes(any) ? 192 : 256, 128, span, 8, 1)),
+          in_pairs(make_tile(160, 256, span, 8, 1)),
+          make_tile(160, 128, span, 8, 1)};
+}
+
 }  // namespace
 
 Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_group, double active_groups,
@@ -339,31 +365,10 @@ TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const Device
 std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {
   const KernelSpec any = spec_of(problem, {});
   const int span = span_elements(any);
-  // Each is the best, or within 5% of it, where some model was measured. Where memory is the limit, rows of 256 bytes
-  // are better than many stages.
-  const TileConfig swapped = promotes(any) ? make_tile(192, 128, span, 8, 1) : make_tile(256, 128, span, 8, 1);
-  const TileConfig straight = promotes(any)                  ? make_tile(192, 128, span, 12, 0)
-                              : any.product == Product::int8 ? make_tile(128, 128, span, 8, 0, 1)
-                                                             : make_tile(192, 128, span, 8, 0, 1);
-  const auto with_many_tokens =
-      any.product == Product::tf32x3 ? std::vector{make_tile(64, 256, span, 8, 1), make_tile(128, 256, span, 8, 1),
-                                                   in_pairs(make_tile(96, 256, span, 8, 1))}
-      : widens_weights(any.product)
-          ? std::vector{make_tile(64, 128, span, 4, 1), make_tile(64, 256, 2 * span, 8, 1),
-                        promotes(any) ? make_tile(128, 128, span, 8, 1) : make_tile(128, 256, span, 8, 1),
-                        in_pairs(make_tile(192, 128, span, 8, 1))}
-          : std::vector{make_tile(64, 128, 2 * span, 8, 1),
-                        make_tile(128, 128, 2 * span, 8, 1),
-                        make_tile(128, 192, span, 8, 0),
-                        in_pairs(make_tile(128, 192, span, 8, 0)),
-                        in_pairs(make_tile(256, 128, span, 8, 0)),
-                        in_pairs(straight),
-                        in_pairs(swapped),
-                        in_pairs(make_tile(160, 256, span, 8, 1)),
-                        make_tile(160, 128, span, 8, 1)};
   std::vector all{make_tile(8, 64, 2 * span, 4, 1), make_tile(16, 64, 2 * span, 4, 1),
                   make_tile(32, 64, 2 * span, 4, 1)};
-  all.insert(all.end(), with_many_tokens.begin(), with_many_tokens.end());
+  const std::vector<TileConfig> more = built_in_for_many_tokens(any);
+  all.insert(all.end(), more.begin(), more.end());
   // Those for few tiles, where a call with the fewest rows has so few.
   const double fewest_groups = static_cast<double>(std::min(problem.top_k, problem.experts));
   for (const int m : {8, 32}) {
