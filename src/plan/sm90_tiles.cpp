@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "kernel_figures.hpp"
 #include "plan/gpu_model.hpp"
@@ -354,7 +355,8 @@ TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const Device
   const double active = static_cast<double>(std::clamp<std::int64_t>(rows, 1, problem.experts));
   std::vector<TileConfig> all = sm90::built_in_tiles(problem, device);
   const double rows_a_group = static_cast<double>(rows) / active;
-  std::erase_if(all, [&](const TileConfig& tile) { return !suits(tile, rows_a_group); });
+  const auto is_suitable = [&](const TileConfig& tile) { return suits(tile, rows_a_group); };
+  if (std::any_of(all.begin(), all.end(), is_suitable)) std::erase_if(all, std::not_fn(is_suitable));
   const auto seconds = [&](const TileConfig& tile) {
     return estimate_seconds(problem, tile, std::max<std::int64_t>(rows, 1), active, device);
   };
