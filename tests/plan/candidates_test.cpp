@@ -325,10 +325,11 @@ TEST(BuiltInTileOnHopper, IsOneThatMeasuredWell) {
 TEST(BuiltInTileOnHopper, HoldsTheRowsOfMostGroupsWhereTheyAreFewAndIsNotMuchTallerThanThem) {
   for (const DType dtype :
        {DType::float16, DType::bfloat16, DType::float32, DType::fp8_w8a8, DType::int8_w8a8, DType::int8_w8a16}) {
-    for (const int rows_a_group : {1, 2, 4, 8, 16}) {
+    for (const std::int64_t rows_a_group : {1, 2, 4, 8, 16}) {
       const TileConfig tile = built_in_tile(mixtral_gate_up(dtype), 8 * rows_a_group, h100());
-      EXPECT_GE(tile.block_size_m, 1.25 * rows_a_group) << name(dtype) << ": " << describe(tile);
-      EXPECT_LE(tile.block_size_m, std::max(32, 8 * rows_a_group)) << name(dtype) << ": " << describe(tile);
+      EXPECT_GE(tile.block_size_m, 1.25 * static_cast<double>(rows_a_group)) << name(dtype) << ": " << describe(tile);
+      EXPECT_LE(tile.block_size_m, std::max<std::int64_t>(32, 8 * rows_a_group))
+          << name(dtype) << ": " << describe(tile);
     }
   }
 }
