@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "kernel_figures.hpp"
 #include "problem/sizes.hpp"
@@ -11,12 +12,13 @@
 namespace expertile::gpu_model {
 namespace {
 
-constexpr double kShareOfMemoryRate = 0.89;     // that copies reach: 0.90 measured on an H100, 0.87 on an H200
+constexpr double kShareOfMemoryRate = 0.89;     // that copies reach: 0.90 measured on an H100, 0.86 on an H200
 constexpr double kMemoryRateOfHopper = 4.9e12;  // bytes a second; where the device's is not known
 constexpr double kBytesInFlight = 48 << 10;     // on their way to a multiprocessor, for its full share of memory
 constexpr double kMostDrawn = 1.8;  // of that share, where others draw nothing: 64 of 132 fetch 0.87 of it all
 constexpr double kShareOfMiddlingRows = 0.96;  // of memory: 128 bytes of a weight row a stage, measured beside 256
 constexpr double kShareOfShortRows = 0.92;
+constexpr double kNearlyEqual = 0.98;           // differences that estimates do not know about
 constexpr std::int64_t kReservedShared = 1024;  // a block
 
 }  // namespace
@@ -57,6 +59,24 @@ Refusal refuse_short_band(const TileConfig& tile, double rows_a_group) {
       fmt::format("GROUP_SIZE_M={} with BLOCK_SIZE_M={} for {:.1f} rows of a group: a band of {} is the same there, "
                   "and better where routing is more skewed",
                   tile.group_size_m, tile.block_size_m, rows_a_group, kBand)};
+}
+
+double groups_with_rows(const Problem& problem, std::int64_t rows) {
+  return static_cast<double>(std::clamp<std::int64_t>(rows, 1, problem.experts));
+}
+
+TileConfig fastest(const std::vector<TileConfig>& tiles, Estimate estimate, const Problem& problem, std::int64_t rows,
+                   const DeviceInfo& device) {
+  TileConfig best;
+  double least = std::numeric_limits<double>::infinity();
+  for (const TileConfig& tile : tiles) {
+    const double seconds =
+        estimate(problem, tile, std::max<std::int64_t>(rows, 1), groups_with_rows(problem, rows), device);
+    if (seconds >= kNearlyEqual * least) continue;
+    best = tile;
+    least = seconds;
+  }
+  return best;
 }
 
 int resident_blocks(const KernelSpec& spec, int registers, const DeviceInfo& device) {

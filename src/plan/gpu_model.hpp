@@ -1,6 +1,8 @@
 #pragma once
 // What the cost models of both GPU families share: how many tiles there are, and how long memory takes to feed them.
 
+#include <vector>
+
 #include "backend/backend.hpp"
 #include "expertile/problem.hpp"
 #include "kernel_spec.hpp"
@@ -41,6 +43,16 @@ inline constexpr int kBand = 8;
 // Bands of fewer where nearly every group has one row tile: they make no difference there, but where routing is more
 // skewed than what was tuned for, weights would be read again for each row tile. No rule: not refused.
 [[nodiscard]] Refusal refuse_short_band(const TileConfig& tile, double rows_a_group);
+
+// Groups that have rows, of a call with so many rows whose routing is not known: as many as there can be.
+[[nodiscard]] double groups_with_rows(const Problem& problem, std::int64_t rows);
+
+// A family's estimate_seconds.
+using Estimate = double (*)(const Problem& problem, const TileConfig& tile, std::int64_t rows, double active_groups,
+                            const DeviceInfo& device);
+// Of tiles, at least one, the fastest for such a call: of nearly equal ones an earlier one.
+[[nodiscard]] TileConfig fastest(const std::vector<TileConfig>& tiles, Estimate estimate, const Problem& problem,
+                                 std::int64_t rows, const DeviceInfo& device);
 
 // Blocks that fit a multiprocessor at once, by shared memory, threads and registers (a thread's).
 [[nodiscard]] int resident_blocks(const KernelSpec& spec, int registers, const DeviceInfo& device);

@@ -243,13 +243,7 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
 }
 
 TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device) {
-  const double active = static_cast<double>(std::clamp<std::int64_t>(rows, 1, problem.experts));
-  const std::vector<TileConfig> all = sm80::built_in_tiles(problem, device);
-  const auto seconds = [&](const TileConfig& tile) {
-    return estimate_seconds(problem, tile, std::max<std::int64_t>(rows, 1), active, device);
-  };
-  return *std::min_element(all.begin(), all.end(),
-                           [&](const auto& a, const auto& b) { return seconds(a) < 0.98 * seconds(b); });
+  return gpu_model::fastest(sm80::built_in_tiles(problem, device), sm80::estimate_seconds, problem, rows, device);
 }
 
 std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {

@@ -295,6 +295,16 @@ Refusal refuse_parts(const Problem& problem, const TileConfig& tile, double rows
   return {};
 }
 
+// Small tiles share a multiprocessor, two or, in clusters of four, for which not all multiprocessors have room, three.
+// But of a pair of parts of K each block has one to itself, and so has any whose ring would be too short.
+int built_in_stages(const Problem& problem, const TileConfig& tile) {
+  constexpr int kFewest = 3;
+  const bool is_small = tile.block_size_m * tile.block_size_n <= 64 * 128;
+  const int blocks = !is_small || tile.split_k == 2 ? 1 : tile.split_k == 4 ? 3 : 2;
+  const int stages = stages_for(problem, tile, blocks);
+  return stages >= kFewest ? stages : stages_for(problem, tile, 1);
+}
+
 // Each is the best, or within 5% of it, where some model was measured. Where memory is the limit, rows of 256 bytes are
 // better than many stages.
 std::vector<TileConfig> built_in_for_many_tokens(const KernelSpec& any) {
@@ -352,16 +362,11 @@ Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_gro
 }
 
 TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device) {
-  const double active = static_cast<double>(std::clamp<std::int64_t>(rows, 1, problem.experts));
   std::vector<TileConfig> all = sm90::built_in_tiles(problem, device);
-  const double rows_a_group = static_cast<double>(rows) / active;
+  const double rows_a_group = static_cast<double>(rows) / gpu_model::groups_with_rows(problem, rows);
   const auto is_suitable = [&](const TileConfig& tile) { return suits(tile, rows_a_group); };
   if (std::any_of(all.begin(), all.end(), is_suitable)) std::erase_if(all, std::not_fn(is_suitable));
-  const auto seconds = [&](const TileConfig& tile) {
-    return estimate_seconds(problem, tile, std::max<std::int64_t>(rows, 1), active, device);
-  };
-  return *std::min_element(all.begin(), all.end(),
-                           [&](const auto& a, const auto& b) { return seconds(a) < 0.98 * seconds(b); });
+  return gpu_model::fastest(all, sm90::estimate_seconds, problem, rows, device);
 }
 
 std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {
@@ -382,12 +387,7 @@ std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo&
   }
   std::vector<TileConfig> tiles;
   for (TileConfig& tile : all) {
-    const bool is_small = tile.block_size_m * tile.block_size_n <= 64 * 128;
-    // Of a pair of parts each block has a multiprocessor to itself. Not all multiprocessors find room in clusters of
-    // four: more of their blocks share one.
-    const int blocks = tile.split_k == 4 ? 3 : tile.split_k == 2 || !is_small ? 1 : 2;
-    tile.num_stages = stages_for(problem, tile, blocks);
-    if (tile.num_stages < 3) tile.num_stages = stages_for(problem, tile, 1);
+    tile.num_stages = built_in_stages(problem, tile);
     if (sm90::check_tile(problem, tile, device)) tiles.push_back(tile);
   }
   return tiles;
