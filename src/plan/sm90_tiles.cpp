@@ -295,14 +295,15 @@ Refusal refuse_parts(const Problem& problem, const TileConfig& tile, double rows
   return {};
 }
 
-// Small tiles share a multiprocessor, two or, in clusters of four, for which not all multiprocessors have room, three.
-// But of a pair of parts of K each block has one to itself, and so has any whose ring would be too short.
+// Small tiles share a multiprocessor, two or, in clusters of four, for which not all multiprocessors have room, three;
+// fewer, where the ring would be too short. But of a pair of parts of K each block has one to itself.
 int built_in_stages(const Problem& problem, const TileConfig& tile) {
   constexpr int kFewest = 3;
   const bool is_small = tile.block_size_m * tile.block_size_n <= 64 * 128;
-  const int blocks = !is_small || tile.split_k == 2 ? 1 : tile.split_k == 4 ? 3 : 2;
-  const int stages = stages_for(problem, tile, blocks);
-  return stages >= kFewest ? stages : stages_for(problem, tile, 1);
+  for (int blocks = !is_small || tile.split_k == 2 ? 1 : tile.split_k == 4 ? 3 : 2; blocks > 1; --blocks) {
+    if (const int stages = stages_for(problem, tile, blocks); stages >= kFewest) return stages;
+  }
+  return stages_for(problem, tile, 1);
 }
 
 // Each is the best, or within 5% of it, where some model was measured. Where memory is the limit, rows of 256 bytes are
