@@ -250,7 +250,7 @@ TEST(BuiltInTileOnHopper, HasPartsOfKWhereTilesAreFewAlone) {
     return tile.split_k;
   };
   const Problem few{.experts = 1, .n = 2048, .k = 7168, .dtype = DType::bfloat16, .top_k = 1};
-  EXPECT_EQ(parts(few, 1), 2);  // 64 blocks drew as much as 128 (DeepSeek-V3's gate_up)
+  EXPECT_EQ(parts(few, 1), 2);   // 64 blocks drew as much as 128 (DeepSeek-V3's gate_up)
   EXPECT_EQ(parts(few, 32), 2);  // 14.8 us; in four parts 15.0 and, with a multiprocessor for each block, 17.0
   EXPECT_EQ(parts(few, 4096), 1);
   const Problem many{.experts = 8, .n = 28672, .k = 4096, .dtype = DType::bfloat16, .top_k = 2};
