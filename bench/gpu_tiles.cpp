@@ -187,7 +187,7 @@ Status compile(const Wishes& wishes, const std::vector<Candidate>& chosen) {
   if (!nvrtc) return fail(nvrtc.error());
   std::vector<jit::CompileRequest> requests;
   for (const Candidate& one : chosen) {
-    const KernelSpec spec = make_spec(wishes.problem, one.tile, activation_type(wishes.problem.dtype), true);
+    const KernelSpec spec = make_spec(wishes.problem, one.tile, usual_types(wishes.problem), true);
     requests.push_back(jit::kernel_request(jit::kernel_source(spec), wishes.arch));
   }
   const auto cubins = jit::compile_all(&*nvrtc, {}, requests, static_cast<int>(std::thread::hardware_concurrency()));
@@ -244,7 +244,7 @@ Status time_tiles(const Wishes& wishes, const Backend& backend, const std::vecto
   std::vector<TileConfig> tiles;
   tiles.reserve(chosen.size());
   for (const Candidate& one : chosen) tiles.push_back(one.tile);
-  const auto prepared = backend.prepare(problem, tiles, activation_type(problem.dtype));
+  const auto prepared = backend.prepare(problem, tiles, {usual_types(problem)});
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     if (!prepared[i]) chosen[i].refused = prepared[i].error().message;
     if (!prepared[i] || !wishes.verifies) continue;

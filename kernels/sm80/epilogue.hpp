@@ -85,9 +85,10 @@ EXPERTILE_DEVICE ptx::Bytes16 rounded_chunk(unsigned from) {
   }
 }
 
-// The staged rows to C: only rows of the group and columns below N are ever written.
+// The staged rows to C, if it is of that type: only rows of the group and columns below N are ever written.
 template <KernelSpec SPEC, Storage C>
 EXPERTILE_DEVICE void write_rows(const KernelArgs& args, const OutputTile& tile, unsigned staged, int slab) {
+  if (!is_output<SPEC>(args, C)) return;
   using S = Shape<SPEC>;
   constexpr int kBytes = size_of(C);
   constexpr int kChunk = 16 / kBytes;  // elements of 16 bytes
@@ -130,13 +131,9 @@ EXPERTILE_DEVICE void write_tile(const KernelArgs& args, const OutputTile& tile,
     if (slab > 0) ptx::barrier();  // the slab before is read
     if (place.part == 0) stage_slab<SPEC>(args, tile, place, staged, total, slab);
     ptx::barrier();  // the slab is staged
-    if (args.c_storage == Storage::float16) {
-      write_rows<SPEC, Storage::float16>(args, tile, staged, slab);
-    } else if (args.c_storage == Storage::bfloat16) {
-      write_rows<SPEC, Storage::bfloat16>(args, tile, staged, slab);
-    } else {
-      write_rows<SPEC, Storage::float32>(args, tile, staged, slab);
-    }
+    if constexpr (SPEC.c.float16) write_rows<SPEC, Storage::float16>(args, tile, staged, slab);
+    if constexpr (SPEC.c.bfloat16) write_rows<SPEC, Storage::bfloat16>(args, tile, staged, slab);
+    if constexpr (SPEC.c.float32) write_rows<SPEC, Storage::float32>(args, tile, staged, slab);
   }
 }
 

@@ -206,8 +206,10 @@ EXPERTILE_DEVICE void write_swapped_float(const KernelArgs& args, const OutputTi
   }
 }
 
+// If C is of that type.
 template <KernelSpec SPEC, Storage C, class Total>
 EXPERTILE_DEVICE void write_as(const TiledArgs& in, const OutputTile& tile, const WarpPlace& warp, const Total& total) {
+  if (!is_output<SPEC>(in.args, C)) return;
   if constexpr (C == Storage::float32) {
     if constexpr (SPEC.tile.swap_ab != 0) write_swapped_float<SPEC>(in.args, tile, warp, total);
     if constexpr (SPEC.tile.swap_ab == 0) write_straight_float<SPEC>(in.args, tile, warp, total);
@@ -219,13 +221,9 @@ EXPERTILE_DEVICE void write_as(const TiledArgs& in, const OutputTile& tile, cons
 template <KernelSpec SPEC, class Total>
 EXPERTILE_DEVICE void write_tile(const TiledArgs& in, const OutputTile& tile, WarpPlace warp, const Total& total) {
   ptx::hold(warp.lane);  // what is worked out of it is not kept in registers from tile to tile
-  if (in.args.c_storage == Storage::float16) {
-    write_as<SPEC, Storage::float16>(in, tile, warp, total);
-  } else if (in.args.c_storage == Storage::bfloat16) {
-    write_as<SPEC, Storage::bfloat16>(in, tile, warp, total);
-  } else {
-    write_as<SPEC, Storage::float32>(in, tile, warp, total);
-  }
+  if constexpr (SPEC.c.float16) write_as<SPEC, Storage::float16>(in, tile, warp, total);
+  if constexpr (SPEC.c.bfloat16) write_as<SPEC, Storage::bfloat16>(in, tile, warp, total);
+  if constexpr (SPEC.c.float32) write_as<SPEC, Storage::float32>(in, tile, warp, total);
 }
 
 }  // namespace expertile::sm90

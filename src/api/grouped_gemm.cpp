@@ -98,28 +98,25 @@ namespace {
 // built-in ones are needed only where none of the file is left.
 Status prepare_tiles(const Backend& backend, const Problem& problem, LookUp& found) {
   if (!found.file.empty()) backend.use_kernels(kernel_directory(found.file));
-  for (const ElementType a : activation_types(problem)) {
-    std::vector<TileConfig> tiles;
-    for (const auto& [batch, tile] : found.tiles) tiles.push_back(tile);
-    const auto statuses = backend.prepare(problem, tiles, a);
-    auto status = statuses.begin();
-    for (auto entry = found.tiles.begin(); entry != found.tiles.end(); ++status) {
-      if (*status) {
-        ++entry;
-        continue;
-      }
-      found.warnings.push_back(fmt::format("{}: the tile of batch size {} is not used: {}", found.file.string(),
-                                           entry->first, status->error().message));
-      entry = found.tiles.erase(entry);
+  const std::vector<CallTypes> types = call_types(problem);
+  std::vector<TileConfig> tiles;
+  for (const auto& [batch, tile] : found.tiles) tiles.push_back(tile);
+  const auto statuses = backend.prepare(problem, tiles, types);
+  auto status = statuses.begin();
+  for (auto entry = found.tiles.begin(); entry != found.tiles.end(); ++status) {
+    if (*status) {
+      ++entry;
+      continue;
     }
+    found.warnings.push_back(fmt::format("{}: the tile of batch size {} is not used: {}", found.file.string(),
+                                         entry->first, status->error().message));
+    entry = found.tiles.erase(entry);
   }
   if (!found.tiles.empty()) return {};
   found.shape_match = Match::built_in;
   found.file.clear();
-  for (const ElementType a : activation_types(problem)) {
-    for (const Status& status : backend.prepare(problem, built_in_tiles(problem, backend.info()), a)) {
-      if (!status) return status;
-    }
+  for (const Status& built_in : backend.prepare(problem, built_in_tiles(problem, backend.info()), types)) {
+    if (!built_in) return built_in;
   }
   return {};
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "expertile/grouped_gemm.hpp"
+#include "problem/sizes.hpp"
 
 namespace expertile {
 
@@ -54,15 +55,16 @@ class Backend {
   [[nodiscard]] virtual const DeviceInfo& info() const noexcept = 0;
 
   // Makes what calls with these tiles need (a GPU's kernels are compiled and loaded). One status a tile: an error is
-  // the reason why it cannot run. a: how A is stored in the calls to come.
+  // the reason why it cannot run. types: of the calls to come.
   [[nodiscard]] virtual std::vector<Status> prepare(const Problem& problem, const std::vector<TileConfig>& tiles,
-                                                    ElementType a) const = 0;
+                                                    const std::vector<CallTypes>& types) const = 0;
   // Compiles what prepare will ask for, to be found quickly then. Beside any other call, from another thread too.
   virtual void compile_ahead(const Problem& /*problem*/, const std::vector<TileConfig>& /*tiles*/,
-                             ElementType /*a*/) const {}
-  // Compiled kernels in a directory: keep stores those that calls with this tile need, use looks for kernels there
+                             const CallTypes& /*types*/) const {}
+  // Compiled kernels in a directory: keep stores those that calls with these tiles need, use looks for kernels there
   // before any is compiled. They are code: the directory must be as trusted as a program's. A CPU has none.
-  [[nodiscard]] virtual Status keep_kernels(const Problem& problem, const TileConfig& tile,
+  [[nodiscard]] virtual Status keep_kernels(const Problem& problem, const std::vector<TileConfig>& tiles,
+                                            const std::vector<CallTypes>& types,
                                             const std::filesystem::path& directory) const = 0;
   virtual void use_kernels(const std::filesystem::path& directory) const = 0;
   // Runs the operation with a tile that was prepared. The arguments were validated before. On a GPU it returns when

@@ -15,6 +15,7 @@
 #include "cli/progress.hpp"
 #include "cli/worker.hpp"
 #include "files/files.hpp"
+#include "problem/sizes.hpp"
 #include "report/json_report.hpp"
 #include "report/table.hpp"
 #include "store/config_file.hpp"
@@ -129,22 +130,31 @@ Status tune_one(Measuring& measuring, const Settings& settings, std::size_t inde
       const auto metadata = make_metadata(settings, one, measuring.backend.info());
       if (auto status = merge_into(report.file, {{result.batch, result.tile}}, metadata); !status) return status;
       const fs::path kernels = kernel_directory(report.file);
-      if (auto status = measuring.backend.keep_kernels(one.problem, result.tile, kernels); !status) return status;
+      if (auto status = measuring.backend.keep_kernels(one.problem, {result.tile}, {usual_types(one.problem)}, kernels);
+          !status)
+        return status;
       const std::string evidence = evidence_json(report, measuring.ceiling.value_or(Ceiling{}), metadata);
       if (auto status = write_atomically(evidence_path(report.file), evidence); !status) return status;
     }
     progress.decided(result);
     return {};
   };
-  if (measuring.isolated) {
+  const auto tune_here = [&] {
+    const auto results =
+        tune(measuring.backend, one.problem, settings.routing, settings.batches, *measuring.ceiling, options);
+    return results ? Status() : Status(fail(results.error()));
+  };
+  const auto tune_apart = [&] {
     WorkerPlan plan{.program = {"/proc/self/exe"}, .problem = index, .batches = settings.batches};
     plan.program.insert(plan.program.end(), measuring.text.arguments.begin(), measuring.text.arguments.end());
     return tune_in_workers(plan, options, measuring.ceiling);
-  }
-  const auto results =
-      tune(measuring.backend, one.problem, settings.routing, settings.batches, *measuring.ceiling, options);
-  if (!results) return fail(results.error());
-  return {};
+  };
+  if (auto status = measuring.isolated ? tune_apart() : tune_here(); !status) return status;
+  if (only_default || stop_requested() || measuring.backend.info().kind != "cuda") return {};
+  progress.say("keeping the kernels for every type of C");
+  std::vector<TileConfig> tiles;
+  for (const auto& decided : report.results) tiles.push_back(decided.result.tile);
+  return measuring.backend.keep_kernels(one.problem, tiles, call_types(one.problem), kernel_directory(report.file));
 }
 
 void print_results(const std::vector<ProjectionReport>& reports, bool json) {

@@ -43,6 +43,7 @@ constexpr KernelSpec kSpec = {{
     .tile = {},
     .a = static_cast<Storage>({}),
     .b = static_cast<Storage>({}),
+    .c = {{.float16 = {}, .bfloat16 = {}, .float32 = {}}},
     .scaling = static_cast<Scaling>({}),
     .product = static_cast<Product>({}),
     .block_n = {},
@@ -56,9 +57,10 @@ extern "C" __global__ void __launch_bounds__({}, 1){} {}(const __grid_constant__
   expertile::{}::grouped_gemm<expertile::kSpec>(args);
 }}
 )",
-      family.name, spelled(spec.tile), static_cast<int>(spec.a), static_cast<int>(spec.b),
-      static_cast<int>(spec.scaling), static_cast<int>(spec.product), spec.block_n, spec.block_k, spec.scales_a,
-      spec.wide_loads, spec.every_lane_arrives, threads_of(spec), clusters, kKernelName, family.arguments, family.name);
+      family.name, spelled(spec.tile), static_cast<int>(spec.a), static_cast<int>(spec.b), spec.c.float16,
+      spec.c.bfloat16, spec.c.float32, static_cast<int>(spec.scaling), static_cast<int>(spec.product), spec.block_n,
+      spec.block_k, spec.scales_a, spec.wide_loads, spec.every_lane_arrives, threads_of(spec), clusters, kKernelName,
+      family.arguments, family.name);
   Source source{"grouped_gemm.cu", text, device_headers()};
   if (spec.tile.kernel == KernelFamily::sm90) source.headers.emplace_back("wgmma.hpp", wgmma_text(spec));
   return source;

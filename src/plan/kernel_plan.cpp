@@ -67,11 +67,12 @@ Storage storage_of(ElementType type) noexcept {
   return Storage::int8;
 }
 
-KernelSpec make_spec(const Problem& problem, const TileConfig& tile, ElementType a, bool wide_loads) noexcept {
+KernelSpec make_spec(const Problem& problem, const TileConfig& tile, const CallTypes& types, bool wide_loads) noexcept {
   KernelSpec spec;
   spec.tile = tile;
-  spec.a = quantises_a(problem) ? Storage::e4m3 : storage_of(a);
+  spec.a = quantises_a(problem) ? Storage::e4m3 : storage_of(types.a);
   spec.b = storage_of(weight_type(problem.dtype, problem.block_shape.has_value()));
+  spec.c = only(storage_of(types.c));
   spec.scaling = scaling_of(scales_of(problem));
   spec.product = problem.tf32 ? Product::tf32 : product_of(spec.a, spec.b);
   if (problem.block_shape) {
@@ -89,14 +90,14 @@ KernelSpec make_spec(const Problem& problem, const TileConfig& tile, ElementType
 // magnitude. So n additions lose at most (n + 1) / 2 * 2^-13 of it, before the sum leaves for float32, after
 // summed_elements.
 double sum_error(const Problem& problem, const TileConfig& tile) noexcept {
-  const KernelSpec spec = make_spec(problem, tile, activation_type(problem.dtype), true);
+  const KernelSpec spec = make_spec(problem, tile, usual_types(problem), true);
   if (tile.kernel != KernelFamily::sm90 || spec.product != Product::e4m3) return 0.0;
   const int additions = summed_elements(spec) / 32;
   return (additions + 1) / 2.0 * 0x1p-13;
 }
 
 bool allows_wide_loads(const Problem& problem, ElementType a) noexcept {
-  const KernelSpec spec = make_spec(problem, {}, a, true);
+  const KernelSpec spec = make_spec(problem, {}, {a, output_type(problem.dtype)}, true);
   const auto wide = [](std::int64_t elements, Storage storage) { return elements * size_of(storage) % 16 == 0; };
   const bool rows = wide(problem.k, spec.a) && wide(problem.k, spec.b);
   return rows && (spec.block_k == 0 || (wide(spec.block_k, spec.a) && wide(spec.block_k, spec.b)));

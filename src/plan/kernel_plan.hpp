@@ -8,14 +8,14 @@
 #include "expertile/problem.hpp"
 #include "expertile/tile_config.hpp"
 #include "kernel_spec.hpp"
+#include "problem/sizes.hpp"
 
 namespace expertile {
 
 [[nodiscard]] Storage storage_of(ElementType type) noexcept;
 
-// a: how A is stored when the call is made (before it is quantised on the fly).
 // wide_loads: rows of A and B begin at multiples of 16 bytes.
-[[nodiscard]] KernelSpec make_spec(const Problem& problem, const TileConfig& tile, ElementType a,
+[[nodiscard]] KernelSpec make_spec(const Problem& problem, const TileConfig& tile, const CallTypes& types,
                                    bool wide_loads) noexcept;
 
 // What the sums of a tile's kernel may err more than float32's, as a part of the sum of |a * b|: 0 but for e4m3 on

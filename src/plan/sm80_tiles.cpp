@@ -22,7 +22,7 @@ constexpr double kSliceSeconds = 1.0e-7;  // waiting for a slice and for the oth
 bool is_power_of_two(int value) { return value > 0 && (value & (value - 1)) == 0; }
 
 KernelSpec spec_of(const Problem& problem, const TileConfig& tile) {
-  return make_spec(problem, tile, activation_type(problem.dtype), true);
+  return make_spec(problem, tile, usual_types(problem), true);
 }
 
 Status refused(const TileConfig& tile, const std::string& why) {

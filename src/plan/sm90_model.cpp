@@ -90,7 +90,7 @@ double exchange_clocks(const TileConfig& tile) {
 }  // namespace
 
 KernelSpec spec_of(const Problem& problem, const TileConfig& tile) {
-  return make_spec(problem, tile, activation_type(problem.dtype), true);
+  return make_spec(problem, tile, usual_types(problem), true);
 }
 
 double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int64_t rows, double active_groups,

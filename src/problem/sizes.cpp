@@ -46,9 +46,19 @@ ElementType weight_type(const Problem& problem) noexcept {
   return weight_type(problem.dtype, problem.block_shape.has_value());
 }
 
-std::vector<ElementType> activation_types(const Problem& problem) {
-  std::vector<ElementType> types{activation_type(problem.dtype)};
-  if (problem.dtype == DType::int8_w8a16) types = {ElementType::bfloat16, ElementType::float16};
+CallTypes usual_types(const Problem& problem) noexcept {
+  return {activation_type(problem.dtype), output_type(problem.dtype)};
+}
+
+std::vector<CallTypes> call_types(const Problem& problem) {
+  std::vector<ElementType> activations{activation_type(problem.dtype)};
+  if (problem.dtype == DType::int8_w8a16) activations = {ElementType::bfloat16, ElementType::float16};
+  std::vector<CallTypes> types;
+  for (const ElementType a : activations) {
+    for (const ElementType c : {ElementType::float16, ElementType::bfloat16, ElementType::float32}) {
+      if (!quantises_a(problem) || c == a) types.push_back({a, c});
+    }
+  }
   return types;
 }
 

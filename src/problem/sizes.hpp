@@ -19,8 +19,16 @@ struct ScaleSizes {
 // The weights' element type, block_shape considered.
 [[nodiscard]] ElementType weight_type(const Problem& problem) noexcept;
 
-// Every type that A may have; the benchmarks' own first.
-[[nodiscard]] std::vector<ElementType> activation_types(const Problem& problem);
+// How a call stores A (before it is quantised on the fly) and C: what its kernel is made for.
+struct CallTypes {
+  ElementType a = ElementType::float16;
+  ElementType c = ElementType::float16;
+
+  friend bool operator==(const CallTypes&, const CallTypes&) = default;
+};
+// Those that are tuned and timed; and all that calls may have.
+[[nodiscard]] CallTypes usual_types(const Problem& problem) noexcept;
+[[nodiscard]] std::vector<CallTypes> call_types(const Problem& problem);
 
 // Bytes of A, B, C and the scales for `rows` rows.
 [[nodiscard]] double tensor_bytes(const Problem& problem, double rows) noexcept;

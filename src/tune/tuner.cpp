@@ -95,7 +95,7 @@ class Tuning {
     BatchResult result = describe(samples_[index], batch);
     result.samples = samples_[index];
     const TileConfig built_in = built_in_tile(problem_, static_cast<std::int64_t>(result.rows), backend_.info());
-    const auto prepared = backend_.prepare(problem_, {built_in}, activation_type(problem_.dtype));
+    const auto prepared = backend_.prepare(problem_, {built_in}, {usual_types(problem_)});
     if (!prepared[0]) return fail(prepared[0].error());
     if (options_.trying) options_.trying(batch, built_in);
     if (const std::string reason = reason_to_refuse(built_in); !reason.empty()) {
@@ -193,7 +193,7 @@ class Tuning {
   void compile_plans() {
     for (std::size_t i = next_plan_++; i < plans_.size(); i = next_plan_++) {
       try {
-        if (!is_over_) backend_.compile_ahead(problem_, plans_[i].new_tiles, activation_type(problem_.dtype));
+        if (!is_over_) backend_.compile_ahead(problem_, plans_[i].new_tiles, usual_types(problem_));
         plans_[i].is_compiled.set_value();
       } catch (...) {
         plans_[i].is_compiled.set_exception(std::current_exception());
@@ -213,7 +213,7 @@ class Tuning {
       wanted = plans_[index].set.candidates;
       if (last_winner_) wanted.push_back(*last_winner_);
     }
-    const auto prepared = backend_.prepare(problem_, wanted, activation_type(problem_.dtype));
+    const auto prepared = backend_.prepare(problem_, wanted, {usual_types(problem_)});
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       const TileConfig& tile = wanted[i];
       if (std::find(tiles.begin(), tiles.end(), tile) != tiles.end()) continue;

@@ -29,6 +29,8 @@ const Result<std::unique_ptr<Backend>>& gpu() {
   return backend;
 }
 
+CallTypes types_of(const GroupedGemmArgs& args) { return {args.a.type, args.c.type}; }
+
 class OnGpu : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -49,7 +51,7 @@ class EveryCombinationOnGpu : public ::testing::TestWithParam<Combination> {
       RandomProblem random(GetParam(), static_cast<std::uint64_t>(seed), wishes);
       const auto tiles = gpu_tiles(random.problem(), backend.info());
       ASSERT_FALSE(tiles.empty());
-      static_cast<void>(backend.prepare(random.problem(), tiles, random.args().a.type));  // in parallel, once
+      static_cast<void>(backend.prepare(random.problem(), tiles, {types_of(random.args())}));  // in parallel, once
       // Few problems take tiles from the whole list, too.
       const auto step = std::max<std::size_t>(1, tiles.size() / static_cast<std::size_t>(problems));
       const TileConfig& tile = tiles[static_cast<std::size_t>(seed) * step % tiles.size()];
@@ -210,7 +212,8 @@ TEST_F(OnGpu, AHostWithoutNvrtcRunsFromTheKernelsBesideTheFile) {
   const TileConfig tile = gpu_tiles(random.problem(), (*gpu())->info()).front();
   const auto file = config_path(directory.path(), (*gpu())->info().name, random.problem());
   ASSERT_TRUE(merge_into(file, {{1, tile}}, {}));
-  const auto kept = (*gpu())->keep_kernels(random.problem(), tile, kernel_directory(file));
+  const auto kept =
+      (*gpu())->keep_kernels(random.problem(), {tile}, call_types(random.problem()), kernel_directory(file));
   ASSERT_TRUE(kept) << kept.error().message;
   // As on such a host: NVRTC is not found, and the process's own cache is empty.
   ::setenv("EXPERTILE_NVRTC", "/nonexistent/libnvrtc.so", 1);
@@ -232,7 +235,7 @@ TEST_F(OnGpu, ACallCanBeCapturedInAGraph) {
   RandomProblem random(combination("float16"), 7, {.is_aligned = true});
   PlacedProblem placed(**gpu(), random);
   const TileConfig tile = gpu_tiles(random.problem(), (*gpu())->info()).front();
-  ASSERT_TRUE((*gpu())->prepare(random.problem(), {tile}, placed.args().a.type)[0]);
+  ASSERT_TRUE((*gpu())->prepare(random.problem(), {tile}, {types_of(placed.args())})[0]);
   const GroupedGemmArgs args = placed.args();
   const auto microseconds = (*gpu())->time_us(random.problem(), tile, {&args, 1}, Calls::in_a_graph);
   ASSERT_TRUE(microseconds) << microseconds.error().message;
@@ -313,7 +316,7 @@ TEST_P(SharedOutOnGpu, TilesAreRightOnStreamsSideBySideAndInGraphs) {
   const auto expected = reference_grouped_gemm(random.problem(), args);
   for (const TileConfig& tile : tiles_that_are_shared_out()) {
     ASSERT_GT(block_count(random.problem(), tile, args.a.rows, groups), 2 * (*gpu())->info().threads);
-    ASSERT_TRUE((*gpu())->prepare(random.problem(), {tile}, args.a.type)[0]) << expertile::describe(tile);
+    ASSERT_TRUE((*gpu())->prepare(random.problem(), {tile}, {types_of(args)})[0]) << expertile::describe(tile);
     for (const bool is_captured : {false, true}) {
       random.poison();
       other.poison();

@@ -17,12 +17,13 @@ class BrokenBackend : public Backend {
   explicit BrokenBackend(int broken) : inner_(*make_backend("cpu", 2)), broken_(broken) {}
   [[nodiscard]] const DeviceInfo& info() const noexcept override { return inner_->info(); }
   [[nodiscard]] std::vector<Status> prepare(const Problem& problem, const std::vector<TileConfig>& tiles,
-                                            ElementType a) const override {
-    return inner_->prepare(problem, tiles, a);
+                                            const std::vector<CallTypes>& types) const override {
+    return inner_->prepare(problem, tiles, types);
   }
-  [[nodiscard]] Status keep_kernels(const Problem& problem, const TileConfig& tile,
+  [[nodiscard]] Status keep_kernels(const Problem& problem, const std::vector<TileConfig>& tiles,
+                                    const std::vector<CallTypes>& types,
                                     const std::filesystem::path& directory) const override {
-    return inner_->keep_kernels(problem, tile, directory);
+    return inner_->keep_kernels(problem, tiles, types, directory);
   }
   void use_kernels(const std::filesystem::path& directory) const override { inner_->use_kernels(directory); }
   [[nodiscard]] Status run(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args) const override {

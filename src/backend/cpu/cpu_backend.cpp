@@ -83,10 +83,11 @@ class CpuBackend final : public Backend {
   [[nodiscard]] const DeviceInfo& info() const noexcept override { return info_; }
 
   [[nodiscard]] std::vector<Status> prepare(const Problem&, const std::vector<TileConfig>& tiles,
-                                            ElementType) const override {
+                                            const std::vector<CallTypes>&) const override {
     return std::vector<Status>(tiles.size());
   }
-  [[nodiscard]] Status keep_kernels(const Problem& /*problem*/, const TileConfig& /*tile*/,
+  [[nodiscard]] Status keep_kernels(const Problem& /*problem*/, const std::vector<TileConfig>& /*tiles*/,
+                                    const std::vector<CallTypes>& /*types*/,
                                     const std::filesystem::path& /*directory*/) const override {
     return {};
   }

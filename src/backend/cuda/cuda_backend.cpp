@@ -80,11 +80,11 @@ DeviceInfo describe_device(const Device& device) {
   return info;
 }
 
-std::vector<KernelSpec> specs_of(const Problem& problem, const std::vector<TileConfig>& tiles, ElementType a) {
-  const bool wide = allows_wide_loads(problem, a);
+std::vector<KernelSpec> specs_of(const Problem& problem, const std::vector<TileConfig>& tiles, const CallTypes& types) {
+  const bool wide = allows_wide_loads(problem, types.a);
   std::vector<KernelSpec> specs;
   specs.reserve(tiles.size());
-  for (const TileConfig& tile : tiles) specs.push_back(make_spec(problem, tile, a, wide));
+  for (const TileConfig& tile : tiles) specs.push_back(make_spec(problem, tile, types, wide));
   return specs;
 }
 
@@ -113,35 +113,32 @@ class CudaBackend final : public Backend {
   [[nodiscard]] const DeviceInfo& info() const noexcept override { return info_; }
 
   [[nodiscard]] std::vector<Status> prepare(const Problem& problem, const std::vector<TileConfig>& tiles,
-                                            ElementType a) const override {
-    std::vector<KernelSpec> specs = specs_of(problem, tiles, a);
-    specs.push_back(make_spec(problem, narrow_tile(problem), a, false));  // for calls whose rows are not aligned
-    auto statuses = shelf_.add(specs);
-    const Status narrow = statuses.back();
-    statuses.pop_back();
+                                            const std::vector<CallTypes>& types) const override {
+    const auto added = shelf_.add(kernels_for_calls(problem, tiles, types));
     Status quantise;
-    if (quantises_a(problem)) quantise = shelf_.add_quantise(storage_of(a));
-    for (Status& status : statuses) {
-      if (status && !narrow) status = narrow;
-      if (status && !quantise) status = quantise;
+    if (quantises_a(problem)) quantise = shelf_.add_quantise(storage_of(activation_type(problem.dtype)));
+    std::vector<Status> statuses(tiles.size(), quantise);
+    for (std::size_t i = 0; i < added.size(); ++i) {
+      if (added[i]) continue;
+      const std::size_t of_a_type = i % (tiles.size() + 1);
+      for (std::size_t tile = 0; tile < tiles.size(); ++tile) {  // the last of a type's is every tile's
+        if (statuses[tile] && (tile == of_a_type || of_a_type == tiles.size())) statuses[tile] = added[i];
+      }
     }
     return statuses;
   }
 
-  void compile_ahead(const Problem& problem, const std::vector<TileConfig>& tiles, ElementType a) const override {
-    shelf_.compile_ahead(specs_of(problem, tiles, a));
+  void compile_ahead(const Problem& problem, const std::vector<TileConfig>& tiles,
+                     const CallTypes& types) const override {
+    shelf_.compile_ahead(specs_of(problem, tiles, types));
   }
 
-  [[nodiscard]] Status keep_kernels(const Problem& problem, const TileConfig& tile,
+  [[nodiscard]] Status keep_kernels(const Problem& problem, const std::vector<TileConfig>& tiles,
+                                    const std::vector<CallTypes>& types,
                                     const std::filesystem::path& directory) const override {
-    std::vector<KernelSpec> specs;
-    for (const ElementType a : activation_types(problem)) {
-      specs.push_back(make_spec(problem, tile, a, allows_wide_loads(problem, a)));
-      specs.push_back(make_spec(problem, narrow_tile(problem), a, false));
-    }
     std::optional<Storage> quantised;
     if (quantises_a(problem)) quantised = storage_of(activation_type(problem.dtype));
-    return shelf_.keep(specs, quantised, directory);
+    return shelf_.keep(kernels_for_calls(problem, tiles, types), quantised, directory);
   }
   void use_kernels(const std::filesystem::path& directory) const override { shelf_.use(directory); }
 
@@ -174,6 +171,18 @@ class CudaBackend final : public Backend {
  private:
   [[nodiscard]] TileConfig narrow_tile(const Problem& problem) const {
     return sm80::built_in_tile(problem, 16 * problem.experts, info_);
+  }
+  // For each of the types: the tiles', and the one for calls whose rows are not aligned, which is slow whatever the
+  // compiler does.
+  [[nodiscard]] std::vector<WantedKernel> kernels_for_calls(const Problem& problem,
+                                                            const std::vector<TileConfig>& tiles,
+                                                            const std::vector<CallTypes>& types) const {
+    std::vector<WantedKernel> all;
+    for (const CallTypes& one : types) {
+      for (const KernelSpec& spec : specs_of(problem, tiles, one)) all.push_back({spec, one != usual_types(problem)});
+      all.push_back({make_spec(problem, narrow_tile(problem), one, false), true});
+    }
+    return all;
   }
   [[nodiscard]] Status enqueue(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args,
                                StreamHandle stream) const;
@@ -223,8 +232,9 @@ Status CudaBackend::enqueue(const Problem& problem, const TileConfig& tile, cons
   }
   const GroupedGemmArgs args = quantises_a(problem) ? quantised_call(problem, given) : given;
   const bool wide = has_wide_rows(args.a) && has_wide_rows(args.b) && allows_wide_loads(problem, given.a.type);
-  const LoadedKernel* kernel = shelf_.find(make_spec(problem, tile, given.a.type, wide));
-  if (kernel == nullptr) kernel = shelf_.find(make_spec(problem, narrow_tile(problem), given.a.type, false));
+  const CallTypes types{given.a.type, given.c.type};
+  const LoadedKernel* kernel = shelf_.find(make_spec(problem, tile, types, wide));
+  if (kernel == nullptr) kernel = shelf_.find(make_spec(problem, narrow_tile(problem), types, false));
   if (kernel == nullptr) {
     return fail(ErrorCode::internal, fmt::format("no kernel was prepared for {}", describe(tile)));
   }

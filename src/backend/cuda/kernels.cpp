@@ -72,11 +72,11 @@ void KernelShelf::use(const std::filesystem::path& directory) {
   caches_.emplace_back(directory, kMostCacheBytes);
 }
 
-Status KernelShelf::keep(const std::vector<KernelSpec>& specs, std::optional<Storage> quantised,
+Status KernelShelf::keep(const std::vector<WantedKernel>& wanted, std::optional<Storage> quantised,
                          const std::filesystem::path& directory) {
   std::vector<jit::CompileRequest> requests;
-  requests.reserve(specs.size() + 1);
-  for (const KernelSpec& spec : specs) requests.push_back(request(spec));
+  requests.reserve(wanted.size() + 1);
+  for (const WantedKernel& one : wanted) requests.push_back(request(one.spec));
   if (quantised) requests.push_back(request(jit::quantise_source(*quantised)));
   const auto cubins = compile(requests);
   const jit::CubinCache kept(directory, kMostCacheBytes);
@@ -124,26 +124,25 @@ std::int64_t KernelShelf::blocks_at_once(const KernelSpec& spec, FunctionHandle 
   return std::int64_t{fitting > 0 ? fitting : multiprocessors_ / cluster} * cluster;
 }
 
-std::vector<Status> KernelShelf::add(const std::vector<KernelSpec>& specs) {
-  std::vector<Status> statuses(specs.size());
+std::vector<Status> KernelShelf::add(const std::vector<WantedKernel>& wanted) {
+  std::vector<Status> statuses(wanted.size());
   std::vector<std::size_t> missing;
   std::vector<jit::CompileRequest> requests;
-  for (std::size_t i = 0; i < specs.size(); ++i) {
-    if (find(specs[i]) != nullptr) continue;
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    if (find(wanted[i].spec) != nullptr) continue;
     missing.push_back(i);
-    requests.push_back(request(specs[i]));
+    requests.push_back(request(wanted[i].spec));
   }
   if (missing.empty()) return statuses;
   const auto cubins = compile(requests);
   for (std::size_t i = 0; i < missing.size(); ++i) {
-    const KernelSpec& spec = specs[missing[i]];
+    const auto& [spec, may_be_slow] = wanted[missing[i]];
     Status& status = statuses[missing[i]];
     if (!cubins[i]) {
       status = fail(cubins[i].error());
       continue;
     }
-    // Narrow loads are slow whatever the compiler does; they are there so that every call works.
-    if (spec.wide_loads) status = jit::refuse_if_slow(cubins[i]->resources);
+    if (!may_be_slow) status = jit::refuse_if_slow(cubins[i]->resources);
     if (!status || find(spec) != nullptr) continue;
     const std::unique_lock lock(mutex_);
     const auto function = load(*cubins[i], jit::kKernelName, smem_bytes(spec));

@@ -21,6 +21,11 @@ struct LoadedKernel {
   std::int64_t blocks_at_once = 1;  // that the device runs
 };
 
+struct WantedKernel {
+  KernelSpec spec;
+  bool may_be_slow = false;  // better than none: it is not what was tuned
+};
+
 // Threads may look kernels up while others add some. Nothing is ever removed before the end.
 class KernelShelf {
  public:
@@ -30,15 +35,15 @@ class KernelShelf {
   KernelShelf(const KernelShelf&) = delete;
   KernelShelf& operator=(const KernelShelf&) = delete;
 
-  // Compiles (or finds in the cache) and loads what is missing. One status a specification.
-  [[nodiscard]] std::vector<Status> add(const std::vector<KernelSpec>& specs);
+  // Compiles (or finds in the cache) and loads what is missing. One status a kernel.
+  [[nodiscard]] std::vector<Status> add(const std::vector<WantedKernel>& wanted);
   // Compiles what is missing into the cache, where add finds it. Beside any other call.
   void compile_ahead(const std::vector<KernelSpec>& specs) const;
   [[nodiscard]] Status add_quantise(Storage a);
   // Looks for compiled kernels there too.
   void use(const std::filesystem::path& directory);
-  // Stores the compiled kernels of these specifications there, and the one that quantises `quantised`, if any.
-  [[nodiscard]] Status keep(const std::vector<KernelSpec>& specs, std::optional<Storage> quantised,
+  // Stores these compiled kernels there, and the one that quantises `quantised`, if any.
+  [[nodiscard]] Status keep(const std::vector<WantedKernel>& wanted, std::optional<Storage> quantised,
                             const std::filesystem::path& directory);
   // Null when it was never added.
   [[nodiscard]] const LoadedKernel* find(const KernelSpec& spec) const;
