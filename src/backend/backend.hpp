@@ -55,7 +55,8 @@ class Backend {
   [[nodiscard]] virtual const DeviceInfo& info() const noexcept = 0;
 
   // Makes what calls with these tiles need (a GPU's kernels are compiled and loaded). One status a tile: an error is
-  // the reason why it cannot run. types: of the calls to come.
+  // the reason why it cannot run. types: of the calls to come. Where a kernel would be slow that is a reason, too, but
+  // for types that nobody tunes a slow one is better than none.
   [[nodiscard]] virtual std::vector<Status> prepare(const Problem& problem, const std::vector<TileConfig>& tiles,
                                                     const std::vector<CallTypes>& types) const = 0;
   // Compiles what prepare will ask for, to be found quickly then. Beside any other call, from another thread too.
