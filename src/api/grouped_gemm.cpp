@@ -101,7 +101,7 @@ Status prepare_tiles(const Backend& backend, const Problem& problem, LookUp& fou
   const std::vector<CallTypes> types = call_types(problem);
   std::vector<TileConfig> tiles;
   for (const auto& [batch, tile] : found.tiles) tiles.push_back(tile);
-  const auto statuses = backend.prepare(problem, tiles, types);
+  const auto statuses = tiles.empty() ? std::vector<Status>() : backend.prepare(problem, tiles, types);
   auto status = statuses.begin();
   for (auto entry = found.tiles.begin(); entry != found.tiles.end(); ++status) {
     if (*status) {

@@ -15,12 +15,16 @@ struct Source {
   std::string name;  // for messages
   std::string text;
   std::vector<std::pair<std::string, std::string>> headers;  // include name, text
+
+  friend bool operator==(const Source&, const Source&) = default;
 };
 
 struct CompileRequest {
   Source source;
   std::string arch;  // "sm_90a"
   std::vector<std::string> flags;
+
+  friend bool operator==(const CompileRequest&, const CompileRequest&) = default;
 };
 
 struct Cubin {

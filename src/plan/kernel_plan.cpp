@@ -67,6 +67,8 @@ Storage storage_of(ElementType type) noexcept {
   return Storage::int8;
 }
 
+CallTypes types_of(const GroupedGemmArgs& args) noexcept { return {args.a.type, args.c.type}; }
+
 KernelSpec make_spec(const Problem& problem, const TileConfig& tile, const CallTypes& types, bool wide_loads) noexcept {
   KernelSpec spec;
   spec.tile = tile;

@@ -14,6 +14,8 @@ namespace expertile {
 
 [[nodiscard]] Storage storage_of(ElementType type) noexcept;
 
+[[nodiscard]] CallTypes types_of(const GroupedGemmArgs& args) noexcept;
+
 // wide_loads: rows of A and B begin at multiples of 16 bytes.
 [[nodiscard]] KernelSpec make_spec(const Problem& problem, const TileConfig& tile, const CallTypes& types,
                                    bool wide_loads) noexcept;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "plan/candidates.hpp"
+#include "plan/kernel_plan.hpp"
 #include "tune/tensors.hpp"
 #include "tune/tuner.hpp"
 
@@ -35,7 +36,7 @@ Result<double> peak_flops(const Backend& backend, const Problem& problem) {
   std::vector<TileConfig> tiles = make_candidates(dense.problem, dense.rows, 1, backend.info()).candidates;
   tiles.resize(std::min(tiles.size(), kTiles));
   tiles.push_back(built_in_tile(dense.problem, dense.rows, backend.info()));
-  const auto prepared = backend.prepare(dense.problem, tiles, {{args.a.type, args.c.type}});
+  const auto prepared = backend.prepare(dense.problem, tiles, {types_of(args)});
   double best_us = 0;
   for (std::size_t i = 0; i < tiles.size(); ++i) {
     for (int repeat = 0; prepared[i] && repeat < kRepeats; ++repeat) {

@@ -81,7 +81,7 @@ Result<double> error_of(const Backend& backend, const Problem& problem, const Ti
   const auto routing = PlacedRouting::make(backend, sample);
   if (!routing) return fail(routing.error());
   const GroupedGemmArgs args = tensors->args(*routing, rows);
-  const auto prepared = backend.prepare(problem, {tile}, {{args.a.type, args.c.type}});
+  const auto prepared = backend.prepare(problem, {tile}, {types_of(args)});
   if (!prepared[0]) return fail(prepared[0].error());
   if (auto status = backend.run(problem, tile, args); !status) return fail(status.error());
   if (auto status = backend.synchronise(); !status) return fail(status.error());

@@ -29,8 +29,6 @@ const Result<std::unique_ptr<Backend>>& gpu() {
   return backend;
 }
 
-CallTypes types_of(const GroupedGemmArgs& args) { return {args.a.type, args.c.type}; }
-
 class OnGpu : public ::testing::Test {
  protected:
   void SetUp() override {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "plan/candidates.hpp"
+#include "plan/kernel_plan.hpp"
 
 namespace expertile::testing {
 
@@ -38,7 +39,7 @@ const void* PlacedProblem::placed(const void* data, std::size_t bytes) {
 }
 
 Status PlacedProblem::run(const TileConfig& tile) {
-  const auto prepared = backend_.prepare(random_.problem(), {tile}, {{args_.a.type, args_.c.type}});
+  const auto prepared = backend_.prepare(random_.problem(), {tile}, {types_of(args_)});
   if (!prepared[0]) return prepared[0];
   if (auto status = backend_.run(random_.problem(), tile, args_); !status) return status;
   if (auto status = backend_.synchronise(); !status) return status;

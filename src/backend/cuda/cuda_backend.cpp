@@ -118,12 +118,14 @@ class CudaBackend final : public Backend {
     Status quantise;
     if (quantises_a(problem)) quantise = shelf_.add_quantise(storage_of(activation_type(problem.dtype)));
     std::vector<Status> statuses(tiles.size(), quantise);
-    for (std::size_t i = 0; i < added.size(); ++i) {
-      if (added[i]) continue;
-      const std::size_t of_a_type = i % (tiles.size() + 1);
-      for (std::size_t tile = 0; tile < tiles.size(); ++tile) {  // the last of a type's is every tile's
-        if (statuses[tile] && (tile == of_a_type || of_a_type == tiles.size())) statuses[tile] = added[i];
+    auto next = added.begin();
+    for (std::size_t i = 0; i < types.size(); ++i) {
+      const Status& narrow = next[static_cast<std::ptrdiff_t>(tiles.size())];
+      for (Status& status : statuses) {
+        const Status& own = *next++;
+        if (status) status = own ? narrow : own;
       }
+      ++next;  // behind the narrow one
     }
     return statuses;
   }
@@ -232,7 +234,7 @@ Status CudaBackend::enqueue(const Problem& problem, const TileConfig& tile, cons
   }
   const GroupedGemmArgs args = quantises_a(problem) ? quantised_call(problem, given) : given;
   const bool wide = has_wide_rows(args.a) && has_wide_rows(args.b) && allows_wide_loads(problem, given.a.type);
-  const CallTypes types{given.a.type, given.c.type};
+  const CallTypes types = types_of(given);
   const LoadedKernel* kernel = shelf_.find(make_spec(problem, tile, types, wide));
   if (kernel == nullptr) kernel = shelf_.find(make_spec(problem, narrow_tile(problem), types, false));
   if (kernel == nullptr) {
