@@ -103,8 +103,8 @@ int run(int argc, char** argv) {
   tune->add_option("--worker", text.worker)->group("");
   tune->add_flag("--dry-run", text.dry_run, "print the names of the files to come, then stop");
   tune->footer(
-      "With uniform routing and 32 rows an expert or more, of tiles within 1% of the fastest the one that zipf:1.2\n"
-      "slows least is chosen.\n"
+      "With uniform routing and 32 rows an expert or more, of tiles within 3% of the fastest one that gains more with\n"
+      "zipf:1.2 than it loses is chosen.\n"
       "Examples:\n"
       "  expertile tune\n"
       "  expertile tune --model mistralai/Mistral-7B-v0.1 --batch-size 64\n"

@@ -85,6 +85,21 @@ double seconds_of(const Problem& problem, const TileConfig& tile, std::int64_t r
   return sm90::estimate_seconds(problem, tile, rows, active_groups, device);
 }
 
+double rows_of_a_group(std::int64_t rows, double active_groups) {
+  return static_cast<double>(rows) / std::max(active_groups, 1.0);
+}
+
+bool are_neighbours(const TileConfig& a, const TileConfig& b) {
+  int differences = 0;
+  TileConfig other = a;
+  for (const auto number : {&TileConfig::block_size_n, &TileConfig::block_size_k, &TileConfig::num_warps,
+                            &TileConfig::num_stages, &TileConfig::split_k}) {
+    differences += a.*number != b.*number ? 1 : 0;
+    other.*number = b.*number;
+  }
+  return differences == 1 && other == b;
+}
+
 }  // namespace
 
 std::string describe(const TileConfig& tile) {
@@ -119,7 +134,7 @@ Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceIn
 CandidateSet make_candidates(const Problem& problem, std::int64_t rows, double active_groups,
                              const DeviceInfo& device) {
   CandidateSet set;
-  const double rows_a_group = static_cast<double>(rows) / std::max(active_groups, 1.0);
+  const double rows_a_group = rows_of_a_group(rows, active_groups);
   std::vector<std::pair<double, TileConfig>> ranked;
   const bool is_gpu = device.kind == "cuda";
   const bool has_families = is_gpu && sm90::supports(problem, device);
@@ -148,6 +163,16 @@ CandidateSet make_candidates(const Problem& problem, std::int64_t rows, double a
                                        seconds * 1e6, ranked.front().first * 1e6)});
   }
   return set;
+}
+
+std::vector<TileConfig> neighbours(const Problem& problem, const TileConfig& tile, std::int64_t rows,
+                                   double active_groups, const DeviceInfo& device) {
+  std::vector<TileConfig> found = grid_of(problem, device);
+  std::erase_if(found, [&](const TileConfig& other) {
+    return !are_neighbours(tile, other) ||
+           !refuse(problem, other, rows_of_a_group(rows, active_groups), active_groups, device).rule.empty();
+  });
+  return found;
 }
 
 int row_step(std::int64_t rows) noexcept {

@@ -25,6 +25,10 @@ struct CandidateSet {
 // rows: M. active_groups: groups that are not empty, on average.
 [[nodiscard]] CandidateSet make_candidates(const Problem& problem, std::int64_t rows, double active_groups,
                                            const DeviceInfo& device);
+// Tiles that may run such a call and differ from this one in one number that the cost model knows little about. rows,
+// active_groups: as above.
+[[nodiscard]] std::vector<TileConfig> neighbours(const Problem& problem, const TileConfig& tile, std::int64_t rows,
+                                                 double active_groups, const DeviceInfo& device);
 // May this tile run this problem at all (from a file, say)? The error's message is the reason with values.
 [[nodiscard]] Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceInfo& device);
 // Rows between which the default without a file does not change: powers of the square root of 2.

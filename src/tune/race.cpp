@@ -77,12 +77,13 @@ bool Race::clearly_faster(std::size_t a, std::size_t b) const {
   return gain > std::max(least_gain_, kStandardErrors * error);
 }
 
+double Race::lost(std::size_t candidate, std::size_t other) const { return -median_of(gains(candidate, other)); }
+
 std::vector<std::size_t> Race::about_as_fast_as(std::size_t candidate, double loss) const {
   std::vector<std::pair<double, std::size_t>> found;  // with what each loses
   for (std::size_t other = 0; other < times_.size(); ++other) {
     if (other == candidate || times_[other].size() < kTellingRounds) continue;
-    const double lost = -median_of(gains(other, candidate));
-    if (lost <= loss) found.emplace_back(lost, other);
+    if (const double much = lost(other, candidate); much <= loss) found.emplace_back(much, other);
   }
   std::sort(found.begin(), found.end());
   std::vector<std::size_t> all{candidate};

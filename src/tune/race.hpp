@@ -29,6 +29,8 @@ class Race {
   [[nodiscard]] std::size_t best(std::optional<std::size_t> neighbour) const;
   // `candidate` and, the fastest first, all that take at most `loss` of its time longer, as far as a few rounds tell.
   [[nodiscard]] std::vector<std::size_t> about_as_fast_as(std::size_t candidate, double loss) const;
+  // Of `other`'s time, that `candidate` takes longer (below zero: less), by the rounds that both ran; 0 for none.
+  [[nodiscard]] double lost(std::size_t candidate, std::size_t other) const;
   [[nodiscard]] const std::vector<double>& times(std::size_t candidate) const { return times_[candidate]; }
   [[nodiscard]] double median(std::size_t candidate) const;  // 0 when never timed
   [[nodiscard]] std::size_t rounds() const { return round_; }

@@ -3,20 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <cmath>
-#include <exception>
-#include <future>
 #include <optional>
 #include <span>
 #include <utility>
 
 #include "problem/sizes.hpp"
+#include "tune/plans.hpp"
 #include "tune/race.hpp"
 #include "tune/tensors.hpp"
-#include "tune/verify.hpp"
 
 namespace expertile {
 namespace {
@@ -27,38 +24,33 @@ using Clock = std::chrono::steady_clock;
 constexpr double kLongCall = 1500;
 constexpr std::size_t kFewestCalls = 4;
 // With uniform routing, tiles that lose no more of the time than this are told apart by how they take skewed routing:
-// what is gained there is at least as much.
-constexpr double kSmallLoss = 0.01;
+// what is gained there is more, clearly.
+constexpr double kSmallLoss = 0.03;
+constexpr double kClearGain = 0.01;
 constexpr const char* kSkewed = "zipf:1.2";
-constexpr double kRowsOfAGroup = 32;      // from which on skewed routing is another task
-constexpr std::size_t kMostAlike = 6;     // tiles that are told apart
+constexpr std::size_t kMostAlike = 8;     // tiles that are told apart
 constexpr double kShareForSkewed = 0.25;  // of the time for a batch size, beyond it
+// Groups of fewer rows wait for memory alone, whichever way they are routed. There the model sees no difference
+// between most tiles, so the best ones' neighbours are timed, too, and so on for a few steps.
+constexpr double kRowsOfAGroup = 32;
+constexpr int kMostSteps = 3;
+constexpr double kShareOfAStep = 0.1;  // of the time for a batch size, beyond it
+constexpr double kAsGood = 1.03;       // times the best: a place to look around
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-struct Load {
-  double rows = 0;
-  double active_groups = 0;
-};
-Load mean_load(const std::vector<RoutingSample>& samples) {
-  Load mean;
-  const auto count = static_cast<double>(samples.size());
-  for (const RoutingSample& sample : samples) {
-    mean.rows += static_cast<double>(sample.rows()) / count;
-    mean.active_groups += static_cast<double>(sample.active_groups()) / count;
-  }
-  return mean;
-}
 
 // One problem's tuning: what its batch sizes share.
 class Tuning {
  public:
   Tuning(const Backend& backend, const Problem& problem, const Routing& routing, const Ceiling& ceiling,
          const TuneOptions& options, const std::function<TileConfig(std::int64_t)>& fixed)
-      : backend_(backend), problem_(problem), routing_(routing), ceiling_(ceiling), options_(options), fixed_(fixed) {}
-  ~Tuning() { is_over_ = true; }
-  Tuning(const Tuning&) = delete;
-  Tuning& operator=(const Tuning&) = delete;
+      : backend_(backend),
+        problem_(problem),
+        routing_(routing),
+        ceiling_(ceiling),
+        options_(options),
+        fixed_(fixed),
+        checks_(backend, problem, options.refused) {}
 
   Status prepare(const std::vector<std::int64_t>& batches) {
     std::int64_t most_rows = 1;
@@ -85,20 +77,24 @@ class Tuning {
       if (!tensors) return fail(tensors.error());
       tensors_.push_back(std::move(*tensors));
     }
-    if (!fixed_ && !options_.only_default) plan();
+    if (!fixed_ && !options_.only_default) {
+      std::vector<Load> loads;
+      for (const auto& samples : samples_) loads.push_back(mean_load(samples));
+      plans_.emplace(backend_, problem_, loads);
+    }
     return {};
   }
 
   // Nothing when the user stopped it.
   Result<std::optional<BatchResult>> decide(std::size_t index, std::int64_t batch) {
-    if (!plans_.empty()) plans_[index].is_compiled.get_future().get();
+    if (plans_) plans_->wait(index);
     BatchResult result = describe(samples_[index], batch);
     result.samples = samples_[index];
     const TileConfig built_in = built_in_tile(problem_, static_cast<std::int64_t>(result.rows), backend_.info());
     const auto prepared = backend_.prepare(problem_, {built_in}, {usual_types(problem_)});
     if (!prepared[0]) return fail(prepared[0].error());
     if (options_.trying) options_.trying(batch, built_in);
-    if (const std::string reason = reason_to_refuse(built_in); !reason.empty()) {
+    if (const std::string reason = checks_.reason_to_refuse(built_in); !reason.empty()) {
       return fail(ErrorCode::internal, fmt::format("the built-in configuration gives a wrong result: {}", reason));
     }
     std::vector<TileConfig> tiles = contestants(result, index, built_in);
@@ -107,18 +103,17 @@ class Tuning {
     if (!finished) return fail(finished.error());
     if (!*finished) return std::optional<BatchResult>{};
     const std::size_t before = result.evidence.size();
-    for (std::size_t i = 0; i < tiles.size(); ++i) {
-      result.evidence.push_back(
-          {tiles[i], i == 0, race.times(i), race.median(i), verified_error(tiles[i]).value_or(0), 0, {}});
-    }
+    for (std::size_t i = 0; i < tiles.size(); ++i) add_evidence(result, race, i, tiles[i]);
     const auto chosen = choose(race, index, batch, std::span(result.evidence).subspan(before));
     if (!chosen) return fail(chosen.error());
     if (!*chosen) return std::optional<BatchResult>{};
-    const std::size_t winner = **chosen;
-    result.default_us = race.median(0);
-    result.tuned_us = race.median(winner);
-    result.tile = tiles[winner];
-    last_winner_ = tiles[winner];
+    take(result, race, **chosen, tiles);
+    if (looks_around(index)) {
+      const auto climbed = climb(result, index, built_in);
+      if (!climbed) return fail(climbed.error());
+      if (!*climbed) return std::optional<BatchResult>{};
+    }
+    last_winner_ = result.tile;
     return std::optional<BatchResult>(std::move(result));
   }
 
@@ -168,39 +163,6 @@ class Tuning {
     return result;
   }
 
-  // What the model would measure for each batch size. Kernels are compiled from here on, in that order, while earlier
-  // batch sizes are verified and timed. Two at a time, since each ends with a slow kernel that keeps few processors
-  // busy.
-  void plan() {
-    std::vector<TileConfig> known;
-    for (const auto& samples : samples_) {
-      const auto [mean_rows, active] = mean_load(samples);
-      const auto rows = static_cast<std::int64_t>(mean_rows);
-      Plan plan{make_candidates(problem_, rows, active, backend_.info()), {}, {}};
-      std::vector<TileConfig> tiles{built_in_tile(problem_, rows, backend_.info())};
-      tiles.insert(tiles.end(), plan.set.candidates.begin(), plan.set.candidates.end());
-      for (const TileConfig& tile : tiles) {
-        if (std::find(known.begin(), known.end(), tile) != known.end()) continue;
-        known.push_back(tile);
-        plan.new_tiles.push_back(tile);
-      }
-      plans_.push_back(std::move(plan));
-    }
-    for (std::future<void>& task : ahead_) task = std::async(std::launch::async, [this] { compile_plans(); });
-  }
-
-  // By each of the tasks: the plans that none has begun with.
-  void compile_plans() {
-    for (std::size_t i = next_plan_++; i < plans_.size(); i = next_plan_++) {
-      try {
-        if (!is_over_) backend_.compile_ahead(problem_, plans_[i].new_tiles, usual_types(problem_));
-        plans_[i].is_compiled.set_value();
-      } catch (...) {
-        plans_[i].is_compiled.set_exception(std::current_exception());
-      }
-    }
-  }
-
   // The default first, then the verified candidates; what is refused goes into the result.
   std::vector<TileConfig> contestants(BatchResult& result, std::size_t index, const TileConfig& built_in) {
     std::vector<TileConfig> tiles{built_in};
@@ -209,16 +171,23 @@ class Tuning {
     if (fixed_) {
       wanted.push_back(fixed_(static_cast<std::int64_t>(result.rows)));
     } else {
-      for (const Refusal& refusal : plans_[index].set.refused) ++result.refusals[refusal.rule];
-      wanted = plans_[index].set.candidates;
+      const CandidateSet& set = plans_->candidates(index);
+      for (const Refusal& refusal : set.refused) ++result.refusals[refusal.rule];
+      wanted = set.candidates;
       if (last_winner_) wanted.push_back(*last_winner_);
     }
+    add_usable(tiles, wanted, result);
+    return tiles;
+  }
+
+  // Those of `wanted` that compile and give right results; what is refused goes into the result.
+  void add_usable(std::vector<TileConfig>& tiles, const std::vector<TileConfig>& wanted, BatchResult& result) {
     const auto prepared = backend_.prepare(problem_, wanted, {usual_types(problem_)});
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       const TileConfig& tile = wanted[i];
       if (std::find(tiles.begin(), tiles.end(), tile) != tiles.end()) continue;
       if (options_.trying) options_.trying(result.batch, tile);
-      std::string refused = prepared[i] ? reason_to_refuse(tile) : prepared[i].error().message;
+      std::string refused = prepared[i] ? checks_.reason_to_refuse(tile) : prepared[i].error().message;
       if (refused.empty()) {
         tiles.push_back(tile);
       } else {
@@ -226,31 +195,79 @@ class Tuning {
         result.evidence.push_back({tile, false, {}, 0, 0, 0, std::move(refused)});
       }
     }
-    return tiles;
   }
 
-  [[nodiscard]] std::string reason_to_refuse(const TileConfig& tile) {
-    if (auto status = check_tile(problem_, tile, backend_.info()); !status) return status.error().message;
-    for (const RefusedTile& one : options_.refused) {
-      if (one.tile == tile) return one.reason;
+  void add_evidence(BatchResult& result, const Race& race, std::size_t candidate, const TileConfig& tile) {
+    result.evidence.push_back(
+        {tile, candidate == 0, race.times(candidate), race.median(candidate), checks_.error_over_bound(tile), 0, {}});
+  }
+
+  static void take(BatchResult& result, const Race& race, std::size_t winner, const std::vector<TileConfig>& tiles) {
+    result.default_us = race.median(0);
+    result.tuned_us = race.median(winner);
+    result.tile = tiles[winner];
+  }
+
+  [[nodiscard]] bool has_few_rows(std::size_t index) const {
+    return mean_load(samples_[index]).rows < kRowsOfAGroup * static_cast<double>(problem_.experts);
+  }
+  [[nodiscard]] bool looks_around(std::size_t index) const {
+    return !fixed_ && !options_.only_default && backend_.info().kind == "cuda" && has_few_rows(index);
+  }
+
+  // The result's tile, and the fastest of another family if it is about as fast.
+  static std::vector<TileConfig> places_to_begin(const BatchResult& result) {
+    std::vector<TileConfig> places{result.tile};
+    const CandidateEvidence* other = nullptr;
+    for (const CandidateEvidence& one : result.evidence) {
+      if (one.tile.kernel == result.tile.kernel || !one.refused.empty()) continue;
+      if (other == nullptr || one.median_us < other->median_us) other = &one;
     }
-    const auto error = verified_error(tile);
-    if (!error) return error.error().message;
-    if (*error <= 1) return {};
-    return fmt::format("{}: its error is {:.3g} times the bound", expertile::describe(tile), *error);
+    if (other != nullptr && other->median_us <= kAsGood * result.tuned_us) places.push_back(other->tile);
+    return places;
   }
 
-  Result<double> verified_error(const TileConfig& tile) {
-    for (const auto& [known, error] : verified_) {
-      if (known == tile) return error;
+  // Tiles that may run a batch size, next to these, that have not been tried.
+  [[nodiscard]] std::vector<TileConfig> untried_around(const std::vector<TileConfig>& places, std::size_t index,
+                                                       const BatchResult& result) const {
+    const Load load = mean_load(samples_[index]);
+    std::vector<TileConfig> untried;
+    for (const TileConfig& place : places) {
+      for (const TileConfig& tile :
+           neighbours(problem_, place, std::llround(load.rows), load.active_groups, backend_.info())) {
+        const bool is_known =
+            std::ranges::find(result.evidence, tile, &CandidateEvidence::tile) != result.evidence.end();
+        if (!is_known) untried.push_back(tile);
+      }
     }
-    verified_.emplace_back(tile, verify_tile(backend_, problem_, tile));
-    return verified_.back().second;
+    return untried;
   }
 
-  [[nodiscard]] bool asks_skewed_routing(const std::vector<RoutingSample>& samples) const {
-    if (routing_.kind != Routing::Kind::uniform) return false;
-    return mean_load(samples).rows >= kRowsOfAGroup * static_cast<double>(problem_.experts);
+  // Goes on from the best tiles to their best neighbour, and from that to its own, and takes what is faster. False when
+  // the user stopped it.
+  Result<bool> climb(BatchResult& result, std::size_t index, const TileConfig& built_in) {
+    std::vector<TileConfig> places = places_to_begin(result);
+    for (int step = 0; step < kMostSteps; ++step) {
+      std::vector<TileConfig> tiles{built_in};
+      if (result.tile != built_in) tiles.push_back(result.tile);
+      const std::size_t known = tiles.size();
+      add_usable(tiles, untried_around(places, index, result), result);
+      if (tiles.size() == known) return true;
+      Race race(tiles.size());
+      const double seconds = kShareOfAStep * options_.seconds_per_batch;
+      const auto finished = run(race, tiles, routings_[index], result.batch, seconds, result.tuned_us);
+      if (!finished) return fail(finished.error());
+      if (!*finished) return false;
+      std::size_t next = known;
+      for (std::size_t i = known; i < tiles.size(); ++i) {
+        add_evidence(result, race, i, tiles[i]);
+        if (race.median(i) < race.median(next)) next = i;
+      }
+      take(result, race, race.best(known - 1), tiles);
+      if (race.median(next) > kAsGood * result.tuned_us) return true;
+      places = {tiles[next]};
+    }
+    return true;
   }
 
   // Which of a race's tiles to take, whose evidence is given. Nothing when the user stopped it.
@@ -259,7 +276,7 @@ class Tuning {
     using Chosen = std::optional<std::size_t>;
     if (fixed_) return Chosen(evidence.size() - 1);
     const std::size_t winner = race.best(position(evidence, last_winner_));
-    if (!asks_skewed_routing(samples_[index])) return Chosen(winner);
+    if (routing_.kind != Routing::Kind::uniform || has_few_rows(index)) return Chosen(winner);
     std::vector<std::size_t> alike = race.about_as_fast_as(winner, kSmallLoss);
     if (alike.size() == 1) return Chosen(winner);
     alike.resize(std::min(alike.size(), kMostAlike));
@@ -273,13 +290,21 @@ class Tuning {
     if (!samples) return fail(samples.error());
     const auto placed = place(*samples);
     if (!placed) return fail(placed.error());
-    Race again(tiles.size(), kSmallLoss);  // the winner keeps its place where no other is clearly faster
+    Race again(tiles.size());
     const double seconds = kShareForSkewed * options_.seconds_per_batch;
     const auto finished = run(again, tiles, *placed, batch, seconds, race.median(winner));
     if (!finished) return fail(finished.error());
     if (!*finished) return Chosen();
-    for (std::size_t i = 0; i < alike.size(); ++i) evidence[alike[i]].skewed_us = again.median(i);
-    return Chosen(alike[again.best(std::nullopt)]);
+    std::size_t best = winner;
+    double least = -kClearGain;
+    for (std::size_t i = 0; i < alike.size(); ++i) {
+      evidence[alike[i]].skewed_us = again.median(i);
+      const double lost = race.lost(alike[i], winner) + again.lost(i, 0);
+      if (lost >= least) continue;
+      best = alike[i];
+      least = lost;
+    }
+    return Chosen(best);
   }
 
   // False when the user stopped it. best_us: so far, 0 for none.
@@ -327,17 +352,9 @@ class Tuning {
   std::vector<std::vector<PlacedRouting>> routings_;  // [batch], the same where the device reads them
   std::vector<Tensors> tensors_;                      // copies, see cold_copies
   std::size_t calls_ = 0;
-  std::vector<std::pair<TileConfig, Result<double>>> verified_;
+  TileChecks checks_;
   std::optional<TileConfig> last_winner_;
-  struct Plan {
-    CandidateSet set;
-    std::vector<TileConfig> new_tiles;  // with the default, without those of earlier batch sizes
-    std::promise<void> is_compiled;
-  };
-  std::vector<Plan> plans_;  // [batch]; none where nothing is chosen
-  std::atomic<std::size_t> next_plan_{0};
-  std::atomic<bool> is_over_{false};
-  std::array<std::future<void>, 2> ahead_;  // last: they have ended before anything that they use goes
+  std::optional<Plans> plans_;  // none where nothing is chosen
 };
 
 Result<std::vector<BatchResult>> tune_batches(Tuning& tuning, const std::vector<std::int64_t>& batches,

@@ -1,5 +1,5 @@
 #pragma once
-// Coordinates one problem's tuning: candidates, verify, race, choose, one batch size after the other.
+// Coordinates one problem's tuning: candidates, verify, race, look around, choose, one batch size after the other.
 
 #include <atomic>
 #include <cstdint>
@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "backend/backend.hpp"
-#include "plan/candidates.hpp"
 #include "problem/routing.hpp"
+#include "tune/tile_checks.hpp"
 
 namespace expertile {
 
@@ -43,11 +43,6 @@ struct BatchResult {
   std::vector<CandidateEvidence> evidence;
   std::map<std::string, int> refusals;  // rule -> count
   std::vector<RoutingSample> samples;   // what was timed
-};
-
-struct RefusedTile {
-  TileConfig tile;
-  std::string reason;
 };
 
 struct TuneOptions {

@@ -51,6 +51,32 @@ TEST(Candidates, EveryRefusalCarriesItsReasonWithValues) {
   }
 }
 
+TEST(CandidatesOnHopper, HaveNeighboursThatRunAndDifferInOneNumber) {
+  const Problem problem{.experts = 8, .n = 4096, .k = 14336, .dtype = DType::int8_w8a16, .top_k = 2};
+  for (const TileConfig& tile : make_candidates(problem, 8, 5, hopper()).candidates) {
+    for (const TileConfig& other : neighbours(problem, tile, 8, 5, hopper())) {
+      EXPECT_TRUE(check_tile(problem, other, hopper()));
+      EXPECT_EQ(other.kernel, tile.kernel);
+      EXPECT_EQ(other.block_size_m, tile.block_size_m);
+      const int differences = (other.block_size_n != tile.block_size_n ? 1 : 0) +
+                              (other.block_size_k != tile.block_size_k ? 1 : 0) +
+                              (other.num_warps != tile.num_warps ? 1 : 0) +
+                              (other.num_stages != tile.num_stages ? 1 : 0) + (other.split_k != tile.split_k ? 1 : 0);
+      EXPECT_EQ(differences, 1) << describe(tile) << " and " << describe(other);
+    }
+  }
+  const TileConfig portable{.block_size_m = 8,
+                            .block_size_n = 64,
+                            .block_size_k = 256,
+                            .group_size_m = 8,
+                            .num_warps = 4,
+                            .num_stages = 4,
+                            .swap_ab = 1,
+                            .kernel = KernelFamily::sm80};
+  EXPECT_GE(neighbours(problem, portable, 8, 5, hopper()).size(), 5U);
+  EXPECT_TRUE(neighbours(problem, TileConfig{}, 8, 5, hopper()).empty());  // a CPU's
+}
+
 TEST(BuiltInTile, RunsAnyProblem) {
   std::mt19937_64 generator(1);
   for (int i = 0; i < 1000; ++i) {

@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "plan/candidates.hpp"
 #include "tune/verify.hpp"
 
 namespace expertile {
@@ -78,6 +81,42 @@ class MadeUpTimes final : public BrokenBackend {
  private:
   TileConfig quick_;
   TileConfig steady_;
+};
+
+DeviceInfo a_gpu() {
+  DeviceInfo device;
+  device.kind = "cuda";
+  device.name = "GPU";
+  device.isa = "sm_80";
+  device.threads = 108;
+  device.l1_bytes = 163 << 10;
+  return device;
+}
+
+// A GPU whose results come from the CPU, and whose times get less towards one tile, number by number.
+class MadeUpGpu final : public BrokenBackend {
+ public:
+  explicit MadeUpGpu(TileConfig fastest) : BrokenBackend(0), device_(a_gpu()), fastest_(fastest) {}
+  [[nodiscard]] const DeviceInfo& info() const noexcept override { return device_; }
+  [[nodiscard]] std::vector<Status> prepare(const Problem&, const std::vector<TileConfig>& tiles,
+                                            const std::vector<CallTypes>&) const override {
+    return std::vector<Status>(tiles.size());
+  }
+  [[nodiscard]] Status run(const Problem& problem, const TileConfig&, const GroupedGemmArgs& args) const override {
+    return BrokenBackend::run(problem, TileConfig{}, args);
+  }
+  [[nodiscard]] Result<double> time_us(const Problem&, const TileConfig& tile, std::span<const GroupedGemmArgs>,
+                                       Calls) const override {
+    const int differences =
+        (tile.block_size_m != fastest_.block_size_m ? 3 : 0) + (tile.block_size_n != fastest_.block_size_n ? 1 : 0) +
+        (tile.num_warps != fastest_.num_warps ? 1 : 0) + (tile.num_stages != fastest_.num_stages ? 1 : 0) +
+        (tile.split_k != fastest_.split_k ? 1 : 0);
+    return 100.0 + differences;
+  }
+
+ private:
+  DeviceInfo device_;
+  TileConfig fastest_;
 };
 
 TuneOptions quick() {
@@ -163,6 +202,49 @@ TEST(Tune, TellsTilesThatAreAlikeApartBySkewedRoutingWhereNoRoutingIsKnown) {
     EXPECT_EQ(one.skewed_us, one.tile == tiles[0] ? 300.0 : one.tile == tiles[1] ? 200.0 : 0.0);
   }
   EXPECT_EQ(chosen(*parse_routing("zipf:0.01", 0)).tile, tiles[0]);  // what was asked for decides alone
+}
+
+// The tile of few rows that the model lists last or not at all.
+TileConfig unlisted_tile(const Problem& problem, std::int64_t rows) {
+  const CandidateSet set = make_candidates(problem, rows, 4, a_gpu());
+  for (const Refusal& refusal : set.refused) {
+    const TileConfig& tile = refusal.tile;
+    if (refusal.rule == "resembles a better candidate" && tile.block_size_m == 8 && tile.num_stages == 2) return tile;
+  }
+  return {};
+}
+
+TEST(Tune, LooksAroundTheBestTilesOfFewRows) {
+  Problem problem = kProblem;
+  problem.n = 512;
+  problem.k = 1024;
+  const TileConfig fastest = unlisted_tile(problem, 8);
+  ASSERT_EQ(fastest.block_size_m, 8);
+  const CandidateSet set = make_candidates(problem, 8, 4, a_gpu());
+  ASSERT_EQ(std::ranges::count(set.candidates, fastest), 0);
+  const MadeUpGpu backend(fastest);
+  const auto results = tune(backend, problem, Routing{}, {4}, Ceiling{}, quick());
+  ASSERT_TRUE(results) << results.error().message;
+  const BatchResult& result = results->front();
+  EXPECT_EQ(result.tile, fastest) << describe(result.tile);
+  EXPECT_EQ(result.tuned_us, 100);
+  EXPECT_GT(result.default_us, 100);
+  for (const CandidateEvidence& one : result.evidence) {
+    EXPECT_EQ(std::ranges::count(result.evidence, one.tile, &CandidateEvidence::tile), 1) << describe(one.tile);
+  }
+}
+
+TEST(Tune, DoesNotLookAroundWhereThereAreManyRowsOrATileIsGiven) {
+  const TileConfig fastest = unlisted_tile(kProblem, 8);
+  const MadeUpGpu backend(fastest);
+  const std::size_t listed = make_candidates(kProblem, 512, 4, a_gpu()).candidates.size();
+  const auto many = tune(backend, kProblem, Routing{}, {256}, Ceiling{}, quick());
+  ASSERT_TRUE(many) << many.error().message;
+  EXPECT_LE(many->front().evidence.size(), listed + 1);
+  const auto given = [](std::int64_t) { return built_in_tile(kProblem, 8, a_gpu()); };
+  const auto timed = tune(backend, kProblem, Routing{}, {4}, Ceiling{}, quick(), given);
+  ASSERT_TRUE(timed) << timed.error().message;
+  EXPECT_EQ(timed->front().evidence.size(), 1U);
 }
 
 TEST(Tune, RefusesTensorsThatDoNotFitTheMemory) {
