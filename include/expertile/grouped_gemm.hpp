@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -105,6 +106,9 @@ struct PrepareOptions {
   std::string device = "auto";         // auto (a GPU when there is one), cpu, cuda or cuda:I
   int threads = 0;                     // 0: all that OpenMP would use
   std::filesystem::path config_dir{};  // empty: $EXPERTILE_CONFIG_DIR, else the user's data directory
+  // Of C in the calls to come; none: any that the problem allows. On a GPU each type has kernels of its own, which are
+  // compiled here where none are kept.
+  std::optional<ElementType> c_type{};
 };
 
 // A prepared operation. Copies share state; calls from several threads at once are safe.

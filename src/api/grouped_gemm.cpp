@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -90,18 +91,59 @@ struct GroupedGemm::State {
   Problem problem;
   std::unique_ptr<Backend> backend;
   LookUp found;
+  std::optional<ElementType> c_type;  // of all calls
 };
 
 namespace {
 
+// Those of the calls to come; an error where C cannot be of that type.
+Result<std::vector<CallTypes>> wanted_types(const Problem& problem, std::optional<ElementType> c_type) {
+  std::vector<CallTypes> types = call_types(problem);
+  if (!c_type) return types;
+  std::string known;
+  for (const CallTypes& one : types) {
+    if (known.find(name(one.c)) == std::string::npos)
+      known += fmt::format("{}{}", known.empty() ? "" : ", ", name(one.c));
+  }
+  std::erase_if(types, [&](const CallTypes& one) { return one.c != *c_type; });
+  if (!types.empty()) return types;
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("c_type is {}, C of this problem can be {}", name(*c_type), known));
+}
+
+// One status a tile. Where there are kernels for the usual types alone (the tuning was stopped, and there is no NVRTC),
+// a tile is used, and a warning says which calls fail.
+std::vector<Status> prepare_for(const Backend& backend, const Problem& problem, const std::vector<TileConfig>& tiles,
+                                const std::vector<CallTypes>& types, std::vector<std::string>& warnings) {
+  if (tiles.empty()) return {};
+  std::vector<Status> statuses = backend.prepare(problem, tiles, types);
+  const auto failed = std::find_if(statuses.begin(), statuses.end(), [](const Status& status) { return !status; });
+  if (failed == statuses.end() || types.size() == 1) return statuses;
+  const CallTypes usual = usual_types(problem);
+  if (std::find(types.begin(), types.end(), usual) == types.end()) return statuses;
+  const std::string reason = failed->error().message;
+  bool is_saved = false;
+  const std::vector<Status> of_usual = backend.prepare(problem, tiles, {usual});
+  for (std::size_t i = 0; i < tiles.size(); ++i) {
+    if (statuses[i] || !of_usual[i]) continue;
+    statuses[i] = {};
+    is_saved = true;
+  }
+  if (is_saved) {
+    warnings.push_back(
+        fmt::format("only calls with A in {} and C in {} have a kernel: {}", name(usual.a), name(usual.c), reason));
+  }
+  return statuses;
+}
+
 // Prepares every tile that a call may choose. A tile of the file that cannot run is dropped with a warning; the
 // built-in ones are needed only where none of the file is left.
-Status prepare_tiles(const Backend& backend, const Problem& problem, LookUp& found) {
+Status prepare_tiles(const Backend& backend, const Problem& problem, const std::vector<CallTypes>& types,
+                     LookUp& found) {
   if (!found.file.empty()) backend.use_kernels(kernel_directory(found.file));
-  const std::vector<CallTypes> types = call_types(problem);
   std::vector<TileConfig> tiles;
   for (const auto& [batch, tile] : found.tiles) tiles.push_back(tile);
-  const auto statuses = tiles.empty() ? std::vector<Status>() : backend.prepare(problem, tiles, types);
+  const auto statuses = prepare_for(backend, problem, tiles, types, found.warnings);
   auto status = statuses.begin();
   for (auto entry = found.tiles.begin(); entry != found.tiles.end(); ++status) {
     if (*status) {
@@ -127,12 +169,15 @@ GroupedGemm::GroupedGemm(std::shared_ptr<const State> state) : state_(std::move(
 
 Result<GroupedGemm> GroupedGemm::prepare(const Problem& problem, const PrepareOptions& options) {
   if (auto status = validate(problem); !status) return fail(status.error());
+  const auto types = wanted_types(problem, options.c_type);
+  if (!types) return fail(types.error());
   auto backend = make_backend(options.device, options.threads);
   if (!backend) return fail(backend.error());
   LookUp found = look_up(config_directories(options.config_dir), (*backend)->info(), problem);
-  if (auto status = prepare_tiles(**backend, problem, found); !status) return fail(status.error());
+  if (auto status = prepare_tiles(**backend, problem, *types, found); !status) return fail(status.error());
   log_look_up(found, problem, options.config_dir);
-  return GroupedGemm(std::make_shared<const State>(State{problem, std::move(*backend), std::move(found)}));
+  return GroupedGemm(
+      std::make_shared<const State>(State{problem, std::move(*backend), std::move(found), options.c_type}));
 }
 
 Selection GroupedGemm::selection(std::int64_t rows) const {
@@ -143,6 +188,10 @@ Status GroupedGemm::operator()(const GroupedGemmArgs& args) const {
   const Backend& backend = *state_->backend;
   const bool on_host = backend.info().kind == "cpu";
   if (auto status = validate_shapes(state_->problem, args); !status) return status;
+  if (state_->c_type && args.c.type != *state_->c_type) {
+    return fail(ErrorCode::invalid_argument, fmt::format("C is {}, the operation was prepared for C in {}",
+                                                         name(args.c.type), name(*state_->c_type)));
+  }
   if (auto status = on_host ? validate_routing(state_->problem, args) : backend.check_pointers(args); !status) {
     return status;
   }

@@ -42,6 +42,34 @@ TEST(GroupedGemm, PicksUpAFileThatWasMadeForTheProblem) {
   EXPECT_EQ(gemm.selection(-5).match, Match::nearest_batch);
 }
 
+TEST(GroupedGemm, TakesCOfTheTypeAloneThatItWasPreparedFor) {
+  const TemporaryDirectory directory;
+  const auto prepare = [&](ElementType c_type) {
+    return GroupedGemm::prepare(kProblem,
+                                {.device = "cpu", .threads = 1, .config_dir = directory.path(), .c_type = c_type});
+  };
+  const std::vector<float> a(32);
+  const std::vector<float> b(4 * 64 * 32);
+  std::vector<float> c(64);
+  const std::vector<std::int64_t> segments{0, 1};
+  const std::vector<std::int64_t> experts{2};
+  GroupedGemmArgs args{.a = view(a.data(), 1, 32),
+                       .b = view(b.data(), 4 * 64, 32),
+                       .c = view(c.data(), 1, 64),
+                       .seg_indptr = segments,
+                       .weight_indices = experts};
+  const auto gemm = prepare(ElementType::float32);
+  ASSERT_TRUE(gemm) << gemm.error().message;
+  EXPECT_TRUE((*gemm)(args));
+  args.c.type = ElementType::bfloat16;
+  const Status other = (*gemm)(args);
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().message, "C is bfloat16, the operation was prepared for C in float32");
+  const auto wrong = prepare(ElementType::int8);
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(wrong.error().message, "c_type is int8, C of this problem can be float16, bfloat16, float32");
+}
+
 TEST(GroupedGemm, LogsOnceAProblemWhichFileIsMissingAndHowToMakeIt) {
   const TemporaryDirectory directory;
   ::testing::internal::CaptureStderr();

@@ -228,6 +228,44 @@ TEST_F(OnGpu, AHostWithoutNvrtcRunsFromTheKernelsBesideTheFile) {
   EXPECT_NE(other.error().message.find("there is no NVRTC to compile it"), std::string::npos) << other.error().message;
 }
 
+TEST_F(OnGpu, AHostWithoutNvrtcServesTheTypesThatHaveKernels) {
+  // As a tuning leaves it that was stopped: kernels of the usual type of C alone.
+  const TemporaryDirectory directory;
+  std::uint64_t seed = 0;
+  const auto made = [&] { return RandomProblem(combination("bfloat16"), seed, {.is_aligned = true}); };
+  while (made().args().c.type != ElementType::bfloat16) ++seed;
+  RandomProblem random = made();
+  const Problem& problem = random.problem();
+  const TileConfig tile = gpu_tiles(problem, (*gpu())->info()).front();
+  const auto file = config_path(directory.path(), (*gpu())->info().name, problem);
+  ASSERT_TRUE(merge_into(file, {{1, tile}}, {}));
+  ASSERT_TRUE((*gpu())->keep_kernels(problem, {tile}, {usual_types(problem)}, kernel_directory(file)));
+  ::setenv("EXPERTILE_NVRTC", "/nonexistent/libnvrtc.so", 1);
+  ::setenv("EXPERTILE_CACHE_DIR", (directory.path() / "cache").c_str(), 1);
+  ::testing::internal::CaptureStderr();
+  const auto gemm = GroupedGemm::prepare(problem, {.device = "cuda", .config_dir = directory.path()});
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  const auto one = GroupedGemm::prepare(
+      problem, {.device = "cuda", .config_dir = directory.path(), .c_type = ElementType::bfloat16});
+  const auto other =
+      GroupedGemm::prepare(problem, {.device = "cuda", .config_dir = directory.path(), .c_type = ElementType::float32});
+  ::unsetenv("EXPERTILE_NVRTC");
+  ::unsetenv("EXPERTILE_CACHE_DIR");
+  ASSERT_TRUE(gemm) << gemm.error().message;
+  EXPECT_EQ(gemm->selection(2).match, Match::exact);
+  EXPECT_NE(log.find("only calls with A in bfloat16 and C in bfloat16 have a kernel"), std::string::npos) << log;
+  ASSERT_TRUE(one) << one.error().message;
+  EXPECT_EQ(one->selection(2).match, Match::exact);
+  EXPECT_FALSE(other);  // neither the file's tile nor a built-in one has a kernel
+  PlacedProblem placed(**gpu(), random);
+  GroupedGemmArgs args = placed.args();
+  EXPECT_TRUE((*gemm)(args));
+  EXPECT_TRUE((*one)(args));
+  args.c.type = ElementType::float16;  // of the same size
+  EXPECT_NE((*gemm)(args).error().message.find("no kernel for A in bfloat16 and C in float16"), std::string::npos);
+  EXPECT_NE((*one)(args).error().message.find("prepared for C in bfloat16"), std::string::npos);
+}
+
 TEST_F(OnGpu, ACallCanBeCapturedInAGraph) {
   // The tuner times graphs of calls: what it captures gives what a plain call gives.
   RandomProblem random(combination("float16"), 7, {.is_aligned = true});

@@ -238,7 +238,8 @@ Status CudaBackend::enqueue(const Problem& problem, const TileConfig& tile, cons
   const LoadedKernel* kernel = shelf_.find(make_spec(problem, tile, types, wide));
   if (kernel == nullptr) kernel = shelf_.find(make_spec(problem, narrow_tile(problem), types, false));
   if (kernel == nullptr) {
-    return fail(ErrorCode::internal, fmt::format("no kernel was prepared for {}", describe(tile)));
+    return fail(ErrorCode::unsupported, fmt::format("there is no kernel for A in {} and C in {} with {}", name(types.a),
+                                                    name(types.c), describe(tile)));
   }
   const TileConfig& used = kernel->spec.tile;
   const std::int64_t blocks = block_count(problem, used, args.a.rows, groups);
