@@ -30,9 +30,8 @@ constexpr double kClearGain = 0.01;
 constexpr const char* kSkewed = "zipf:1.2";
 constexpr std::size_t kMostAlike = 8;     // tiles that are told apart
 constexpr double kShareForSkewed = 0.25;  // of the time for a batch size, beyond it
-// Groups of fewer rows wait for memory alone, whichever way they are routed. There the model sees no difference
-// between most tiles, so the best ones' neighbours are timed, too, and so on for a few steps.
-constexpr double kRowsOfAGroup = 32;
+// Where groups have few rows, the model sees no difference between most tiles, so the best ones' neighbours are timed,
+// too, and so on for a few steps.
 constexpr int kMostSteps = 3;
 constexpr double kShareOfAStep = 0.1;  // of the time for a batch size, beyond it
 constexpr double kAsGood = 1.03;       // times the best: a place to look around
@@ -209,7 +208,7 @@ class Tuning {
   }
 
   [[nodiscard]] bool has_few_rows(std::size_t index) const {
-    return mean_load(samples_[index]).rows < kRowsOfAGroup * static_cast<double>(problem_.experts);
+    return mean_load(samples_[index]).rows < kFewRows * static_cast<double>(problem_.experts);
   }
   [[nodiscard]] bool looks_around(std::size_t index) const {
     return !fixed_ && !options_.only_default && backend_.info().kind == "cuda" && has_few_rows(index);

@@ -14,6 +14,9 @@
 
 namespace expertile {
 
+// Groups of fewer rows, on average, wait for memory alone, whichever way they are routed.
+inline constexpr int kFewRows = 32;
+
 // The machine's own limits, measured with the library's kernels once a run.
 struct Ceiling {
   double bytes_per_s = 0;  // of memory: see Backend::bandwidth

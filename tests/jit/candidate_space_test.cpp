@@ -1,5 +1,6 @@
-// The kernels that a tuning would try, compiled by NVRTC for three architectures: no GPU is needed for that. A spread
-// sample by default; all of them where EXPERTILE_ALL_KERNELS is set (./run_tests.sh --all-kernels).
+// The kernels that a tuning would try, and those that it looks around at, compiled by NVRTC for three architectures: no
+// GPU is needed for that. A spread sample by default; all of them where EXPERTILE_ALL_KERNELS is set (./run_tests.sh
+// --all-kernels).
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -17,6 +18,7 @@
 #include "plan/kernel_plan.hpp"
 #include "support/placed_problem.hpp"
 #include "support/random_problem.hpp"
+#include "tune/tuner.hpp"
 
 namespace expertile {
 namespace {
@@ -61,6 +63,12 @@ std::vector<Job> candidate_space() {
         const std::int64_t rows = batch * problem.top_k;
         const double active = static_cast<double>(std::min(rows, problem.experts));
         auto tiles = make_candidates(problem, rows, active, gpu(arch)).candidates;
+        if (rows < kFewRows * problem.experts) {
+          for (std::size_t i = 0, listed = tiles.size(); i < listed; ++i) {
+            const auto around = neighbours(problem, tiles[i], rows, active, gpu(arch));
+            tiles.insert(tiles.end(), around.begin(), around.end());
+          }
+        }
         for (const TileConfig& tile : built_in_tiles(problem, gpu(arch))) tiles.push_back(tile);
         for (const TileConfig& tile : tiles) {
           const KernelSpec spec = make_spec(problem, tile, usual_types(problem), true);
