@@ -3,6 +3,7 @@
 #include "expertile/grouped_gemm.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -11,6 +12,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <string_view>
 #include <utility>
 
 #include "api/validate.hpp"
@@ -100,15 +102,12 @@ namespace {
 Result<std::vector<CallTypes>> wanted_types(const Problem& problem, std::optional<ElementType> c_type) {
   std::vector<CallTypes> types = call_types(problem);
   if (!c_type) return types;
-  std::string known;
-  for (const CallTypes& one : types) {
-    if (known.find(name(one.c)) == std::string::npos)
-      known += fmt::format("{}{}", known.empty() ? "" : ", ", name(one.c));
-  }
+  std::set<std::string_view> known;
+  for (const CallTypes& one : types) known.insert(name(one.c));
   std::erase_if(types, [&](const CallTypes& one) { return one.c != *c_type; });
   if (!types.empty()) return types;
   return fail(ErrorCode::invalid_argument,
-              fmt::format("c_type is {}, C of this problem can be {}", name(*c_type), known));
+              fmt::format("c_type is {}, C of this problem can be {}", name(*c_type), fmt::join(known, ", ")));
 }
 
 // One status a tile. Where there are kernels for the usual types alone (the tuning was stopped, and there is no NVRTC),

@@ -67,7 +67,7 @@ TEST(GroupedGemm, TakesCOfTheTypeAloneThatItWasPreparedFor) {
   EXPECT_EQ(other.error().message, "C is bfloat16, the operation was prepared for C in float32");
   const auto wrong = prepare(ElementType::int8);
   ASSERT_FALSE(wrong);
-  EXPECT_EQ(wrong.error().message, "c_type is int8, C of this problem can be float16, bfloat16, float32");
+  EXPECT_EQ(wrong.error().message, "c_type is int8, C of this problem can be bfloat16, float16, float32");
 }
 
 TEST(GroupedGemm, LogsOnceAProblemWhichFileIsMissingAndHowToMakeIt) {
