@@ -116,21 +116,20 @@ std::vector<Status> prepare_for(const Backend& backend, const Problem& problem, 
                                 const std::vector<CallTypes>& types, std::vector<std::string>& warnings) {
   if (tiles.empty()) return {};
   std::vector<Status> statuses = backend.prepare(problem, tiles, types);
-  const auto failed = std::find_if(statuses.begin(), statuses.end(), [](const Status& status) { return !status; });
-  if (failed == statuses.end() || types.size() == 1) return statuses;
   const CallTypes usual = usual_types(problem);
-  if (std::find(types.begin(), types.end(), usual) == types.end()) return statuses;
-  const std::string reason = failed->error().message;
-  bool is_saved = false;
+  const bool is_whole =
+      std::all_of(statuses.begin(), statuses.end(), [](const Status& one) { return one.has_value(); });
+  if (is_whole || types.size() == 1 || std::find(types.begin(), types.end(), usual) == types.end()) return statuses;
   const std::vector<Status> of_usual = backend.prepare(problem, tiles, {usual});
+  std::string missing;  // why the first of the tiles has no kernel for the others
   for (std::size_t i = 0; i < tiles.size(); ++i) {
     if (statuses[i] || !of_usual[i]) continue;
+    if (missing.empty()) missing = statuses[i].error().message;
     statuses[i] = {};
-    is_saved = true;
   }
-  if (is_saved) {
+  if (!missing.empty()) {
     warnings.push_back(
-        fmt::format("only calls with A in {} and C in {} have a kernel: {}", name(usual.a), name(usual.c), reason));
+        fmt::format("only calls with A in {} and C in {} have a kernel: {}", name(usual.a), name(usual.c), missing));
   }
   return statuses;
 }

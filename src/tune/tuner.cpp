@@ -233,7 +233,7 @@ class Tuning {
     std::vector<TileConfig> untried;
     for (const TileConfig& place : places) {
       for (const TileConfig& tile :
-           neighbours(problem_, place, std::llround(load.rows), load.active_groups, backend_.info())) {
+           neighbours(problem_, place, static_cast<std::int64_t>(load.rows), load.active_groups, backend_.info())) {
         const bool is_known =
             std::ranges::find(result.evidence, tile, &CandidateEvidence::tile) != result.evidence.end();
         if (!is_known) untried.push_back(tile);

@@ -16,6 +16,7 @@
 #include "jit/kernel_source.hpp"
 #include "plan/candidates.hpp"
 #include "plan/kernel_plan.hpp"
+#include "support/devices.hpp"
 #include "support/placed_problem.hpp"
 #include "support/random_problem.hpp"
 #include "tune/tuner.hpp"
@@ -24,17 +25,6 @@ namespace expertile {
 namespace {
 
 constexpr std::size_t kSample = 60;  // kernels, about a second each
-
-DeviceInfo gpu(const std::string& arch) {
-  DeviceInfo device;
-  device.kind = "cuda";
-  device.name = "Test_" + arch;
-  device.isa = arch;
-  device.threads = 132;
-  device.l1_bytes = (arch == "sm_80" ? 163 : arch == "sm_89" ? 99 : 227) << 10;
-  device.l2_bytes = 50 << 20;
-  return device;
-}
 
 // One of each dtype, in the shapes that people run.
 std::vector<Problem> representative_problems() {
@@ -62,21 +52,21 @@ std::vector<Job> candidate_space() {
       for (std::int64_t batch = 1; batch <= 16384; batch *= 4) {
         const std::int64_t rows = batch * problem.top_k;
         const double active = static_cast<double>(std::min(rows, problem.experts));
-        auto tiles = make_candidates(problem, rows, active, gpu(arch)).candidates;
+        auto tiles = make_candidates(problem, rows, active, testing::a_gpu(arch)).candidates;
         if (rows < kFewRows * problem.experts) {
           for (std::size_t i = 0, listed = tiles.size(); i < listed; ++i) {
-            const auto around = neighbours(problem, tiles[i], rows, active, gpu(arch));
+            const auto around = neighbours(problem, tiles[i], rows, active, testing::a_gpu(arch));
             tiles.insert(tiles.end(), around.begin(), around.end());
           }
         }
-        for (const TileConfig& tile : built_in_tiles(problem, gpu(arch))) tiles.push_back(tile);
+        for (const TileConfig& tile : built_in_tiles(problem, testing::a_gpu(arch))) tiles.push_back(tile);
         for (const TileConfig& tile : tiles) {
           const KernelSpec spec = make_spec(problem, tile, usual_types(problem), true);
           if (std::find(known.begin(), known.end(), spec) == known.end()) known.push_back(spec);
         }
       }
       // What every call falls back on whose rows are not aligned.
-      for (const TileConfig& tile : built_in_tiles(problem, gpu(arch))) {
+      for (const TileConfig& tile : built_in_tiles(problem, testing::a_gpu(arch))) {
         known.push_back(make_spec(problem, tile, usual_types(problem), false));
       }
       for (const KernelSpec& spec : known) jobs.push_back({arch, spec});
@@ -162,8 +152,8 @@ TEST(BuiltInTiles, CompileWithoutSpillsForEveryDtype) {
     for (const testing::Combination& one : testing::all_combinations()) {
       Problem problem{.n = 4096, .k = 4096, .dtype = one.dtype, .scales = one.scales, .tf32 = one.tf32};
       if (one.scales == Scales::block) problem.block_shape = BlockShape{128, 128};
-      for (const TileConfig& tile : built_in_tiles(problem, gpu(arch))) {
-        const Status fits = check_tile(problem, tile, gpu(arch));
+      for (const TileConfig& tile : built_in_tiles(problem, testing::a_gpu(arch))) {
+        const Status fits = check_tile(problem, tile, testing::a_gpu(arch));
         EXPECT_TRUE(fits) << fits.error().message;
         jobs.push_back({arch, next_spec(problem, tile, one.a, jobs.size())});
       }
@@ -185,7 +175,7 @@ TEST(TilesOnHopper, WithPartsOfKOrThreeWarpgroupsCompileWithoutSpills) {
   for (const testing::Combination& one : testing::all_combinations()) {
     Problem problem{.n = 4096, .k = 4096, .dtype = one.dtype, .scales = one.scales, .tf32 = one.tf32};
     if (one.scales == Scales::block) problem.block_shape = BlockShape{128, 128};
-    for (const TileConfig& tile : testing::gpu_tiles(problem, gpu("sm_90a"))) {
+    for (const TileConfig& tile : testing::gpu_tiles(problem, testing::a_gpu("sm_90a"))) {
       if (tile.kernel == KernelFamily::sm90 && (tile.split_k >= 4 || tile.num_warps == 12)) {
         jobs.push_back({"sm_90a", next_spec(problem, tile, one.a, jobs.size())});
       }

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "plan/sm90_model.hpp"
+#include "support/devices.hpp"
 
 namespace expertile {
 namespace {
@@ -21,13 +22,8 @@ DeviceInfo device() {
 }
 
 DeviceInfo hopper() {
-  DeviceInfo info;
-  info.kind = "cuda";
+  DeviceInfo info = testing::a_gpu("sm_90a");
   info.name = "Test_Hopper";
-  info.isa = "sm_90a";
-  info.threads = 132;
-  info.l1_bytes = 227 << 10;
-  info.l2_bytes = 50 << 20;
   return info;
 }
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "plan/candidates.hpp"
+#include "support/devices.hpp"
 #include "tune/verify.hpp"
 
 namespace expertile {
@@ -83,20 +84,10 @@ class MadeUpTimes final : public BrokenBackend {
   TileConfig steady_;
 };
 
-DeviceInfo a_gpu() {
-  DeviceInfo device;
-  device.kind = "cuda";
-  device.name = "GPU";
-  device.isa = "sm_80";
-  device.threads = 108;
-  device.l1_bytes = 163 << 10;
-  return device;
-}
-
 // A GPU whose results come from the CPU, and whose times get less towards one tile, number by number.
 class MadeUpGpu final : public BrokenBackend {
  public:
-  explicit MadeUpGpu(TileConfig fastest) : BrokenBackend(0), device_(a_gpu()), fastest_(fastest) {}
+  explicit MadeUpGpu(TileConfig fastest) : BrokenBackend(0), device_(testing::a_gpu("sm_80")), fastest_(fastest) {}
   [[nodiscard]] const DeviceInfo& info() const noexcept override { return device_; }
   [[nodiscard]] std::vector<Status> prepare(const Problem&, const std::vector<TileConfig>& tiles,
                                             const std::vector<CallTypes>&) const override {
@@ -206,7 +197,7 @@ TEST(Tune, TellsTilesThatAreAlikeApartBySkewedRoutingWhereNoRoutingIsKnown) {
 
 // The tile of few rows that the model lists last or not at all.
 TileConfig unlisted_tile(const Problem& problem, std::int64_t rows) {
-  const CandidateSet set = make_candidates(problem, rows, 4, a_gpu());
+  const CandidateSet set = make_candidates(problem, rows, 4, testing::a_gpu("sm_80"));
   for (const Refusal& refusal : set.refused) {
     const TileConfig& tile = refusal.tile;
     if (refusal.rule == "resembles a better candidate" && tile.block_size_m == 8 && tile.num_stages == 2) return tile;
@@ -220,7 +211,7 @@ TEST(Tune, LooksAroundTheBestTilesOfFewRows) {
   problem.k = 1024;
   const TileConfig fastest = unlisted_tile(problem, 8);
   ASSERT_EQ(fastest.block_size_m, 8);
-  const CandidateSet set = make_candidates(problem, 8, 4, a_gpu());
+  const CandidateSet set = make_candidates(problem, 8, 4, testing::a_gpu("sm_80"));
   ASSERT_EQ(std::ranges::count(set.candidates, fastest), 0);
   const MadeUpGpu backend(fastest);
   const auto results = tune(backend, problem, Routing{}, {4}, Ceiling{}, quick());
@@ -237,11 +228,11 @@ TEST(Tune, LooksAroundTheBestTilesOfFewRows) {
 TEST(Tune, DoesNotLookAroundWhereThereAreManyRowsOrATileIsGiven) {
   const TileConfig fastest = unlisted_tile(kProblem, 8);
   const MadeUpGpu backend(fastest);
-  const std::size_t listed = make_candidates(kProblem, 512, 4, a_gpu()).candidates.size();
+  const std::size_t listed = make_candidates(kProblem, 512, 4, testing::a_gpu("sm_80")).candidates.size();
   const auto many = tune(backend, kProblem, Routing{}, {256}, Ceiling{}, quick());
   ASSERT_TRUE(many) << many.error().message;
   EXPECT_LE(many->front().evidence.size(), listed + 1);
-  const auto given = [](std::int64_t) { return built_in_tile(kProblem, 8, a_gpu()); };
+  const auto given = [](std::int64_t) { return built_in_tile(kProblem, 8, testing::a_gpu("sm_80")); };
   const auto timed = tune(backend, kProblem, Routing{}, {4}, Ceiling{}, quick(), given);
   ASSERT_TRUE(timed) << timed.error().message;
   EXPECT_EQ(timed->front().evidence.size(), 1U);
