@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "backend/cpu/kernels.hpp"
+#include "backend/cpu/kernel_sets.hpp"
 #include "problem/sizes.hpp"
 
 namespace {
@@ -52,8 +52,7 @@ void conversion(benchmark::State& state, cpu::ToFloat convert, ElementType type)
   state.SetItemsProcessed(state.iterations() * kLength);
 }
 
-void add_benchmarks(const KernelSet& kernels) {
-  const std::string isa = kernels.isa;
+void add_benchmarks(const std::string& isa, const KernelSet& kernels) {
   const auto add = [&](const std::string& what, auto function, auto kernel, ElementType type) {
     if (kernel == nullptr) return;
     benchmark::RegisterBenchmark((isa + "/" + what).c_str(), function, kernel, type);
@@ -70,10 +69,7 @@ void add_benchmarks(const KernelSet& kernels) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  for (const KernelSet* kernels :
-       {cpu::portable_kernels(), cpu::avx2_kernels(), cpu::avx512_kernels(), cpu::avx512_bf16_kernels()}) {
-    if (kernels != nullptr) add_benchmarks(*kernels);
-  }
+  for (const auto& [isa, kernels] : cpu::kernel_sets()) add_benchmarks(std::string(name(isa)), *kernels);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::RunSpecifiedBenchmarks();

@@ -172,14 +172,12 @@ std::string spelled(const TileConfig& tile) {
 // ---- without a GPU ------------------------------------------------------------------------------------------------
 
 DeviceInfo hopper(const std::string& arch) {
-  DeviceInfo device;
-  device.kind = "cuda";
-  device.name = arch;
-  device.isa = arch;
-  device.threads = 132;
-  device.l1_bytes = 227 << 10;
-  device.l2_bytes = 50 << 20;
-  return device;
+  GpuInfo gpu;
+  gpu.compute_capability = 90;
+  gpu.multiprocessors = 132;
+  gpu.shared_bytes_per_block = 227 << 10;
+  gpu.l2_bytes = 50 << 20;
+  return {arch, gpu, 0, {}};
 }
 
 Status compile(const Wishes& wishes, const std::vector<Candidate>& chosen) {
@@ -234,7 +232,7 @@ Status time_tiles(const Wishes& wishes, const Backend& backend, const std::vecto
     routings.push_back(std::move(*placed));
   }
   const double touched = bytes_moved(problem, 0, static_cast<double>(samples.front().active_groups()));
-  const double wanted = std::ceil(3.0 * static_cast<double>(backend.info().l2_bytes) / touched);
+  const double wanted = std::ceil(3.0 * static_cast<double>(last_cache_bytes(backend.info())) / touched);
   std::vector<Tensors> tensors;
   for (std::size_t i = 0; i < std::clamp<std::size_t>(static_cast<std::size_t>(wanted), 1, kMostCopies); ++i) {
     auto made = Tensors::make(backend, problem, most_rows, 0);

@@ -184,7 +184,7 @@ Selection GroupedGemm::selection(std::int64_t rows) const {
 
 Status GroupedGemm::operator()(const GroupedGemmArgs& args) const {
   const Backend& backend = *state_->backend;
-  const bool on_host = backend.info().kind == "cpu";
+  const bool on_host = !backend.info().is_gpu();
   if (auto status = validate_shapes(state_->problem, args); !status) return status;
   if (state_->c_type && args.c.type != *state_->c_type) {
     return fail(ErrorCode::invalid_argument, fmt::format("C is {}, the operation was prepared for C in {}",

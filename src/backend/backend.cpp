@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <optional>
 
@@ -26,30 +24,14 @@ std::optional<int> gpu_index(std::string_view device) {
 
 }  // namespace
 
-Result<std::unique_ptr<Backend>> make_backend(std::string_view device, int threads, std::string_view isa) {
-  if (device == "auto" && isa.empty() && cuda::device_count() > 0) {
+Result<std::unique_ptr<Backend>> make_backend(std::string_view device, int threads, std::optional<CpuIsa> isa) {
+  if (device == "auto" && !isa && cuda::device_count() > 0) {
     if (auto gpu = cuda::make_cuda_backend(0)) return gpu;
   }
   if (device == "auto" || device == "cpu") return cpu::make_cpu_backend(threads, isa);
   if (const auto index = gpu_index(device)) return cuda::make_cuda_backend(*index);
   return fail(ErrorCode::invalid_argument,
               fmt::format("device '{}' is not known; choose auto, cpu or cuda[:I]", device));
-}
-
-std::int64_t last_cache_bytes(const DeviceInfo& device) { return std::max(device.l2_bytes, device.l3_bytes); }
-
-std::string path_name(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    const bool keep = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '.';
-    if (keep) {
-      out += c;
-    } else if (!out.empty() && out.back() != '_') {
-      out += '_';
-    }
-  }
-  while (!out.empty() && out.back() == '_') out.pop_back();
-  return out.empty() || out.front() == '.' ? "device" : out;
 }
 
 }  // namespace expertile

@@ -4,33 +4,18 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "device/device_info.hpp"
 #include "expertile/grouped_gemm.hpp"
 #include "problem/sizes.hpp"
 
 namespace expertile {
-
-struct DeviceInfo {
-  std::string kind;                  // "cpu" or "cuda"
-  std::string name;                  // as it stands in paths: letters, digits, '_', '-' and '.'
-  std::string isa;                   // what kernels are made for: "avx512_bf16", "avx512", "avx2", "portable"; "sm_90a"
-  int threads = 1;                   // a CPU's threads in use, a GPU's multiprocessors
-  std::int64_t l1_bytes = 32 << 10;  // a core; a GPU: shared memory that a block may use
-  std::int64_t l2_bytes = 1 << 20;   // a core; a GPU: all
-  std::int64_t l3_bytes = 0;         // all; 0 where unknown or none
-  std::int64_t memory_bytes = 0;     // free for tensors; 0 where unknown
-  std::int64_t memory_rate = 0;      // bytes a second, by a GPU memory's clock and width; 0 where unknown
-  std::map<std::string, std::string> versions;  // of drivers and compilers that take part
-};
-
-// The last cache before memory: what timing must not find warm.
-[[nodiscard]] std::int64_t last_cache_bytes(const DeviceInfo& device);
 
 // Memory where the device computes; freed by its owner.
 class Buffer {
@@ -93,12 +78,9 @@ class Backend {
   [[nodiscard]] virtual Status download(const void* from, std::span<std::byte> to) const = 0;
 };
 
-// device: "auto", "cpu", "cuda" or "cuda:I". threads: 0 for all. isa: empty for the best this machine has, else one of
-// DeviceInfo::isa's values (tests walk them all).
+// device: "auto", "cpu", "cuda" or "cuda:I". threads: 0 for all. isa: of a CPU, none for the best that this machine has
+// (tests walk them all).
 [[nodiscard]] Result<std::unique_ptr<Backend>> make_backend(std::string_view device, int threads,
-                                                            std::string_view isa = {});
-
-// A device's name as it stands in paths: "NVIDIA H200" -> "NVIDIA_H200".
-[[nodiscard]] std::string path_name(std::string_view text);
+                                                            std::optional<CpuIsa> isa = {});
 
 }  // namespace expertile

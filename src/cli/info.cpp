@@ -27,17 +27,26 @@ std::map<std::string, std::string> library_versions() {
 }
 
 void print_device(const DeviceInfo& device) {
-  const bool is_gpu = device.kind == "cuda";
   const auto line = [](std::string_view what, const std::string& value) { fmt::print("  {:<22}{}\n", what, value); };
-  fmt::print("device {}: {}\n", device.kind, device.name);
-  line(is_gpu ? "architecture" : "instruction set", device.isa);
-  line(is_gpu ? "multiprocessors" : "threads", fmt::format("{}", device.threads));
-  line(is_gpu ? "shared memory a block" : "L1 a core", bytes_text(device.l1_bytes));
-  line(is_gpu ? "L2" : "L2 a core", bytes_text(device.l2_bytes));
-  if (!is_gpu) line("L3", bytes_text(device.l3_bytes));
-  line(is_gpu ? "free memory" : "memory", bytes_text(device.memory_bytes));
-  if (device.memory_rate > 0) {
-    line("memory rate", fmt::format("{:.2f} TB/s", static_cast<double>(device.memory_rate) / 1e12));
+  fmt::print("device {}: {}\n", kind_name(device), device.name);
+  if (device.is_gpu()) {
+    const GpuInfo& gpu = device.gpu();
+    line("architecture", arch_name(gpu));
+    line("multiprocessors", fmt::format("{}", gpu.multiprocessors));
+    line("shared memory a block", bytes_text(gpu.shared_bytes_per_block));
+    line("L2", bytes_text(gpu.l2_bytes));
+    line("free memory", bytes_text(device.free_memory_bytes));
+    if (gpu.memory_bytes_per_second > 0) {
+      line("memory rate", fmt::format("{:.2f} TB/s", static_cast<double>(gpu.memory_bytes_per_second) / 1e12));
+    }
+  } else {
+    const CpuInfo& cpu = device.cpu();
+    line("instruction set", std::string(name(cpu.isa)));
+    line("threads", fmt::format("{}", cpu.threads));
+    line("L1 a core", bytes_text(cpu.l1_bytes_core));
+    line("L2 a core", bytes_text(cpu.l2_bytes_core));
+    line("L3", bytes_text(cpu.l3_bytes));
+    line("memory", bytes_text(device.free_memory_bytes));
   }
   for (const auto& [what, version] : device.versions) line(what, version);
 }

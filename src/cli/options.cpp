@@ -345,9 +345,9 @@ Result<Settings> resolve(const TextOptions& text) {
 namespace {
 
 Status check_memory(const Settings& settings, const DeviceInfo& device) {
-  if (device.memory_bytes <= 0) return {};
+  if (device.free_memory_bytes <= 0) return {};
   const auto gib = [](double bytes) { return bytes / (1 << 30); };
-  const auto memory = static_cast<double>(device.memory_bytes);
+  const auto memory = static_cast<double>(device.free_memory_bytes);
   for (const auto& [projection, problem] : settings.problems) {
     const double weights = tensor_bytes(problem, 0);
     if (weights > memory) {

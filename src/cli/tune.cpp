@@ -80,8 +80,8 @@ std::map<std::string, std::string> make_metadata(const Settings& settings, const
                                                  const DeviceInfo& device) {
   const Problem& problem = one.problem;
   return {{"device", device.name},
-          {"isa", device.isa},
-          {"threads", std::to_string(device.threads)},
+          {"isa", isa_name(device)},
+          {"threads", std::to_string(device.is_gpu() ? device.gpu().multiprocessors : device.cpu().threads)},
           {"projection", one.projection},
           {"experts", std::to_string(problem.experts)},
           {"n", std::to_string(problem.n)},
@@ -150,7 +150,7 @@ Status tune_one(Measuring& measuring, const Settings& settings, std::size_t inde
     return tune_in_workers(plan, options, measuring.ceiling);
   };
   if (auto status = measuring.isolated ? tune_apart() : tune_here(); !status) return status;
-  if (only_default || stop_requested() || measuring.backend.info().kind != "cuda") return {};
+  if (only_default || stop_requested() || !measuring.backend.info().is_gpu()) return {};
   progress.say("keeping the kernels for every type of C");
   std::vector<TileConfig> tiles;
   for (const auto& decided : report.results) tiles.push_back(decided.result.tile);
@@ -179,7 +179,7 @@ Status tune_all(const Backend& backend, const Settings& settings, const TextOpti
   const int batches = static_cast<int>(settings.batches.size() * settings.problems.size());
   Progress progress(stderr_is_terminal(), text.quiet, batches, TuneOptions{}.seconds_per_batch);
   progress.say("measuring the machine's own limits");
-  Measuring measuring{backend, text, text.isolate || backend.info().kind == "cuda", {}};
+  Measuring measuring{backend, text, text.isolate || backend.info().is_gpu(), {}};
   if (!measuring.isolated) {
     const auto ceiling = measure_ceiling(backend, settings.problems[0].problem);
     if (!ceiling) return fail(ceiling.error());

@@ -50,7 +50,7 @@ bool is_represented(const std::vector<TileConfig>& chosen, const TileConfig& til
 
 // What the families of a device offer.
 std::vector<TileConfig> grid_of(const Problem& problem, const DeviceInfo& device) {
-  if (device.kind != "cuda") return cpu::grid(problem);
+  if (!device.is_gpu()) return cpu::grid(problem);
   std::vector<TileConfig> tiles = sm80::grid(problem);
   if (sm90::supports(problem, device)) {
     const auto more = sm90::grid(problem);
@@ -116,7 +116,7 @@ std::string describe(const TileConfig& tile) {
 }
 
 Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceInfo& device) {
-  if ((device.kind == "cuda") != (tile.kernel != KernelFamily::cpu)) {
+  if (device.is_gpu() != (tile.kernel != KernelFamily::cpu)) {
     return fail(ErrorCode::unsupported,
                 fmt::format("kernel={} does not run on device {}", name(tile.kernel), device.name));
   }
@@ -136,7 +136,7 @@ CandidateSet make_candidates(const Problem& problem, std::int64_t rows, double a
   CandidateSet set;
   const double rows_a_group = rows_of_a_group(rows, active_groups);
   std::vector<std::pair<double, TileConfig>> ranked;
-  const bool is_gpu = device.kind == "cuda";
+  const bool is_gpu = device.is_gpu();
   const bool has_families = is_gpu && sm90::supports(problem, device);
   const std::size_t most = is_gpu ? kMostCandidatesOnGpu : kMostCandidates;
   for (const TileConfig& tile : grid_of(problem, device)) {
@@ -184,14 +184,14 @@ std::int64_t rows_of_step(int step) noexcept { return std::llround(std::exp2(0.5
 
 TileConfig built_in_tile(const Problem& problem, std::int64_t any_rows, const DeviceInfo& device) {
   const std::int64_t rows = rows_of_step(row_step(any_rows));
-  if (device.kind != "cuda") return cpu::built_in_tile(problem, rows, device);
+  if (!device.is_gpu()) return cpu::built_in_tile(problem, rows, device);
   if (sm90::supports(problem, device)) return sm90::built_in_tile(problem, rows, device);
   return sm80::built_in_tile(problem, rows, device);
 }
 
 std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {
   if (sm90::supports(problem, device)) return sm90::built_in_tiles(problem, device);
-  if (device.kind == "cuda") return sm80::built_in_tiles(problem, device);
+  if (device.is_gpu()) return sm80::built_in_tiles(problem, device);
   return {cpu::built_in_tile(problem, problem.experts, device)};
 }
 

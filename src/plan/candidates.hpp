@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "backend/backend.hpp"
+#include "expertile/device.hpp"
 #include "expertile/problem.hpp"
 #include "expertile/tile_config.hpp"
 

@@ -1,7 +1,9 @@
 #pragma once
 // How long a tile should take on the CPU. Only the order matters: the few best are measured.
 
-#include "backend/backend.hpp"
+#include "expertile/device.hpp"
+#include "expertile/problem.hpp"
+#include "expertile/tile_config.hpp"
 
 namespace expertile {
 

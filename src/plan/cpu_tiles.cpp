@@ -59,11 +59,11 @@ std::vector<TileConfig> grid(const Problem& problem) {
 
 // Why a tile that could run is not worth timing; an empty rule means that it is.
 Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_group, const DeviceInfo& device) {
-  if (scratch_bytes(tile) > device.l2_bytes) {
+  if (scratch_bytes(tile) > device.cpu().l2_bytes_core) {
     // Panels that leave the L2 between packing and multiplying are read from memory twice.
     return {tile, "scratch larger than L2",
             fmt::format("{} needs {} KiB of scratch a thread, {} has {} KiB of L2", describe(tile),
-                        scratch_bytes(tile) >> 10, device.name, device.l2_bytes >> 10)};
+                        scratch_bytes(tile) >> 10, device.name, device.cpu().l2_bytes_core >> 10)};
   }
   if (tile.block_size_m > 8 && tile.block_size_m >= 2 * rows_a_group) {
     // Half of the tile's rows would never be filled, and a smaller tile does the same work.
@@ -117,7 +117,7 @@ TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const Device
   tile.block_size_m = each <= 2 ? 4 : few ? 8 : each <= 24 ? 16 : each <= 48 ? 32 : 64;
   tile.block_size_n = in_place ? 24 : few ? 48 : 96;
   tile.block_size_k = static_cast<int>(std::min<std::int64_t>(problem.k, few && !in_place ? 4096 : 1024));
-  while (scratch_bytes(tile) > device.l2_bytes && tile.block_size_k > 64) tile.block_size_k /= 2;
+  while (scratch_bytes(tile) > device.cpu().l2_bytes_core && tile.block_size_k > 64) tile.block_size_k /= 2;
   return tile;
 }
 

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "backend/backend.hpp"
+#include "expertile/device.hpp"
 #include "expertile/problem.hpp"
 #include "expertile/tile_config.hpp"
 #include "plan/candidates.hpp"

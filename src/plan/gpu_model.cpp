@@ -80,7 +80,8 @@ TileConfig fastest(const std::vector<TileConfig>& tiles, Estimate estimate, cons
 }
 
 int resident_blocks(const KernelSpec& spec, int registers, const DeviceInfo& device) {
-  const std::int64_t shared = (device.l1_bytes + kReservedShared) / (smem_bytes(spec) + kReservedShared);
+  const std::int64_t shared =
+      (device.gpu().shared_bytes_per_block + kReservedShared) / (smem_bytes(spec) + kReservedShared);
   const std::int64_t by_registers =
       kRegistersOfAMultiprocessor / (std::min(255, registers) * static_cast<std::int64_t>(threads_of(spec)));
   const std::int64_t by_threads = kThreadsOfAMultiprocessor / threads_of(spec);
@@ -91,18 +92,20 @@ Transfer transfer_seconds(const Problem& problem, const KernelSpec& spec, std::i
                           double bytes_in_flight, double l2_bytes_per_second, const DeviceInfo& device) {
   // Memory: at full speed only with enough bytes under way, in rows that fill the bursts.
   const int row_bytes = spec.tile.block_size_k * size_of(spec.b);
-  const double busy = std::min(1.0, counts.blocks() / device.threads);
+  const double busy = std::min(1.0, counts.blocks() / device.gpu().multiprocessors);
   const double drawn = std::min(1.0, busy * std::min(kMostDrawn, bytes_in_flight / kBytesInFlight));
   const double share = drawn * (row_bytes < 128 ? kShareOfShortRows : row_bytes < 256 ? kShareOfMiddlingRows : 1.0);
   // Each band reads the weights again, which the last cache does not hold by then.
   const double weights = static_cast<double>(problem.n) * static_cast<double>(problem.k) * size_of(spec.b);
-  const bool is_kept = weights < 0.5 * static_cast<double>(device.l2_bytes);
+  const bool is_kept = weights < 0.5 * static_cast<double>(device.gpu().l2_bytes);
   const int rows_of_clusters = static_cast<int>(std::lround(counts.cluster_rows));
   const int bands = ceil_divide(rows_of_clusters, rows_of_bands(spec.tile, rows_of_clusters));
   const double readings = is_kept ? 1.0 : bands;
   const double bytes =
       bytes_moved(problem, static_cast<double>(rows), counts.groups) + (readings - 1) * counts.groups * weights;
-  const double rate = device.memory_rate > 0 ? static_cast<double>(device.memory_rate) : kMemoryRateOfHopper;
+  const double rate = device.gpu().memory_bytes_per_second > 0
+                          ? static_cast<double>(device.gpu().memory_bytes_per_second)
+                          : kMemoryRateOfHopper;
   const double memory = bytes / (kShareOfMemoryRate * rate * share);
 
   // Every row tile reads its group's weights, every column tile all of A: from the L2, where it is not memory. What a

@@ -138,9 +138,9 @@ Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceIn
   if (auto status = check_numbers(tile); !status) return status;
   const KernelSpec spec = spec_of(problem, tile);
   if (auto status = check_shape(spec); !status) return status;
-  if (smem_bytes(spec) > device.l1_bytes) {
+  if (smem_bytes(spec) > device.gpu().shared_bytes_per_block) {
     return refused(tile, fmt::format("needs {} KiB of shared memory, {} has {} KiB", (smem_bytes(spec) + 1023) >> 10,
-                                     device.name, device.l1_bytes >> 10));
+                                     device.name, device.gpu().shared_bytes_per_block >> 10));
   }
   if (held_registers(spec) > kMostHeld) {
     return refused(tile, fmt::format("needs {} registers a thread for sums and operands, {} are allowed",
@@ -220,7 +220,7 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
                         const DeviceInfo& device) {
   const KernelSpec spec = spec_of(problem, tile);
   const gpu_model::TileCounts counts = gpu_model::count_tiles(problem, tile, rows, active_groups);
-  const double multiprocessors = device.threads;
+  const double multiprocessors = device.gpu().multiprocessors;
   const int fitting = gpu_model::resident_blocks(spec, accumulators(spec) + kRegistersBeside, device);
   const double resident = std::min<double>(fitting, std::max(1.0, std::ceil(counts.tiles() / multiprocessors)));
   const double in_flight = resident * (tile.num_stages - 1) * (stage_bytes_a(spec) + stage_bytes_b(spec));

@@ -97,7 +97,7 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
                         const DeviceInfo& device) {
   const KernelSpec spec = spec_of(problem, tile);
   const gpu_model::TileCounts counts = count_tiles(problem, spec, rows, active_groups);
-  const double multiprocessors = device.threads;
+  const double multiprocessors = device.gpu().multiprocessors;
   const int fitting = gpu_model::resident_blocks(spec, accumulators(spec) + kRegistersBeside, device);
   const double resident = std::min<double>(fitting, std::max(1.0, std::ceil(counts.blocks() / multiprocessors)));
   const double in_flight = resident * tile.num_stages * (stage_bytes_a(spec) + stage_bytes_b(spec));

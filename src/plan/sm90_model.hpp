@@ -1,7 +1,7 @@
 #pragma once
 // How long a tile of the Hopper family should take.
 
-#include "backend/backend.hpp"
+#include "expertile/device.hpp"
 #include "expertile/problem.hpp"
 #include "expertile/tile_config.hpp"
 #include "kernel_spec.hpp"

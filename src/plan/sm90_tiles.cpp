@@ -210,7 +210,7 @@ std::vector<TileConfig> shapes(const Problem& problem) {
 }  // namespace
 
 bool supports(const Problem& problem, const DeviceInfo& device) {
-  if (device.kind != "cuda" || device.isa != "sm_90a") return false;
+  if (!device.is_gpu() || device.gpu().compute_capability != 90) return false;
   const KernelSpec spec = spec_of(problem, {});
   if (!allows_wide_loads(problem, activation_type(problem.dtype))) return false;
   // Boxes of both operands lie in one block of scales, and so do 64 rows of weights.
@@ -225,9 +225,9 @@ Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceIn
   if (auto status = check_numbers(tile); !status) return status;
   const KernelSpec spec = spec_of(problem, tile);
   if (auto status = check_shape(spec); !status) return status;
-  if (smem_bytes(spec) > device.l1_bytes) {
+  if (smem_bytes(spec) > device.gpu().shared_bytes_per_block) {
     return refused(tile, fmt::format("needs {} KiB of shared memory, {} has {} KiB", (smem_bytes(spec) + 1023) >> 10,
-                                     device.name, device.l1_bytes >> 10));
+                                     device.name, device.gpu().shared_bytes_per_block >> 10));
   }
   const bool scales_turns = tile.pingpong != 0 && spec.scaling == Scaling::per_token_channel;
   const int most = tile.num_warps == 12  ? kMostHeldByTwelve
@@ -281,10 +281,10 @@ Refusal refuse_parts(const Problem& problem, const TileConfig& tile, double rows
   const double tiles = std::max(1.0, active_groups) *
                        gpu_model::expected_parts(rows, tile.block_size_m, active_groups) *
                        static_cast<double>(ceil_div(problem.n, tile.block_size_n));
-  if (tiles * tile.split_k / 2 >= device.threads) {
+  if (tiles * tile.split_k / 2 >= device.gpu().multiprocessors) {
     return {tile, "SPLIT_K with enough tiles",
             fmt::format("SPLIT_K={}: {} parts of about {:.0f} tiles are enough for {} multiprocessors", tile.split_k,
-                        tile.split_k / 2, tiles, device.threads)};
+                        tile.split_k / 2, tiles, device.gpu().multiprocessors)};
   }
   const std::int64_t slices = ceil_div(problem.k, tile.block_size_k);
   if (slices / 4 < tile.split_k) {

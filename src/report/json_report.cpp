@@ -73,16 +73,26 @@ Json candidate_json(const CandidateEvidence& candidate) {
 }
 
 Json device_json(const DeviceInfo& device) {
-  return {{"kind", device.kind},
-          {"name", device.name},
-          {"isa", device.isa},
-          {"threads", device.threads},
-          {"l1_bytes", device.l1_bytes},
-          {"l2_bytes", device.l2_bytes},
-          {"l3_bytes", device.l3_bytes},
-          {"memory_bytes", device.memory_bytes},
-          {"memory_rate", device.memory_rate},
-          {"versions", device.versions}};
+  Json json = {{"kind", kind_name(device)},
+               {"name", device.name},
+               {"isa", isa_name(device)},
+               {"free_memory_bytes", device.free_memory_bytes},
+               {"versions", device.versions}};
+  if (device.is_gpu()) {
+    const GpuInfo& gpu = device.gpu();
+    json.update({{"compute_capability", gpu.compute_capability},
+                 {"multiprocessors", gpu.multiprocessors},
+                 {"shared_bytes_per_block", gpu.shared_bytes_per_block},
+                 {"l2_bytes", gpu.l2_bytes},
+                 {"memory_bytes_per_second", gpu.memory_bytes_per_second}});
+  } else {
+    const CpuInfo& cpu = device.cpu();
+    json.update({{"threads", cpu.threads},
+                 {"l1_bytes_core", cpu.l1_bytes_core},
+                 {"l2_bytes_core", cpu.l2_bytes_core},
+                 {"l3_bytes", cpu.l3_bytes}});
+  }
+  return json;
 }
 
 }  // namespace

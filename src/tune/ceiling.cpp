@@ -17,10 +17,10 @@ struct Dense {
   std::int64_t rows = 0;
 };
 Dense dense_problem(const DeviceInfo& device, const Problem& like) {
-  Dense dense{like, device.kind == "cuda" ? 8192 : 256};
+  Dense dense{like, device.is_gpu() ? 8192 : 256};
   dense.problem.experts = 1;
-  dense.problem.n = device.kind == "cuda" ? 8192 : std::int64_t{192} * device.threads;
-  dense.problem.k = device.kind == "cuda" ? 4096 : 1024;
+  dense.problem.n = device.is_gpu() ? 8192 : std::int64_t{192} * device.cpu().threads;
+  dense.problem.k = device.is_gpu() ? 4096 : 1024;
   return dense;
 }
 

@@ -63,7 +63,7 @@ class Tuning {
       routings_.push_back(std::move(*placed));
     }
     const double needed = tensor_bytes(problem_, static_cast<double>(most_rows));
-    const auto memory = static_cast<double>(backend_.info().memory_bytes);
+    const auto memory = static_cast<double>(backend_.info().free_memory_bytes);
     if (memory > 0 && needed > memory) {
       return fail(
           ErrorCode::unsupported,
@@ -120,8 +120,8 @@ class Tuning {
   // Weights that fit the last cache would be timed warm; consecutive calls take turns on so many copies that they are
   // cold.
   [[nodiscard]] int cold_copies(double needed) const {
-    const bool is_gpu = backend_.info().kind == "cuda";
-    const double most_bytes = is_gpu ? 0.25 * static_cast<double>(backend_.info().memory_bytes) : 1.25 * (1 << 30);
+    const bool is_gpu = backend_.info().is_gpu();
+    const double most_bytes = is_gpu ? 0.25 * static_cast<double>(backend_.info().free_memory_bytes) : 1.25 * (1 << 30);
     const double most_copies = is_gpu ? 8 : 4;
     // The weights that the smallest batch size touches.
     const double active = static_cast<double>(samples_.front().front().active_groups());
@@ -211,7 +211,7 @@ class Tuning {
     return mean_load(samples_[index]).rows < kFewRows * static_cast<double>(problem_.experts);
   }
   [[nodiscard]] bool looks_around(std::size_t index) const {
-    return !fixed_ && !options_.only_default && backend_.info().kind == "cuda" && has_few_rows(index);
+    return !fixed_ && !options_.only_default && backend_.info().is_gpu() && has_few_rows(index);
   }
 
   // The result's tile, and the fastest of another family if it is about as fast.

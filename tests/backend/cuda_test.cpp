@@ -294,7 +294,8 @@ class SharedOutOnGpu : public OnGpu, public ::testing::WithParamInterface<int> {
   void SetUp() override {
     OnGpu::SetUp();
     if (IsSkipped()) return;
-    if ((*gpu())->info().isa != "sm_90a") GTEST_SKIP() << (*gpu())->info().isa << " has no Hopper kernels";
+    if ((*gpu())->info().gpu().compute_capability != 90)
+      GTEST_SKIP() << isa_name((*gpu())->info()) << " has no Hopper kernels";
     ASSERT_TRUE(driver_->device_get(&device_, 0) == cuda::kSuccess);
     ASSERT_TRUE(driver_->retain_context(&context_, device_) == cuda::kSuccess);
     const cuda::CurrentContext current(*driver_, context_);
@@ -351,7 +352,7 @@ TEST_P(SharedOutOnGpu, TilesAreRightOnStreamsSideBySideAndInGraphs) {
   const auto groups = static_cast<std::int64_t>(args.weight_indices.size());
   const auto expected = reference_grouped_gemm(random.problem(), args);
   for (const TileConfig& tile : tiles_that_are_shared_out()) {
-    ASSERT_GT(block_count(random.problem(), tile, args.a.rows, groups), 2 * (*gpu())->info().threads);
+    ASSERT_GT(block_count(random.problem(), tile, args.a.rows, groups), 2 * (*gpu())->info().gpu().multiprocessors);
     ASSERT_TRUE((*gpu())->prepare(random.problem(), {tile}, {types_of(args)})[0]) << expertile::describe(tile);
     for (const bool is_captured : {false, true}) {
       random.poison();

@@ -23,7 +23,7 @@ double judge(RandomProblem& random) {
   return worst_error_over_bound(random.problem(), args, reference_grouped_gemm(random.problem(), args));
 }
 
-class EveryInstructionSet : public ::testing::TestWithParam<std::tuple<std::string, Combination>> {};
+class EveryInstructionSet : public ::testing::TestWithParam<std::tuple<CpuIsa, Combination>> {};
 
 TEST_P(EveryInstructionSet, AgreesWithTheReferenceOnRandomRaggedProblems) {
   const auto& [isa, combination] = GetParam();
@@ -41,10 +41,11 @@ TEST_P(EveryInstructionSet, AgreesWithTheReferenceOnRandomRaggedProblems) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, EveryInstructionSet,
-                         ::testing::Combine(::testing::Values("avx512_bf16", "avx512", "avx2", "portable"),
+                         ::testing::Combine(::testing::Values(CpuIsa::avx512_bf16, CpuIsa::avx512, CpuIsa::avx2,
+                                                              CpuIsa::portable),
                                             ::testing::ValuesIn(all_combinations())),
                          [](const auto& entry) {
-                           return std::get<0>(entry.param) + "_" + std::get<1>(entry.param).name;
+                           return std::string(name(std::get<0>(entry.param))) + "_" + std::get<1>(entry.param).name;
                          });
 
 class PlantedBug : public ::testing::TestWithParam<Combination> {

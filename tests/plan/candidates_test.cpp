@@ -14,11 +14,9 @@ namespace expertile {
 namespace {
 
 DeviceInfo device() {
-  DeviceInfo info;
-  info.kind = "cpu";
-  info.name = "Test_CPU";
-  info.threads = 2;
-  return info;
+  CpuInfo cpu;
+  cpu.threads = 2;
+  return {"Test_CPU", cpu, 0, {}};
 }
 
 DeviceInfo hopper() {
@@ -320,11 +318,12 @@ Problem deepseek_gate_up(DType dtype) { return {.experts = 32, .n = 4096, .k = 7
 Problem mixtral_gate_up(DType dtype) { return {.experts = 8, .n = 28672, .k = 4096, .dtype = dtype, .top_k = 2}; }
 Problem qwen3_down(DType dtype) { return {.experts = 128, .n = 2048, .k = 768, .dtype = dtype, .top_k = 8}; }
 
-DeviceInfo h100() {
+DeviceInfo with_memory_rate(std::int64_t bytes_per_second) {
   DeviceInfo info = hopper();
-  info.memory_rate = 3352320000000;
+  std::get<GpuInfo>(info.numbers).memory_bytes_per_second = bytes_per_second;
   return info;
 }
+DeviceInfo h100() { return with_memory_rate(3352320000000); }
 
 // What measured best, or within 7% of it, on an H100 and on an H200 (bench/NOTES.md).
 TEST(BuiltInTileOnHopper, IsOneThatMeasuredWell) {
@@ -359,8 +358,7 @@ TEST(BuiltInTileOnHopper, HoldsTheRowsOfMostGroupsWhereTheyAreFewAndIsNotMuchTal
 TEST(BuiltInTileOnHopper, IsEstimatedByTheMemoryOfTheDevice) {
   const Problem problem = deepseek_gate_up(DType::bfloat16);
   const auto microseconds = [&](std::int64_t rows, std::int64_t memory_rate) {
-    DeviceInfo info = hopper();
-    info.memory_rate = memory_rate;
+    const DeviceInfo info = with_memory_rate(memory_rate);
     return 1e6 * sm90::estimate_seconds(problem, built_in_tile(problem, rows, info), rows, 32, info);
   };
   constexpr std::int64_t kH100 = 3352320000000;

@@ -13,10 +13,6 @@ constexpr const char* kGood = R"({"16": {"BLOCK_SIZE_M": 16, "BLOCK_SIZE_N": 64,
 
 class LookUpTest : public ::testing::Test {
  protected:
-  LookUpTest() {
-    device_.kind = "cpu";
-    device_.name = "dev";
-  }
   [[nodiscard]] std::filesystem::path exact() const { return config_path(directory_.path(), "dev", problem_); }
   [[nodiscard]] std::filesystem::path of_device() const {
     return directory_.path() / "dev" / config_file_name(problem_);
@@ -26,7 +22,7 @@ class LookUpTest : public ::testing::Test {
 
   TemporaryDirectory directory_;
   Problem problem_{.experts = 4, .n = 512, .k = 512};
-  DeviceInfo device_;
+  DeviceInfo device_{"dev", CpuInfo{}, 0, {}};
 };
 
 TEST_F(LookUpTest, WithoutAFileIsBuiltIn) {

@@ -14,14 +14,12 @@ namespace fs = std::filesystem;
 
 // The limits of the devices that files are shipped for.
 DeviceInfo device_named(const std::string& name) {
-  DeviceInfo device;
-  device.kind = "cuda";
-  device.name = name;
-  device.isa = "sm_90a";
-  device.threads = 132;
-  device.l1_bytes = 227 << 10;
-  device.l2_bytes = 60 << 20;
-  return name == "NVIDIA_H200" ? device : DeviceInfo{};
+  GpuInfo gpu;
+  gpu.compute_capability = 90;
+  gpu.multiprocessors = 132;
+  gpu.shared_bytes_per_block = 227 << 10;
+  gpu.l2_bytes = 60 << 20;
+  return name == "NVIDIA_H200" ? DeviceInfo{name, gpu, 0, {}} : DeviceInfo{};
 }
 
 Problem problem_of(const std::map<std::string, std::string>& metadata) {

@@ -117,9 +117,8 @@ inline void to_half(const float* source, std::uint16_t* out, std::int64_t count)
   scalar_float16_from_float(source + i, out + i, count - i);
 }
 
-inline KernelSet avx512_set(const char* isa) {
+inline KernelSet avx512_set() {
   KernelSet s;
-  s.isa = isa;
   s.float_from_float16 = vector_to_float<Float16>;
   s.float_from_bfloat16 = vector_to_float<BFloat16>;
   s.float_from_float32 = vector_to_float<Float32>;

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "backend/cpu/grouped.hpp"
+#include "backend/cpu/kernel_sets.hpp"
 
 namespace expertile::cpu {
 namespace {
@@ -42,21 +42,18 @@ std::int64_t available_memory() {
   return text.empty() ? 0 : std::strtoll(text.c_str(), nullptr, 10) * 1024;
 }
 
-DeviceInfo describe_machine(const KernelSet& kernels, int threads) {
-  DeviceInfo info;
-  info.kind = "cpu";
-  info.name = path_name(proc_value("/proc/cpuinfo", "model name"));
-  info.isa = kernels.isa;
-  info.threads = threads;
+DeviceInfo describe_machine(CpuIsa isa, int threads) {
+  CpuInfo cpu;
+  cpu.isa = isa;
+  cpu.threads = threads;
   const auto known = [](int key, std::int64_t otherwise) {
     const std::int64_t value = sysconf(key);
     return value > 0 ? value : otherwise;
   };
-  info.l1_bytes = known(_SC_LEVEL1_DCACHE_SIZE, info.l1_bytes);
-  info.l2_bytes = known(_SC_LEVEL2_CACHE_SIZE, info.l2_bytes);
-  info.l3_bytes = known(_SC_LEVEL3_CACHE_SIZE, 0);
-  info.memory_bytes = available_memory();
-  return info;
+  cpu.l1_bytes_core = known(_SC_LEVEL1_DCACHE_SIZE, cpu.l1_bytes_core);
+  cpu.l2_bytes_core = known(_SC_LEVEL2_CACHE_SIZE, cpu.l2_bytes_core);
+  cpu.l3_bytes = known(_SC_LEVEL3_CACHE_SIZE, 0);
+  return {path_name(proc_value("/proc/cpuinfo", "model name")), cpu, available_memory(), {}};
 }
 
 // Several streams a thread, as the kernels read several rows of B: one alone does not fill the prefetchers.
@@ -78,7 +75,8 @@ std::uint64_t streamed_sum(const std::vector<std::uint64_t>& data, int threads) 
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(const KernelSet& kernels, int threads) : kernels_(kernels), info_(describe_machine(kernels, threads)) {}
+  CpuBackend(const NamedKernels& set, int threads)
+      : kernels_(*set.kernels), info_(describe_machine(set.isa, threads)) {}
 
   [[nodiscard]] const DeviceInfo& info() const noexcept override { return info_; }
 
@@ -113,7 +111,7 @@ class CpuBackend final : public Backend {
 };
 
 Status CpuBackend::run(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args) const {
-  if (!quantises_a(problem)) return run_tiles(kernels_, info_.threads, problem, tile, args);
+  if (!quantises_a(problem)) return run_tiles(kernels_, info_.cpu().threads, problem, tile, args);
   const std::int64_t rows = args.seg_indptr.back();
   const std::int64_t blocks = ceil_div(problem.k, problem.block_shape->k);
   std::vector<Float8E4M3> quantised(static_cast<std::size_t>(rows * problem.k));
@@ -125,7 +123,7 @@ Status CpuBackend::run(const Problem& problem, const TileConfig& tile, const Gro
   GroupedGemmArgs inner = args;
   inner.a = out;
   inner.scale_a = scales;
-  return run_tiles(kernels_, info_.threads, problem, tile, inner);
+  return run_tiles(kernels_, info_.cpu().threads, problem, tile, inner);
 }
 
 Result<double> CpuBackend::time_us(const Problem& problem, const TileConfig& tile,
@@ -140,14 +138,14 @@ Result<double> CpuBackend::time_us(const Problem& problem, const TileConfig& til
 // Beyond the last cache where memory allows; a shared cache of a large machine is capped, a tenant owns only a part.
 double CpuBackend::bandwidth() const {
   const std::int64_t bytes =
-      std::clamp<std::int64_t>(2 * info_.l3_bytes, std::int64_t{256} << 20, std::int64_t{1} << 30);
+      std::clamp<std::int64_t>(2 * info_.cpu().l3_bytes, std::int64_t{256} << 20, std::int64_t{1} << 30);
   const std::vector<std::uint64_t> data(static_cast<std::size_t>(bytes) / 8, 1);
   double best = std::numeric_limits<double>::infinity();
   double total = 0;
   // The fastest over a second: a neighbour's burst on a shared machine lasts a while.
   for (int i = 0; i < 4 || total < 1; ++i) {
     const auto start = Clock::now();
-    const std::uint64_t sum = streamed_sum(data, info_.threads);
+    const std::uint64_t sum = streamed_sum(data, info_.cpu().threads);
     if (sum == 0) return 0;  // the sum is used, so that the loop is not removed
     best = std::min(best, seconds_since(start));
     total += seconds_since(start);
@@ -178,19 +176,17 @@ Status CpuBackend::fill(const Buffer& buffer, std::span<const std::byte> pattern
 
 }  // namespace
 
-Result<std::unique_ptr<Backend>> make_cpu_backend(int threads, std::string_view isa) {
+Result<std::unique_ptr<Backend>> make_cpu_backend(int threads, std::optional<CpuIsa> isa) {
   if (threads < 0 || threads > kMostThreads) {
     return fail(ErrorCode::invalid_argument,
                 fmt::format("threads is {}, it must be from 1 to {}, or 0 for all", threads, kMostThreads));
   }
-  const std::array<const KernelSet*, 4> best_first = {avx512_bf16_kernels(), avx512_kernels(), avx2_kernels(),
-                                                      portable_kernels()};
-  for (const KernelSet* kernels : best_first) {
-    if (kernels == nullptr || (!isa.empty() && isa != kernels->isa)) continue;
-    return std::make_unique<CpuBackend>(*kernels, threads == 0 ? omp_get_max_threads() : threads);
+  for (const NamedKernels& set : kernel_sets()) {
+    if (isa && *isa != set.isa) continue;
+    return std::make_unique<CpuBackend>(set, threads == 0 ? omp_get_max_threads() : threads);
   }
   return fail(ErrorCode::unsupported,
-              fmt::format("instruction set '{}' is not one this machine runs; leave it empty for the best", isa));
+              fmt::format("instruction set '{}' is not one this machine runs; give none for the best", name(*isa)));
 }
 
 }  // namespace expertile::cpu

@@ -1,13 +1,13 @@
 #pragma once
 
 #include <memory>
-#include <string_view>
+#include <optional>
 
 #include "backend/backend.hpp"
 
 namespace expertile::cpu {
 
-// threads: 0 for all. isa: empty for the best, or one of DeviceInfo::isa's values.
-[[nodiscard]] Result<std::unique_ptr<Backend>> make_cpu_backend(int threads, std::string_view isa);
+// threads: 0 for all. isa: none for the best.
+[[nodiscard]] Result<std::unique_ptr<Backend>> make_cpu_backend(int threads, std::optional<CpuIsa> isa);
 
 }  // namespace expertile::cpu

@@ -31,7 +31,6 @@ using ToFloat = void (*)(const void* source, float* packed, std::int64_t count, 
 using Widen = void (*)(const void* source, std::uint16_t* packed, std::int64_t count);
 
 struct KernelSet {
-  const char* isa = nullptr;
   bool multiplies_bfloat16 = false;  // has `multiply[Compute::bfloat16]`
   ToFloat float_from_float16 = nullptr;
   ToFloat float_from_bfloat16 = nullptr;

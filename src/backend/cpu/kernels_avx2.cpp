@@ -99,7 +99,6 @@ const KernelSet* avx2_kernels() {
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return nullptr;
   static const KernelSet set = [] {
     KernelSet s;
-    s.isa = "avx2";
     s.float_from_float16 = vector_to_float<Float16>;
     s.float_from_bfloat16 = vector_to_float<BFloat16>;
     s.float_from_float32 = vector_to_float<Float32>;

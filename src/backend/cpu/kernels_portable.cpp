@@ -36,7 +36,6 @@ struct Lanes {
 const KernelSet* portable_kernels() {
   static const KernelSet set = [] {
     KernelSet s;
-    s.isa = "portable";
     s.float_from_float16 = scalar_to_float<Float16>;
     s.float_from_bfloat16 = scalar_to_float<BFloat16>;
     s.float_from_float32 = scalar_to_float<Float32>;

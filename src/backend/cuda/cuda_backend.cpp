@@ -56,23 +56,21 @@ class Device {
 DevicePointer address(const void* pointer) { return reinterpret_cast<DevicePointer>(pointer); }
 
 DeviceInfo describe_device(const Device& device) {
-  DeviceInfo info;
-  const int capability =
-      10 * device.attribute(Attribute::capability_major) + device.attribute(Attribute::capability_minor);
-  info.kind = "cuda";
-  info.name = path_name(device.name());
-  info.isa = fmt::format("sm_{}{}", capability, capability >= 90 ? "a" : "");
-  info.threads = device.attribute(Attribute::multiprocessors);
-  info.l1_bytes = device.attribute(Attribute::shared_bytes_a_block);
-  info.l2_bytes = device.attribute(Attribute::l2_bytes);
   constexpr std::int64_t kTransfersAClock = 2;  // at both of its edges
-  info.memory_rate = kTransfersAClock * 1000 * device.attribute(Attribute::memory_clock_khz) *
-                     device.attribute(Attribute::memory_bus_bits) / 8;
+  GpuInfo gpu;
+  gpu.compute_capability =
+      10 * device.attribute(Attribute::capability_major) + device.attribute(Attribute::capability_minor);
+  gpu.multiprocessors = device.attribute(Attribute::multiprocessors);
+  gpu.shared_bytes_per_block = device.attribute(Attribute::shared_bytes_a_block);
+  gpu.l2_bytes = device.attribute(Attribute::l2_bytes);
+  gpu.memory_bytes_per_second = kTransfersAClock * 1000 * device.attribute(Attribute::memory_clock_khz) *
+                                device.attribute(Attribute::memory_bus_bits) / 8;
+  DeviceInfo info{path_name(device.name()), gpu, 0, {}};
   const CurrentContext current(device.driver(), device.context());
   std::size_t free_bytes = 0;
   std::size_t total = 0;
   if (device.driver().memory_info(&free_bytes, &total) == kSuccess) {
-    info.memory_bytes = static_cast<std::int64_t>(free_bytes);
+    info.free_memory_bytes = static_cast<std::int64_t>(free_bytes);
   }
   int version = 0;
   device.driver().driver_version(&version);
@@ -95,12 +93,12 @@ class CudaBackend final : public Backend {
         driver_(device_->driver()),
         info_(describe_device(*device_)),
         begins_early_(device_->attribute(Attribute::capability_major) >= 9),
-        shelf_(driver_, device_->context(), info_.isa, info_.threads),
+        shelf_(driver_, device_->context(), arch_name(info_.gpu()), info_.gpu().multiprocessors),
         pointers_(driver_, device_->context(), index, info_.name) {
     info_.versions["NVRTC"] = shelf_.nvrtc_version();
     const CurrentContext current(driver_, device_->context());
     driver_.stream_create(&stream_, 1);  // not ordered with the default stream
-    if (info_.isa == "sm_90a") counters_ = std::make_unique<TileCounters>(driver_, stream_);
+    if (info_.gpu().compute_capability == 90) counters_ = std::make_unique<TileCounters>(driver_, stream_);
   }
   ~CudaBackend() override {
     const CurrentContext current(driver_, device_->context());
@@ -220,8 +218,8 @@ Status CudaBackend::quantise(const Problem& problem, const GroupedGemmArgs& args
   if (function == nullptr) return fail(ErrorCode::internal, "the quantising kernel was not prepared");
   QuantiseArgs in = make_quantise_args(problem, args);
   const std::int64_t items = in.rows * ceil_div(in.k, in.block_k);
-  const std::int64_t blocks =
-      std::clamp<std::int64_t>(ceil_div(items, kQuantiseThreads / 32), 1, std::int64_t{16} * info_.threads);
+  const std::int64_t blocks = std::clamp<std::int64_t>(ceil_div(items, kQuantiseThreads / 32), 1,
+                                                       std::int64_t{16} * info_.gpu().multiprocessors);
   return launch({function, kQuantiseThreads, 0}, &in, blocks, stream);
 }
 

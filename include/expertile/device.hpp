@@ -1,0 +1,49 @@
+#pragma once
+// What a device is, in numbers.
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <variant>
+
+namespace expertile {
+
+// Instruction sets that the CPU's kernels are made for, the poorest first.
+enum class CpuIsa { portable, avx2, avx512, avx512_bf16 };
+[[nodiscard]] std::string_view name(CpuIsa isa) noexcept;  // "avx512_bf16"
+
+struct CpuInfo {
+  CpuIsa isa = CpuIsa::portable;
+  int threads = 1;                        // that an operation runs on
+  std::int64_t l1_bytes_core = 32 << 10;  // data
+  std::int64_t l2_bytes_core = 1 << 20;
+  std::int64_t l3_bytes = 0;  // of all cores; 0 where unknown or none
+};
+
+struct GpuInfo {
+  int compute_capability = 0;  // 10 * major + minor: 90
+  int multiprocessors = 1;
+  std::int64_t shared_bytes_per_block = 0;  // that a block may ask for
+  std::int64_t l2_bytes = 0;
+  std::int64_t memory_bytes_per_second = 0;  // by the memory's clock and width; 0 where unknown
+};
+// What kernels are compiled for: "sm_90a".
+[[nodiscard]] std::string arch_name(const GpuInfo& gpu);
+
+struct DeviceInfo {
+  std::string name;  // as it stands in paths: letters, digits, '_', '-' and '.'
+  std::variant<CpuInfo, GpuInfo> numbers{};
+  std::int64_t free_memory_bytes = 0;             // for tensors, when the device was opened; 0 where unknown
+  std::map<std::string, std::string> versions{};  // of drivers and compilers that take part
+
+  [[nodiscard]] bool is_gpu() const noexcept { return std::holds_alternative<GpuInfo>(numbers); }
+  // Only of a device of that kind.
+  [[nodiscard]] const CpuInfo& cpu() const { return std::get<CpuInfo>(numbers); }
+  [[nodiscard]] const GpuInfo& gpu() const { return std::get<GpuInfo>(numbers); }
+};
+[[nodiscard]] std::string_view kind_name(const DeviceInfo& device) noexcept;  // "cpu" or "cuda"
+// What kernels are made for on this device: "avx512_bf16", "sm_90a".
+[[nodiscard]] std::string isa_name(const DeviceInfo& device);
+
+}  // namespace expertile
