@@ -24,7 +24,7 @@ import subprocess
 import tempfile
 import time
 
-from peers import cells, parts, table  # the folder beside this file
+from peers import cells, parts, results, table  # the folder beside this file
 from peers.expertile import Expertile
 from peers.warm_up import WarmUp
 from peers.worker import Worker, say
@@ -41,7 +41,7 @@ def parse():
     parser.add_argument("--cells", default="", help="comma list of dtype:problem, instead of the two options above")
     parser.add_argument("--batches", default=",".join(map(str, cells.BATCHES)))
     parser.add_argument("--seconds", type=float, default=500, help="what is measured by then is printed")
-    parser.add_argument("--out", type=pathlib.Path, help="a directory for peers.md and peers.json")
+    parser.add_argument("--out", type=pathlib.Path, help="a directory for peers.md, peers.csv and peers.json")
     parser.add_argument("--configs", type=pathlib.Path,
                         help="a directory for the tuned files; what is tuned there is not tuned again (default OUT/configs)")
     parser.add_argument("--resume", action="store_true", help="keep the rows of OUT/peers.json and measure the others")
@@ -99,6 +99,15 @@ def clocks():
         return "unknown"
 
 
+@functools.lru_cache(maxsize=1)
+def revision():
+    """Of this checkout; empty where there is no git."""
+    try:
+        return subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        return ""
+
+
 def heading(about):
     if about is None:
         return f"{datetime.date.today()}, expertile alone, driver and clocks (SM, memory) {clocks()}."
@@ -112,6 +121,7 @@ def write(out, title, rows):
     written.write_text(json.dumps(rows, indent=1))
     os.replace(written, out / "peers.json")
     (out / "peers.md").write_text("\n".join(table.document(title, rows)) + "\n")
+    (out / "peers.csv").write_text(results.csv_text(rows))
 
 
 class Run:
@@ -172,7 +182,9 @@ class Run:
         say(f"{step.dtype} {step.problem} {step.routing}: expertile took {time.monotonic() - begin:.0f} s, "
             f"{self.seconds_left():.0f} s are left")
         for batch, result in ours.items():
-            row = dict(dtype=step.dtype, problem=step.problem, batch=batch, routing=step.routing, whole=True)
+            row = dict(dtype=step.dtype, problem=step.problem, batch=batch, routing=step.routing, whole=True,
+                       gpu=self.about["device"] if self.about else "", date=str(datetime.date.today()), revision=revision(),
+                       run=self.options.out.resolve().name if self.options.out else "")
             segments = result.pop("segments", None)
             row |= result
             if segments:

@@ -17,6 +17,10 @@ def complete(row):
         form = min(times, key=times.get) if times else None
         row[peer] = times[form] if form else None
         row[f"{peer}_form"] = form
+    return with_best_peer(row)
+
+
+def with_best_peer(row):
     times = {peer: row[peer] for peer in PEERS if row.get(peer)}
     row["best_peer"] = min(times, key=times.get) if times else None
     row["best"] = times[row["best_peer"]] if times else None
@@ -113,10 +117,15 @@ def against_bfloat16(rows, dtype):
 
 
 def against_uniform(rows):
-    """[(skewed row, its time over that of uniform routing)] at prefill."""
+    """[(skewed row, its time over that of uniform routing)] at prefill: of the time that the row has beside it, else of
+    the same cell's."""
     even = {(r["dtype"], r["problem"], r["batch"]): r["expertile"] for r in uniform(rows)}
-    key = lambda r: (r["dtype"], r["problem"], r["batch"])  # noqa: E731
-    return [(r, r["expertile"] / even[key(r)]) for r in rows if r["routing"] != "uniform" and key(r) in even]
+    found = []
+    for r in rows:
+        beside = r.get("uniform") or even.get((r["dtype"], r["problem"], r["batch"]))
+        if r["routing"] != "uniform" and beside:
+            found.append((r, r["expertile"] / beside))
+    return found
 
 
 def goal(what, must, found, at_least=None, at_most=None, mean_at_least=None, mean_at_most=None):
