@@ -6,7 +6,6 @@
 #include <cctype>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <initializer_list>
 #include <iterator>
 #include <set>
@@ -90,6 +89,22 @@ std::vector<std::string> links_of(const fs::path& document) {
   return links;
 }
 
+// "src/plan/candidates.cpp", of each such `name` in a document's text; patterns are none.
+std::vector<std::string> paths_of(const fs::path& document) {
+  std::vector<std::string> paths;
+  const std::set<std::string> folders = {"bench",   "configs", "docs", "examples", "include",
+                                         "kernels", "scripts", "src",  "tests"};
+  for (const std::string& line : text_lines(document)) {
+    std::istringstream parts(line);
+    bool is_code = false;  // every other part of a line lies between backticks
+    for (std::string part; std::getline(parts, part, '`'); is_code = !is_code) {
+      const bool is_path = part.find('/') != std::string::npos && part.find_first_of(" <>*{}()=$") == std::string::npos;
+      if (is_code && is_path && folders.count(part.substr(0, part.find('/'))) > 0) paths.push_back(part);
+    }
+  }
+  return paths;
+}
+
 // A heading's name in links: "## Split K" -> "split-k".
 std::string name_of(std::string_view heading) {
   std::string name;
@@ -170,6 +185,18 @@ TEST(Documents, EveryLinkIntoTheCheckoutLeadsToAFileAndAHeading) {
     }
   }
   EXPECT_GT(checked, 50U);
+}
+
+TEST(Documents, EveryPathThatIsNamedIsThere) {
+  std::size_t checked = 0;
+  for (const fs::path& document : documents()) {
+    for (const std::string& path : paths_of(document)) {
+      ++checked;
+      EXPECT_TRUE(fs::exists(fs::path(EXPERTILE_SOURCE_DIR) / path))
+          << below_the_checkout(document) << " names " << path;
+    }
+  }
+  EXPECT_GT(checked, 20U);
 }
 
 TEST(Documents, EveryEnvironmentVariableIsExplained) {
