@@ -113,7 +113,7 @@ def share_below(found, least):
 def answers(h100, h200):
     """The sentences above the tables."""
     lines = []
-    for name, rows in (("H100", h100), ("H200", h200)):
+    for name, rows in (("H100", h100), ("H200, older kernels", h200)):
         found = over_ours(rows)
         lines.append(f"- {name}: the best peer takes {mean(over_ours(few(rows)))} times expertile's time up to {FEW_TOKENS} "
                      f"tokens and {mean(over_ours(many(rows)))} from 1024 on; expertile is slower by more than 2% in "
