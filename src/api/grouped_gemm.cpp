@@ -153,9 +153,8 @@ Status prepare_tiles(const Backend& backend, const Problem& problem, const std::
     entry = found.tiles.erase(entry);
   }
   if (!found.tiles.empty()) return {};
-  found.shape_match = Match::built_in;
-  found.file.clear();
-  for (const Status& built_in : backend.prepare(problem, built_in_tiles(problem, backend.info()), types)) {
+  if (!found.built_in) use_built_in(found, problem, backend.info());
+  for (const Status& built_in : backend.prepare(problem, found.built_in->all(), types)) {
     if (!built_in) return built_in;
   }
   return {};

@@ -182,17 +182,26 @@ int row_step(std::int64_t rows) noexcept {
 
 std::int64_t rows_of_step(int step) noexcept { return std::llround(std::exp2(0.5 * step)); }
 
-TileConfig built_in_tile(const Problem& problem, std::int64_t any_rows, const DeviceInfo& device) {
-  const std::int64_t rows = rows_of_step(row_step(any_rows));
-  if (!device.is_gpu()) return cpu::built_in_tile(problem, rows, device);
-  if (sm90::supports(problem, device)) return sm90::built_in_tile(problem, rows, device);
-  return sm80::built_in_tile(problem, rows, device);
+std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {
+  if (!device.is_gpu()) return cpu::built_in_tiles(problem, device);
+  if (sm90::supports(problem, device)) return sm90::built_in_tiles(problem, device);
+  return sm80::built_in_tiles(problem, device);
 }
 
-std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {
-  if (sm90::supports(problem, device)) return sm90::built_in_tiles(problem, device);
-  if (device.is_gpu()) return sm80::built_in_tiles(problem, device);
-  return {cpu::built_in_tile(problem, problem.experts, device)};
+TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device) {
+  return built_in_tile(built_in_tiles(problem, device), problem, rows, device);
+}
+
+TileConfig built_in_tile(const std::vector<TileConfig>& tiles, const Problem& problem, std::int64_t any_rows,
+                         const DeviceInfo& device) {
+  const std::int64_t rows = rows_of_step(row_step(any_rows));
+  if (!device.is_gpu()) return cpu::built_in_tile(problem, rows, device);
+  if (sm90::supports(problem, device)) return sm90::built_in_tile(tiles, problem, rows, device);
+  return sm80::built_in_tile(tiles, problem, rows, device);
+}
+
+TileConfig portable_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device) {
+  return sm80::built_in_tile(sm80::built_in_tiles(problem, device), problem, rows, device);
 }
 
 std::string_view name(KernelFamily family) noexcept {

@@ -32,15 +32,19 @@ struct CandidateSet {
 // May this tile run this problem at all (from a file, say)? The error's message is the reason with values.
 [[nodiscard]] Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceInfo& device);
 // Rows between which the default without a file does not change: powers of the square root of 2.
-inline constexpr int kRowSteps = 84;  // up to 2^42 rows
+inline constexpr int kRowSteps = 63;  // up to 2^31 rows, more than any call has
 [[nodiscard]] int row_step(std::int64_t rows) noexcept;
 [[nodiscard]] std::int64_t rows_of_step(int step) noexcept;
-// The default without a file: never fails, always passes check_tile. The same for all rows of a row_step.
+// Every default without a file for this problem: at least one, and each passes check_tile.
+[[nodiscard]] std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device);
+// The one for so many rows: the same for all rows of a row_step. tiles: built_in_tiles, where they are at hand.
 [[nodiscard]] TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device);
+[[nodiscard]] TileConfig built_in_tile(const std::vector<TileConfig>& tiles, const Problem& problem, std::int64_t rows,
+                                       const DeviceInfo& device);
+// A GPU's default for rows that are not aligned, which only the portable family reads.
+[[nodiscard]] TileConfig portable_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device);
 // "cpu", "sm80", "sm90"
 [[nodiscard]] std::string_view name(KernelFamily family) noexcept;
-// Every tile that built_in_tile may give for this problem; one on a CPU, which prepares none.
-[[nodiscard]] std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device);
 // "BLOCK_SIZE_M=32, BLOCK_SIZE_N=64, BLOCK_SIZE_K=512, GROUP_SIZE_M=1", and the GPU's fields for a GPU's tile
 [[nodiscard]] std::string describe(const TileConfig& tile);
 

@@ -89,6 +89,15 @@ Status check_tile(const Problem& problem, const TileConfig& tile) {
       {"BLOCK_SIZE_M", {tile.block_size_m, kLargestTile}},
       {"BLOCK_SIZE_N", {tile.block_size_n, kLargestTile}},
       {"BLOCK_SIZE_K", {tile.block_size_k, kLargestPanel}},
+std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {
+  std::vector<TileConfig> different;
+  for (int step = 0; step < kRowSteps; ++step) {
+    const TileConfig tile = cpu::built_in_tile(problem, rows_of_step(step), device);
+    if (std::find(different.begin(), different.end(), tile) == different.end()) different.push_back(tile);
+  }
+  return different;
+}
+
       {"GROUP_SIZE_M", {tile.group_size_m, kLargestGroup}},
   };
   for (const auto& [field, value_and_limit] : fields) {

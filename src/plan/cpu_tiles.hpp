@@ -15,6 +15,8 @@ namespace expertile::cpu {
 // Why a tile that could run is not worth timing; an empty rule means that it is.
 [[nodiscard]] Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_group,
                              const DeviceInfo& device);
+// Every default for this problem, and the one for a call with so many rows.
+[[nodiscard]] std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device);
 [[nodiscard]] TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device);
 
 }  // namespace expertile::cpu

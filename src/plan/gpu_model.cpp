@@ -21,32 +21,71 @@ constexpr double kShareOfShortRows = 0.92;
 constexpr double kNearlyEqual = 0.98;           // differences that estimates do not know about
 constexpr std::int64_t kReservedShared = 1024;  // a block
 
+constexpr double kFar = 6.5;                    // deviations from the mean: chances are 1 or 0 there, to 1e-10
+constexpr double kSeldom = 3.0902323061678135;  // deviations above the mean: more rows have a chance of 1e-3
+constexpr double kInverseRootOf2Pi = 0.3989422804014327;
+
+// A normal deviate is greater than z.
+double upper_tail(double z) { return 0.5 * std::erfc(z * std::sqrt(0.5)); }
+
+// The sum of upper_tail(z) over z = from, from + step, .., to by Euler and Maclaurin: to 1e-10 for steps up to 0.2.
+double sum_of_tails(double from, double to, double step) {
+  const auto density = [](double z) { return kInverseRootOf2Pi * std::exp(-0.5 * z * z); };
+  // What one end adds: the integral, and corrections by the first, third and fifth derivatives.
+  const auto end = [&](double z) {
+    const double slope = -density(z);
+    const double z2 = z * z;
+    return (z * upper_tail(z) - density(z)) / step + step / 12 * slope - std::pow(step, 3) / 720 * slope * (z2 - 1) +
+           std::pow(step, 5) / 30240 * slope * (z2 * z2 - 6 * z2 + 3);
+  };
+  return end(to) - end(from) + 0.5 * (upper_tail(from) + upper_tail(to));
+}
+
 }  // namespace
 
 // By the normal distribution: of all groups' rows one falls into this one with a chance of 1 / groups.
-double chance_of_more(double than, double rows, double groups) {
-  const double variance = rows * (1.0 - 1.0 / std::max(groups, 1.0));
-  if (variance <= 0) return rows > than ? 1 : 0;
-  return 0.5 * std::erfc((than + 0.5 - rows) / std::sqrt(2.0 * variance));
+double RowsOfAGroup::deviation() const { return std::sqrt(mean * (1.0 - 1.0 / std::max(groups, 1.0))); }
+
+double RowsOfAGroup::chance_of_more(double than) const {
+  if (deviation() <= 0) return mean > than ? 1 : 0;
+  return upper_tail((than + 0.5 - mean) / deviation());
 }
 
-// The sum over j of the chance that there are more than j parts' rows.
-double expected_parts(double rows, int part, double groups) {
-  double tiles = 1;
-  for (int j = 1; j < 1 << 20; ++j) {
-    const double chance = chance_of_more(j * static_cast<double>(part), rows, groups);
-    if (chance < 1e-3) break;
-    tiles += chance;
+ChanceSum sum_of_chances(const RowsOfAGroup& rows, double first, double step, double count) {
+  const double spread = rows.deviation();
+  const double middle = spread > 0 ? rows.mean - 0.5 : rows.mean;
+  const auto below = [&](double limit) { return std::clamp(std::ceil((limit - first) / step), 0.0, count); };
+  const double sure = below(middle - kFar * spread);
+  const double possible = below(middle + kFar * spread);
+  if (possible - sure > kMostTerms) {
+    const auto deviate = [&](double place) { return (first + place * step - middle) / spread; };
+    return {sure + sum_of_tails(deviate(sure), deviate(possible - 1), step / spread), 0};
   }
-  return tiles;
+  ChanceSum sum{sure, 0};
+  for (double place = sure; place < possible; ++place, ++sum.terms) {
+    sum.value += rows.chance_of_more(first + place * step);
+  }
+  return sum;
+}
+
+// The sum over j of the chance that there are more than j parts' rows, to where that is seldom.
+double expected_parts(const RowsOfAGroup& rows, int part) {
+  const double last = std::floor((rows.mean - 0.5 + kSeldom * rows.deviation()) / part);
+  return 1 + sum_of_chances(rows, part, part, std::max(0.0, last)).value;
+}
+
+RowsOfAGroup rows_of_a_group(std::int64_t rows, double active_groups) {
+  const double groups = std::max(active_groups, 1.0);
+  return {std::max(1.0, static_cast<double>(rows) / groups), groups};
 }
 
 TileCounts count_tiles(const Problem& problem, const TileConfig& tile, std::int64_t rows, double active_groups) {
   TileCounts counts;
   counts.groups = std::max(active_groups, 1.0);
-  const double rows_a_group = std::max(1.0, static_cast<double>(rows) / counts.groups);
-  counts.row_tiles = expected_parts(rows_a_group, tile.block_size_m, counts.groups);
-  counts.cluster_rows = expected_parts(rows_a_group, cluster_tile_m(tile), counts.groups);
+  const RowsOfAGroup of_group = rows_of_a_group(rows, active_groups);
+  counts.row_tiles = expected_parts(of_group, tile.block_size_m);
+  counts.cluster_rows =
+      cluster_tile_m(tile) == tile.block_size_m ? counts.row_tiles : expected_parts(of_group, cluster_tile_m(tile));
   counts.column_tiles = std::ceil(static_cast<double>(problem.n) / tile.block_size_n);
   return counts;
 }

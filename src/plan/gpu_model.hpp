@@ -30,11 +30,27 @@ struct TileCounts {
 // Its share and its parts are 1.
 [[nodiscard]] TileCounts count_tiles(const Problem& problem, const TileConfig& tile, std::int64_t rows,
                                      double active_groups);
-// The chance that a group has more rows than that, where random routing deals so many groups `rows` rows each on
-// average.
-[[nodiscard]] double chance_of_more(double than, double rows, double groups);
-// Parts of `part` rows that hold one group's `rows` rows on average, as random routing deals them to so many groups.
-[[nodiscard]] double expected_parts(double rows, int part, double groups);
+
+// Of one of `groups` groups, to which random routing deals `mean` rows each on average.
+struct RowsOfAGroup {
+  double mean = 1;
+  double groups = 1;
+  [[nodiscard]] double deviation() const;
+  // The chance that it has more rows than that.
+  [[nodiscard]] double chance_of_more(double than) const;
+};
+// Of a call with so many rows: 1 at least.
+[[nodiscard]] RowsOfAGroup rows_of_a_group(std::int64_t rows, double active_groups);
+// chance_of_more(first), of (first + step) and so on, `count` of them, added up to 1e-9 of the sum; its work does not
+// grow with rows or count.
+inline constexpr int kMostTerms = 64;
+struct ChanceSum {
+  double value = 0;
+  int terms = 0;  // chances that were worked out one by one, kMostTerms at most
+};
+[[nodiscard]] ChanceSum sum_of_chances(const RowsOfAGroup& rows, double first, double step, double count);
+// Parts of `part` rows that hold the group's rows on average.
+[[nodiscard]] double expected_parts(const RowsOfAGroup& rows, int part);
 
 // Of a group's mean rows: with so many a tile, nearly all groups have one row tile.
 inline constexpr double kOneRowTile = 1.25;

@@ -242,8 +242,9 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   return std::max({transfer.memory, transfer.l2, tiles_each * (multiply + waiting)}) + kTileSeconds;
 }
 
-TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device) {
-  return gpu_model::fastest(sm80::built_in_tiles(problem, device), sm80::estimate_seconds, problem, rows, device);
+TileConfig built_in_tile(const std::vector<TileConfig>& tiles, const Problem& problem, std::int64_t rows,
+                         const DeviceInfo& device) {
+  return gpu_model::fastest(tiles, sm80::estimate_seconds, problem, rows, device);
 }
 
 std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {

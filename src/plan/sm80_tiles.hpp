@@ -18,8 +18,10 @@ namespace expertile::sm80 {
                              const DeviceInfo& device);
 [[nodiscard]] double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int64_t rows,
                                       double active_groups, const DeviceInfo& device);
-[[nodiscard]] TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device);
-// Every tile that built_in_tile may give for this problem.
+// Every default for this problem,
 [[nodiscard]] std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device);
+// and of these the one for a call with so many rows.
+[[nodiscard]] TileConfig built_in_tile(const std::vector<TileConfig>& tiles, const Problem& problem, std::int64_t rows,
+                                       const DeviceInfo& device);
 
 }  // namespace expertile::sm80

@@ -42,13 +42,9 @@ constexpr int kRowsWithSlowTails = 192;
 constexpr int kRegistersBeside = 48;  // addresses, descriptors, the group in hand
 
 // Row tiles of a group that have 64 rows at most: its last one, or none.
-double short_tails(double rows_a_group, int m, const gpu_model::TileCounts& counts) {
-  double tails = 0;
-  for (int j = 0; j < counts.row_tiles + 1; ++j) {
-    tails += gpu_model::chance_of_more(j * m, rows_a_group, counts.groups) -
-             gpu_model::chance_of_more(j * m + 64, rows_a_group, counts.groups);
-  }
-  return tails;
+double short_tails(const gpu_model::RowsOfAGroup& rows, int m, double row_tiles) {
+  const double count = std::ceil(row_tiles + 1);
+  return gpu_model::sum_of_chances(rows, 0, m, count).value - gpu_model::sum_of_chances(rows, 64, m, count).value;
 }
 
 // With the share of the tiles that is multiplied. Tokens on the 64-row side are cut in 64s, but the copies of 64 take
@@ -57,15 +53,15 @@ double short_tails(double rows_a_group, int m, const gpu_model::TileCounts& coun
 gpu_model::TileCounts count_tiles(const Problem& problem, const KernelSpec& spec, std::int64_t rows,
                                   double active_groups) {
   gpu_model::TileCounts counts = gpu_model::count_tiles(problem, spec.tile, rows, active_groups);
-  const double rows_a_group = std::max(1.0, static_cast<double>(rows) / counts.groups);
+  const gpu_model::RowsOfAGroup of_group = gpu_model::rows_of_a_group(rows, active_groups);
   const int m = spec.tile.block_size_m;
   double multiplied = counts.row_tiles * m;
   if (spec.tile.swap_ab == 0) {
-    multiplied = 64 * gpu_model::expected_parts(rows_a_group, 64, counts.groups);
-    if (m >= kRowsWithSlowTails) multiplied += 64 * short_tails(rows_a_group, m, counts);
+    multiplied = 64 * gpu_model::expected_parts(of_group, 64);
+    if (m >= kRowsWithSlowTails) multiplied += 64 * short_tails(of_group, m, counts.row_tiles);
   } else if (cuts_tokens(spec)) {
     const int half = m / 2;
-    multiplied = rows_a_group + counts.row_tiles * (next_columns(spec, half) - half) / 2.0;
+    multiplied = of_group.mean + counts.row_tiles * (next_columns(spec, half) - half) / 2.0;
   }
   counts.share = std::min(1.0, multiplied / (counts.row_tiles * m));
   counts.parts = spec.tile.split_k;

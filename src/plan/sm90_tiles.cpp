@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
+#include <iterator>
 
 #include "kernel_figures.hpp"
 #include "plan/gpu_model.hpp"
@@ -277,9 +277,8 @@ bool suits(const TileConfig& tile, double rows_a_group) {
 Refusal refuse_parts(const Problem& problem, const TileConfig& tile, double rows_a_group, double active_groups,
                      const DeviceInfo& device) {
   if (tile.split_k == 1) return {};
-  const double rows = std::max(1.0, rows_a_group);
-  const double tiles = std::max(1.0, active_groups) *
-                       gpu_model::expected_parts(rows, tile.block_size_m, active_groups) *
+  const double groups = std::max(1.0, active_groups);
+  const double tiles = groups * gpu_model::expected_parts({std::max(1.0, rows_a_group), groups}, tile.block_size_m) *
                        static_cast<double>(ceil_div(problem.n, tile.block_size_n));
   if (tiles * tile.split_k / 2 >= device.gpu().multiprocessors) {
     return {tile, "SPLIT_K with enough tiles",
@@ -362,12 +361,13 @@ Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_gro
   return refuse_parts(problem, tile, rows_a_group, active_groups, device);
 }
 
-TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device) {
-  std::vector<TileConfig> all = sm90::built_in_tiles(problem, device);
+TileConfig built_in_tile(const std::vector<TileConfig>& tiles, const Problem& problem, std::int64_t rows,
+                         const DeviceInfo& device) {
   const double rows_a_group = static_cast<double>(rows) / gpu_model::groups_with_rows(problem, rows);
-  const auto is_suitable = [&](const TileConfig& tile) { return suits(tile, rows_a_group); };
-  if (std::any_of(all.begin(), all.end(), is_suitable)) std::erase_if(all, std::not_fn(is_suitable));
-  return gpu_model::fastest(all, sm90::estimate_seconds, problem, rows, device);
+  std::vector<TileConfig> suitable;
+  std::copy_if(tiles.begin(), tiles.end(), std::back_inserter(suitable),
+               [&](const TileConfig& tile) { return suits(tile, rows_a_group); });
+  return gpu_model::fastest(suitable.empty() ? tiles : suitable, sm90::estimate_seconds, problem, rows, device);
 }
 
 std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {

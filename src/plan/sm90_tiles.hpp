@@ -17,9 +17,10 @@ namespace expertile::sm90 {
 // Why a tile that could run is not worth timing; an empty rule means that it is.
 [[nodiscard]] Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_group, double active_groups,
                              const DeviceInfo& device);
-// These two: only where the family is supported.
-[[nodiscard]] TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device);
-// Every tile that built_in_tile may give for this problem.
+// These two: only where the family is supported. Every default for this problem,
 [[nodiscard]] std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device);
+// and of these the one for a call with so many rows.
+[[nodiscard]] TileConfig built_in_tile(const std::vector<TileConfig>& tiles, const Problem& problem, std::int64_t rows,
+                                       const DeviceInfo& device);
 
 }  // namespace expertile::sm90

@@ -65,9 +65,6 @@ std::optional<ModelShape> model_shape(const Problem& problem) {
 LookUp look_up(const std::vector<fs::path>& directories, const DeviceInfo& device, const Problem& problem) {
   LookUp found;
   found.wanted = config_path(directories.front(), device.name, problem);
-  for (int step = 0; step < kRowSteps; ++step) {
-    found.built_in.push_back(built_in_tile(problem, rows_of_step(step), device));
-  }
   for (const Match match : {Match::exact, Match::other_shape, Match::other_device}) {
     for (const fs::path& directory : directories) {
       const fs::path file = match == Match::exact         ? config_path(directory, device.name, problem)
@@ -80,7 +77,15 @@ LookUp look_up(const std::vector<fs::path>& directories, const DeviceInfo& devic
       return found;
     }
   }
-  return found;  // built_in
+  use_built_in(found, problem, device);
+  return found;
+}
+
+void use_built_in(LookUp& found, const Problem& problem, const DeviceInfo& device) {
+  found.shape_match = Match::built_in;
+  found.file.clear();
+  found.tiles.clear();
+  found.built_in = std::make_shared<const BuiltInTiles>(problem, device);
 }
 
 namespace {
@@ -107,7 +112,7 @@ Nearest nearest_tile(const LookUp& found, const Problem& problem, std::int64_t r
 }  // namespace
 
 const TileConfig& choose_tile(const LookUp& found, const Problem& problem, std::int64_t rows) {
-  if (found.tiles.empty()) return found.built_in[static_cast<std::size_t>(row_step(rows))];
+  if (found.tiles.empty()) return found.built_in->of(rows);
   return nearest_tile(found, problem, rows).entry->second;
 }
 

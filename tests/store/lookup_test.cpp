@@ -37,6 +37,19 @@ TEST_F(LookUpTest, WithoutAFileIsBuiltIn) {
   EXPECT_TRUE(selection.file.empty());
 }
 
+TEST_F(LookUpTest, WorksOutNoBuiltInTileBesideAFile) {
+  EXPECT_EQ(find().built_in->known_steps(), 0) << "none before rows are known";
+  put_text(exact(), kGood);
+  LookUp found = find();
+  EXPECT_EQ(found.built_in, nullptr);
+  use_built_in(found, problem_, device_);  // the file's tiles turn out not to run
+  const Selection selection = choose(found, problem_, 32);
+  EXPECT_EQ(selection.match, Match::built_in);
+  EXPECT_TRUE(selection.file.empty());
+  EXPECT_EQ(selection.tile, built_in_tile(problem_, 32, device_));
+  EXPECT_EQ(found.built_in->known_steps(), 1);
+}
+
 TEST_F(LookUpTest, TakesTheFirstOfTheThreePlaces) {
   put_text(of_directory(), kGood);
   EXPECT_EQ(find().shape_match, Match::other_device);

@@ -17,7 +17,6 @@
 #include "kernel_figures.hpp"
 #include "plan/candidates.hpp"
 #include "plan/kernel_plan.hpp"
-#include "plan/sm80_tiles.hpp"
 #include "problem/sizes.hpp"
 
 namespace expertile::cuda {
@@ -170,7 +169,7 @@ class CudaBackend final : public Backend {
 
  private:
   [[nodiscard]] TileConfig narrow_tile(const Problem& problem) const {
-    return sm80::built_in_tile(problem, 16 * problem.experts, info_);
+    return portable_tile(problem, 16 * problem.experts, info_);
   }
   // For each of the types: the tiles', and the one for calls whose rows are not aligned, which is slow whatever the
   // compiler does.
