@@ -85,9 +85,7 @@ Result<std::vector<Setting>> parse_settings(std::string_view text) {
 // The tile's number by the file's key; "kernel" is the family's.
 std::optional<int> number_of(const TileConfig& tile, const std::string& key) {
   if (key == "kernel") return static_cast<int>(tile.kernel);
-  for (const auto& [name, value] : tile_numbers(tile)) {
-    if (name == key) return value;
-  }
+  if (const TileField* field = find_field(key)) return tile.*field->member;
   return std::nullopt;
 }
 
@@ -104,12 +102,10 @@ Result<TileConfig> parse_tile(const std::string& text) {
   for (const Setting& one : *settings) {
     if (one.key == "kernel") tile.kernel = static_cast<KernelFamily>(one.value);
   }
-  const auto names = tile_numbers(tile);
-  const auto members = tile_members();
   for (const Setting& one : *settings) {
-    const auto found = std::find_if(names.begin(), names.end(), [&](const auto& n) { return n.first == one.key; });
-    if (found != names.end()) {
-      tile.*members[static_cast<std::size_t>(std::distance(names.begin(), found))] = one.value;
+    const TileField* field = find_field(one.key);
+    if (field != nullptr) {
+      tile.*field->member = one.value;
     } else if (one.key != "kernel") {
       return fail(ErrorCode::invalid_argument, fmt::format("a tile has no '{}'", one.key));
     }

@@ -7,17 +7,19 @@
 #include "jit/device_text.hpp"
 #include "jit/wgmma_text.hpp"
 #include "kernel_figures.hpp"
+#include "plan/tile_schema.hpp"
 
 namespace expertile::jit {
 namespace {
 
+// By name, in any order, which designated initialisers do not allow.
 std::string spelled(const TileConfig& tile) {
-  return fmt::format(
-      "{{.block_size_m = {}, .block_size_n = {}, .block_size_k = {}, .group_size_m = {}, .num_warps = {}, "
-      ".num_stages = {}, .split_k = {}, .swap_ab = {}, .kernel = static_cast<KernelFamily>({}), .pingpong = {}, "
-      ".cluster_size = {}, .cluster_m = {}}}",
-      tile.block_size_m, tile.block_size_n, tile.block_size_k, tile.group_size_m, tile.num_warps, tile.num_stages,
-      tile.split_k, tile.swap_ab, static_cast<int>(tile.kernel), tile.pingpong, tile.cluster_size, tile.cluster_m);
+  std::string text =
+      fmt::format("[] {{ TileConfig tile; tile.kernel = static_cast<KernelFamily>({});", static_cast<int>(tile.kernel));
+  for (const TileField& field : kTileFields) {
+    if (field.belongs_to(tile.kernel)) text += fmt::format(" tile.{} = {};", field.member_name(), tile.*field.member);
+  }
+  return text + " return tile; }()";
 }
 
 // Where a family's kernel is, and what it takes.

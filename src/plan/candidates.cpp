@@ -92,28 +92,15 @@ double rows_of_a_group(std::int64_t rows, double active_groups) {
 bool are_neighbours(const TileConfig& a, const TileConfig& b) {
   int differences = 0;
   TileConfig other = a;
-  for (const auto number : {&TileConfig::block_size_n, &TileConfig::block_size_k, &TileConfig::num_warps,
-                            &TileConfig::num_stages, &TileConfig::split_k}) {
-    differences += a.*number != b.*number ? 1 : 0;
-    other.*number = b.*number;
+  for (const TileField& field : kTileFields) {
+    if (!field.is(kUnsure)) continue;
+    differences += a.*field.member != b.*field.member ? 1 : 0;
+    other.*field.member = b.*field.member;
   }
   return differences == 1 && other == b;
 }
 
 }  // namespace
-
-std::string describe(const TileConfig& tile) {
-  std::string blocks = fmt::format("BLOCK_SIZE_M={}, BLOCK_SIZE_N={}, BLOCK_SIZE_K={}, GROUP_SIZE_M={}",
-                                   tile.block_size_m, tile.block_size_n, tile.block_size_k, tile.group_size_m);
-  if (tile.kernel == KernelFamily::cpu) return blocks;
-  std::string more;
-  if (tile.kernel == KernelFamily::sm90) {
-    more = fmt::format(", PINGPONG={}, CLUSTER_SIZE={}", tile.pingpong, tile.cluster_size);
-    if (tile.cluster_m != 1) more += fmt::format(", CLUSTER_M={}", tile.cluster_m);
-  }
-  return fmt::format("{}, num_warps={}, num_stages={}, SWAP_AB={}, SPLIT_K={}{}, kernel={}", blocks, tile.num_warps,
-                     tile.num_stages, tile.swap_ab, tile.split_k, more, name(tile.kernel));
-}
 
 Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceInfo& device) {
   if (device.is_gpu() != (tile.kernel != KernelFamily::cpu)) {
@@ -202,10 +189,6 @@ TileConfig built_in_tile(const std::vector<TileConfig>& tiles, const Problem& pr
 
 TileConfig portable_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device) {
   return sm80::built_in_tile(sm80::built_in_tiles(problem, device), problem, rows, device);
-}
-
-std::string_view name(KernelFamily family) noexcept {
-  return family == KernelFamily::sm90 ? "sm90" : family == KernelFamily::sm80 ? "sm80" : "cpu";
 }
 
 }  // namespace expertile

@@ -8,6 +8,7 @@
 #include "expertile/device.hpp"
 #include "expertile/problem.hpp"
 #include "expertile/tile_config.hpp"
+#include "plan/tile_schema.hpp"
 
 namespace expertile {
 
@@ -43,9 +44,5 @@ inline constexpr int kRowSteps = 63;  // up to 2^31 rows, more than any call has
                                        const DeviceInfo& device);
 // A GPU's default for rows that are not aligned, which only the portable family reads.
 [[nodiscard]] TileConfig portable_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device);
-// "cpu", "sm80", "sm90"
-[[nodiscard]] std::string_view name(KernelFamily family) noexcept;
-// "BLOCK_SIZE_M=32, BLOCK_SIZE_N=64, BLOCK_SIZE_K=512, GROUP_SIZE_M=1", and the GPU's fields for a GPU's tile
-[[nodiscard]] std::string describe(const TileConfig& tile);
 
 }  // namespace expertile

@@ -8,15 +8,8 @@
 namespace expertile::cpu {
 namespace {
 
-constexpr int kLargestTile = 4096;    // BLOCK_SIZE_M, BLOCK_SIZE_N
-constexpr int kLargestPanel = 65536;  // BLOCK_SIZE_K: int32 sums of int8 products stay exact
-constexpr int kLargestGroup = 65536;  // GROUP_SIZE_M
+constexpr int kLongestPanel = find_field("BLOCK_SIZE_K")->of(KernelFamily::cpu).most;
 constexpr std::int64_t kMostScratch = std::int64_t{64} << 20;
-
-Status check_field(const char* field, int value, int largest) {
-  if (value >= 1 && value <= largest) return {};
-  return fail(ErrorCode::invalid_argument, fmt::format("{}={} must be from 1 to {}", field, value, largest));
-}
 
 // Bytes of scratch a thread needs for a tile: packed panels of A and B and the accumulators.
 std::int64_t scratch_bytes(const TileConfig& tile) {
@@ -32,7 +25,7 @@ std::vector<int> panel_lengths(std::int64_t k) {
   for (const int length : {256, 512, 1024, 2048, 4096}) {
     if (length < k) lengths.push_back(length);
   }
-  lengths.push_back(static_cast<int>(std::min<std::int64_t>(k, kLargestPanel)));
+  lengths.push_back(static_cast<int>(std::min<std::int64_t>(k, kLongestPanel)));
   return lengths;
 }
 
@@ -85,24 +78,7 @@ Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_gro
 }
 
 Status check_tile(const Problem& problem, const TileConfig& tile) {
-  const std::pair<const char*, std::pair<int, int>> fields[] = {
-      {"BLOCK_SIZE_M", {tile.block_size_m, kLargestTile}},
-      {"BLOCK_SIZE_N", {tile.block_size_n, kLargestTile}},
-      {"BLOCK_SIZE_K", {tile.block_size_k, kLargestPanel}},
-std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {
-  std::vector<TileConfig> different;
-  for (int step = 0; step < kRowSteps; ++step) {
-    const TileConfig tile = cpu::built_in_tile(problem, rows_of_step(step), device);
-    if (std::find(different.begin(), different.end(), tile) == different.end()) different.push_back(tile);
-  }
-  return different;
-}
-
-      {"GROUP_SIZE_M", {tile.group_size_m, kLargestGroup}},
-  };
-  for (const auto& [field, value_and_limit] : fields) {
-    if (auto status = check_field(field, value_and_limit.first, value_and_limit.second); !status) return status;
-  }
+  if (std::string wrong = wrong_field(tile); !wrong.empty()) return fail(ErrorCode::invalid_argument, std::move(wrong));
   TileConfig used = tile;  // a panel never gets longer than K
   used.block_size_k = static_cast<int>(std::min<std::int64_t>(tile.block_size_k, problem.k));
   if (scratch_bytes(used) > kMostScratch) {
@@ -111,6 +87,15 @@ std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo&
                             ceil_div(scratch_bytes(used), std::int64_t{1} << 20), kMostScratch >> 20));
   }
   return {};
+}
+
+std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {
+  std::vector<TileConfig> different;
+  for (int step = 0; step < kRowSteps; ++step) {
+    const TileConfig tile = cpu::built_in_tile(problem, rows_of_step(step), device);
+    if (std::find(different.begin(), different.end(), tile) == different.end()) different.push_back(tile);
+  }
+  return different;
 }
 
 TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device) {

@@ -19,8 +19,6 @@ constexpr double kL2BytesPerSecond = 5.5e12;
 constexpr double kTileSeconds = 2.0e-6;   // finding a tile, filling the ring, writing out
 constexpr double kSliceSeconds = 1.0e-7;  // waiting for a slice and for the other warps
 
-bool is_power_of_two(int value) { return value > 0 && (value & (value - 1)) == 0; }
-
 KernelSpec spec_of(const Problem& problem, const TileConfig& tile) {
   return make_spec(problem, tile, usual_types(problem), true);
 }
@@ -30,28 +28,10 @@ Status refused(const TileConfig& tile, const std::string& why) {
 }
 
 Status check_numbers(const TileConfig& tile) {
-  const auto out_of = [&](const char* field, int value, const char* right) {
-    return refused(tile, fmt::format("{}={} must be {}", field, value, right));
-  };
-  if (tile.block_size_m < 8 || tile.block_size_m > 256 || tile.block_size_m % 8 != 0) {
-    return out_of("BLOCK_SIZE_M", tile.block_size_m, "a multiple of 8 from 8 to 256");
+  if (const std::string wrong = wrong_field(tile); !wrong.empty()) return refused(tile, wrong);
+  if (tile.split_k > tile.num_warps) {
+    return refused(tile, fmt::format("SPLIT_K={} must be a power of two up to num_warps", tile.split_k));
   }
-  if (tile.block_size_n < 16 || tile.block_size_n > 256 || tile.block_size_n % 16 != 0) {
-    return out_of("BLOCK_SIZE_N", tile.block_size_n, "a multiple of 16 from 16 to 256");
-  }
-  if (!is_power_of_two(tile.block_size_k) || tile.block_size_k > 1024) {
-    return out_of("BLOCK_SIZE_K", tile.block_size_k, "a power of two up to 1024");
-  }
-  if (tile.group_size_m < 1 || tile.group_size_m > 65536)
-    return out_of("GROUP_SIZE_M", tile.group_size_m, "1 to 65536");
-  if (!is_power_of_two(tile.num_warps) || tile.num_warps > 16) return out_of("num_warps", tile.num_warps, "1 to 16");
-  if (tile.num_stages < 2 || tile.num_stages > 16) return out_of("num_stages", tile.num_stages, "2 to 16");
-  if (!is_power_of_two(tile.split_k) || tile.split_k > tile.num_warps) {
-    return out_of("SPLIT_K", tile.split_k, "a power of two up to num_warps");
-  }
-  if (tile.swap_ab < 0 || tile.swap_ab > 1) return out_of("SWAP_AB", tile.swap_ab, "0 or 1");
-  if (tile.pingpong != 0) return out_of("PINGPONG", tile.pingpong, "0");
-  if (tile.cluster_size != 1) return out_of("CLUSTER_SIZE", tile.cluster_size, "1");
   return {};
 }
 

@@ -27,26 +27,8 @@ Status refused(const TileConfig& tile, const std::string& why) {
 }
 
 Status check_numbers(const TileConfig& tile) {
-  const auto out_of = [&](const char* field, int value, const char* right) {
-    return refused(tile, fmt::format("{}={} must be {}", field, value, right));
-  };
-  if (tile.num_warps != 4 && tile.num_warps != 8 && tile.num_warps != 12) {
-    return out_of("num_warps", tile.num_warps, "4, 8 or 12");
-  }
-  if (tile.num_stages < 2 || tile.num_stages > 32) return out_of("num_stages", tile.num_stages, "2 to 32");
-  if (tile.group_size_m < 1 || tile.group_size_m > 65536) {
-    return out_of("GROUP_SIZE_M", tile.group_size_m, "1 to 65536");
-  }
-  if (tile.split_k != 1 && tile.split_k != 2 && tile.split_k != 4 && tile.split_k != 8) {
-    return out_of("SPLIT_K", tile.split_k, "1, 2, 4 or 8");
-  }
-  if (tile.swap_ab < 0 || tile.swap_ab > 1) return out_of("SWAP_AB", tile.swap_ab, "0 or 1");
-  if (tile.pingpong < 0 || tile.pingpong > 1) return out_of("PINGPONG", tile.pingpong, "0 or 1");
-  if (tile.cluster_size != 1 && tile.cluster_size != 2 && tile.cluster_size != 4) {
-    return out_of("CLUSTER_SIZE", tile.cluster_size, "1, 2 or 4");
-  }
+  if (const std::string wrong = wrong_field(tile); !wrong.empty()) return refused(tile, wrong);
   if (tile.pingpong != 0 && tile.num_warps != 8) return refused(tile, "PINGPONG=1 takes 8 warps, two warpgroups");
-  if (tile.cluster_m != 1 && tile.cluster_m != 2) return out_of("CLUSTER_M", tile.cluster_m, "1 or 2");
   if (tile.cluster_m > 1 && (tile.cluster_size > 1 || tile.split_k > 1 || tile.swap_ab != 0)) {
     return refused(tile, "CLUSTER_M=2 takes CLUSTER_SIZE=1, SPLIT_K=1 and SWAP_AB=0");
   }

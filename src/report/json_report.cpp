@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <nlohmann/json.hpp>
 
-#include "plan/candidates.hpp"
+#include "plan/tile_schema.hpp"
 #include "store/config_file.hpp"
 
 namespace expertile {

@@ -3,9 +3,10 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 
 #include "files/json_text.hpp"
-#include "store/config_file.hpp"
+#include "plan/tile_schema.hpp"
 
 namespace expertile {
 namespace {
@@ -15,20 +16,22 @@ using Json = nlohmann::json;
 constexpr std::size_t kMaxDepth = 8;
 constexpr std::int64_t kMaxBytes = std::int64_t{64} << 20;
 
+constexpr const char* kKernel = "kernel";
+
 Json tile_json(const TileConfig& tile) {
-  Json json = Json::array();
-  for (const auto member : tile_members()) json.push_back(tile.*member);
-  json.push_back(static_cast<int>(tile.kernel));
+  Json json = {{kKernel, name(tile.kernel)}};
+  for (const TileField& field : kTileFields) json[std::string(field.key)] = tile.*field.member;
   return json;
 }
 
-// The readers below throw nlohmann's exceptions on anything unexpected; parsed() turns these into an error.
+// The readers below throw on anything unexpected, as nlohmann's do; parsed() turns these into an error.
 TileConfig tile_of(const Json& json) {
   TileConfig tile;
-  std::size_t place = 0;
-  for (const auto member : tile_members()) tile.*member = json.at(place++).get<int>();
-  const int family = json.at(place).get<int>();
-  tile.kernel = family == 0 ? KernelFamily::cpu : family == 1 ? KernelFamily::sm80 : KernelFamily::sm90;
+  const std::string family = json.at(kKernel).get<std::string>();
+  const auto known = family_named(family);
+  if (!known) throw std::invalid_argument(fmt::format("kernel={} is no family", family));
+  tile.kernel = *known;
+  for (const TileField& field : kTileFields) tile.*field.member = json.at(std::string(field.key)).get<int>();
   return tile;
 }
 
@@ -86,7 +89,7 @@ Result<T> parsed(std::string_view text, const char* what, const Read& read) {
   if (!document) return fail(document.error());
   try {
     return read(*document);
-  } catch (const Json::exception& error) {
+  } catch (const std::exception& error) {
     return fail(ErrorCode::internal, fmt::format("{} is not as expected: {}", what, error.what()));
   }
 }

@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -14,7 +13,7 @@
 
 #include "files/files.hpp"
 #include "files/json_text.hpp"
-#include "plan/candidates.hpp"
+#include "plan/tile_schema.hpp"
 
 namespace expertile {
 namespace {
@@ -30,29 +29,6 @@ constexpr std::size_t kMaxNamedKeys = 16;  // warnings a file may cause by unkno
 constexpr std::string_view kMetadata = "metadata";
 constexpr std::string_view kSchema = "schema";
 constexpr std::string_view kKernel = "kernel";
-constexpr std::array<KernelFamily, 3> kFamilies = {KernelFamily::cpu, KernelFamily::sm80, KernelFamily::sm90};
-
-struct TileField {
-  std::string_view key;
-  int TileConfig::*member;
-  bool required;
-  int least = 1;
-  KernelFamily since = KernelFamily::cpu;  // the first family whose tiles always have it in the file
-};
-
-// The one list of the file's numbers: read, written and recognised by it.
-constexpr std::array<TileField, 11> kTileFields = {
-    {{"BLOCK_SIZE_M", &TileConfig::block_size_m, true},
-     {"BLOCK_SIZE_N", &TileConfig::block_size_n, true},
-     {"BLOCK_SIZE_K", &TileConfig::block_size_k, true},
-     {"GROUP_SIZE_M", &TileConfig::group_size_m, false},
-     {"num_warps", &TileConfig::num_warps, false},
-     {"num_stages", &TileConfig::num_stages, false},
-     {"SPLIT_K", &TileConfig::split_k, false, 1, KernelFamily::sm80},
-     {"SWAP_AB", &TileConfig::swap_ab, false, 0, KernelFamily::sm80},
-     {"PINGPONG", &TileConfig::pingpong, false, 0, KernelFamily::sm90},
-     {"CLUSTER_SIZE", &TileConfig::cluster_size, false, 1, KernelFamily::sm90},
-     {"CLUSTER_M", &TileConfig::cluster_m, false, 1, KernelFamily::sm90}}};
 
 std::string dump(const Json& value, int indent = -1) {
   return value.dump(indent, ' ', false, Json::error_handler_t::replace);
@@ -149,19 +125,19 @@ class Reader {
     }
     for (const TileField& field : kTileFields) {
       const auto found = value.find(field.key);
-      if (found == value.end() && !field.required) continue;
-      if (found == value.end() || !found->is_number_integer() || *found < field.least || *found > kMaxTileNumber) {
+      if (found == value.end() && !field.is(kRequired)) continue;
+      const int least = std::min(1, field.neutral());
+      if (found == value.end() || !found->is_number_integer() || *found < least || *found > kMaxTileNumber) {
         const std::string state = found == value.end() ? "missing" : shown(*found);
         return refuse(fmt::format("\"{}\".{} is {}, must be a whole number from {} to {}", batch, field.key, state,
-                                  field.least, kMaxTileNumber));
+                                  least, kMaxTileNumber));
       }
       tile.*field.member = found->get<int>();
     }
     for (const auto& [key, member] : value.items()) {
       if (key == kKernel) {
-        const auto family = std::find_if(kFamilies.begin(), kFamilies.end(),
-                                         [&value = member](KernelFamily one) { return value == name(one); });
-        if (family == kFamilies.end()) {
+        const auto family = member.is_string() ? family_named(member.get<std::string>()) : std::nullopt;
+        if (!family) {
           return refuse(fmt::format("\"{}\".kernel is {}, this version knows \"cpu\", \"sm80\" and \"sm90\"", batch,
                                     shown(member)),
                         member.is_string() ? ErrorCode::unsupported : ErrorCode::invalid_argument);
@@ -169,8 +145,7 @@ class Reader {
         tile.kernel = *family;
         continue;
       }
-      const auto same_key = [&name = key](const TileField& field) { return field.key == name; };
-      if (std::any_of(kTileFields.begin(), kTileFields.end(), same_key)) continue;
+      if (find_field(key) != nullptr) continue;
       unknown_[batch][key] = member;
       note_unknown(fmt::format("\"{}\".{}", batch, shown(key)));
     }
@@ -227,23 +202,6 @@ void drop_replaced(Json& unknown, const std::map<std::int64_t, TileConfig>& tile
 }
 
 }  // namespace
-
-std::vector<int TileConfig::*> tile_members() {
-  std::vector<int TileConfig::*> members;
-  members.reserve(kTileFields.size());
-  for (const TileField& field : kTileFields) members.push_back(field.member);
-  return members;
-}
-
-std::vector<std::pair<std::string, int>> tile_numbers(const TileConfig& tile) {
-  std::vector<std::pair<std::string, int>> numbers;
-  const TileConfig usual;
-  for (const TileField& field : kTileFields) {
-    const bool is_wanted = tile.kernel >= field.since || tile.*field.member != usual.*field.member;
-    if (is_wanted) numbers.emplace_back(field.key, tile.*field.member);
-  }
-  return numbers;
-}
 
 Result<ReadConfig> parse_config(std::string_view text, std::string_view origin) {
   const auto document = parse_json(text, origin, {.bytes = kMaxFileBytes, .depth = kMaxDepth});

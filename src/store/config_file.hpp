@@ -29,12 +29,6 @@ inline constexpr int kConfigSchema = 1;
 // Where a GPU's compiled kernels for a configuration file's tiles are: beside it.
 [[nodiscard]] std::filesystem::path kernel_directory(const std::filesystem::path& config_file);
 
-// A tile's numbers, in the file's order: the one list of them.
-[[nodiscard]] std::vector<int TileConfig::*> tile_members();
-// A tile's numbers by the file's keys, in its order; those of a GPU's kernels only where the tile is one's, or
-// where they were set.
-[[nodiscard]] std::vector<std::pair<std::string, int>> tile_numbers(const TileConfig& tile);
-
 struct ConfigFile {
   std::map<std::int64_t, TileConfig> tiles;     // by batch size
   std::map<std::string, std::string> metadata;  // flat text: device, routing, version, date, ...

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "plan/tile_schema.hpp"
 #include "store/temporary_directory.hpp"
 
 namespace expertile {
@@ -117,6 +118,29 @@ TEST(ConfigFile, TakesDefaultsForKeysThatOtherToolsLeaveOut) {
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(read->file.tiles.at(64), (TileConfig{16, 32, 64, 1, 1, 1}));
   EXPECT_TRUE(read->warnings.empty());
+}
+
+TEST(ConfigFile, ReadsWhatWasWrittenBeforeFieldsBelongedToFamilies) {
+  const auto read = parse_config(
+      R"({"1": {"BLOCK_SIZE_M": 16, "BLOCK_SIZE_N": 64, "BLOCK_SIZE_K": 256, "GROUP_SIZE_M": 8, "num_warps": 4,
+                "num_stages": 4, "SPLIT_K": 2, "SWAP_AB": 1, "PINGPONG": 0, "CLUSTER_SIZE": 1, "CLUSTER_M": 1,
+                "kernel": "sm80"},
+          "2": {"BLOCK_SIZE_M": 16, "BLOCK_SIZE_N": 64, "BLOCK_SIZE_K": 256, "GROUP_SIZE_M": 4, "num_warps": 4,
+                "num_stages": 3, "SPLIT_K": 1}})",
+      "f.json");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_TRUE(read->warnings.empty());
+  EXPECT_EQ(read->file.tiles.at(1), (TileConfig{16, 64, 256, 8, 4, 4, 2, 1, KernelFamily::sm80}));
+  EXPECT_EQ(wrong_field(read->file.tiles.at(1)), "");
+  EXPECT_EQ(wrong_field(read->file.tiles.at(2)), "") << "another tool's, with numbers that no CPU reads";
+}
+
+TEST(ConfigFile, KeepsANumberOfAnotherFamilyForTheReasonWhyItsTileIsRefused) {
+  ConfigFile file;
+  file.tiles[1] = TileConfig{.kernel = KernelFamily::sm80, .cluster_m = 2};
+  const auto read = parse_config(to_text(file), "f.json");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(read->file.tiles, file.tiles);
 }
 
 TEST(ConfigFile, KeepsUnknownKeysAndSaysSo) {

@@ -50,6 +50,13 @@ TEST_F(LookUpTest, WorksOutNoBuiltInTileBesideAFile) {
   EXPECT_EQ(found.built_in->known_steps(), 1);
 }
 
+TEST_F(LookUpTest, DropsATileThatHasAFieldOfAnotherFamilyWithAWarning) {
+  put_text(exact(), R"({"1": {"BLOCK_SIZE_M": 16, "BLOCK_SIZE_N": 64, "BLOCK_SIZE_K": 256, "SPLIT_K": 2}})");
+  EXPECT_EQ(find().shape_match, Match::built_in);
+  EXPECT_EQ(find().warnings.at(0),
+            exact().string() + ": the tile of batch size 1 is not used: SPLIT_K=2 is not a field of family cpu");
+}
+
 TEST_F(LookUpTest, TakesTheFirstOfTheThreePlaces) {
   put_text(of_directory(), kGood);
   EXPECT_EQ(find().shape_match, Match::other_device);
