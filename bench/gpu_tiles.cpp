@@ -25,10 +25,8 @@
 #include "jit/compile_all.hpp"
 #include "jit/kernel_source.hpp"
 #include "plan/candidates.hpp"
+#include "plan/family.hpp"
 #include "plan/kernel_plan.hpp"
-#include "plan/sm80_tiles.hpp"
-#include "plan/sm90_model.hpp"
-#include "plan/sm90_tiles.hpp"
 #include "problem/routing.hpp"
 #include "problem/sizes.hpp"
 #include "store/config_file.hpp"
@@ -127,9 +125,7 @@ Result<std::vector<Candidate>> choose_tiles(const Wishes& wishes, std::int64_t r
   if (!where) return fail(where.error());
   std::vector<Candidate> chosen;
   const auto add = [&](const TileConfig& tile) {
-    const bool is_tiled = tile.kernel == KernelFamily::sm90;
-    const double seconds = is_tiled ? sm90::estimate_seconds(wishes.problem, tile, rows, active, device)
-                                    : sm80::estimate_seconds(wishes.problem, tile, rows, active, device);
+    const double seconds = functions_of(tile.kernel).estimate_seconds(wishes.problem, tile, rows, active, device);
     chosen.push_back({tile, 1e6 * seconds, {}, {}});
   };
   for (const std::string& text : wishes.tiles) {
@@ -142,16 +138,14 @@ Result<std::vector<Candidate>> choose_tiles(const Wishes& wishes, std::int64_t r
     add(*tile);
   }
   const double rows_a_group = static_cast<double>(rows) / std::max(active, 1.0);
-  const auto add_grid = [&](const std::vector<TileConfig>& grid, const auto& refuse) {
-    for (const TileConfig& tile : grid) {
-      if (matches(tile, *where) && refuse(wishes.problem, tile, rows_a_group, device).rule.empty()) add(tile);
+  const auto add_grid = [&](const Family& family) {
+    for (const TileConfig& tile : family.grid(wishes.problem)) {
+      if (!matches(tile, *where)) continue;
+      if (family.refuse(wishes.problem, tile, rows_a_group, active, device).rule.empty()) add(tile);
     }
   };
   if (wishes.tiles.empty()) {
-    add_grid(sm80::grid(wishes.problem), sm80::refuse);
-    const auto refuse = [active](const Problem& problem, const TileConfig& tile, double rows_each,
-                                 const DeviceInfo& on) { return sm90::refuse(problem, tile, rows_each, active, on); };
-    if (sm90::supports(wishes.problem, device)) add_grid(sm90::grid(wishes.problem), refuse);
+    for (const KernelFamily family : families_of(wishes.problem, device)) add_grid(functions_of(family));
   }
   std::stable_sort(chosen.begin(), chosen.end(),
                    [](const Candidate& a, const Candidate& b) { return a.estimated_us < b.estimated_us; });

@@ -90,6 +90,12 @@ TEST(Layout, TheLowerRoomsDoNotKnowTheUpperOnes) {
   });
 }
 
+TEST(Layout, PlanKnowsDevicesButNoBackend) {
+  expect_none("plan works with the numbers of a device", [](const Include& include) {
+    return include.room == "plan" && comes_from(include, {"backend", "store", "report"});
+  });
+}
+
 TEST(Layout, FilesKnowNoOtherRoom) {
   expect_none("files is the lowest room", [](const Include& include) {
     return include.room == "files" &&

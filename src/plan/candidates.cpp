@@ -7,11 +7,7 @@
 #include <utility>
 
 #include "kernel_figures.hpp"
-#include "plan/cost_model.hpp"
-#include "plan/cpu_tiles.hpp"
-#include "plan/sm80_tiles.hpp"
-#include "plan/sm90_model.hpp"
-#include "plan/sm90_tiles.hpp"
+#include "plan/sm80/family.hpp"
 
 namespace expertile {
 namespace {
@@ -48,41 +44,18 @@ bool is_represented(const std::vector<TileConfig>& chosen, const TileConfig& til
   return std::any_of(chosen.begin(), chosen.end(), [&](const auto& other) { return resembles(tile, other); });
 }
 
+const Family& default_family(const Problem& problem, const DeviceInfo& device) {
+  return functions_of(families_of(problem, device).back());
+}
+
 // What the families of a device offer.
 std::vector<TileConfig> grid_of(const Problem& problem, const DeviceInfo& device) {
-  if (!device.is_gpu()) return cpu::grid(problem);
-  std::vector<TileConfig> tiles = sm80::grid(problem);
-  if (sm90::supports(problem, device)) {
-    const auto more = sm90::grid(problem);
+  std::vector<TileConfig> tiles;
+  for (const KernelFamily family : families_of(problem, device)) {
+    const auto more = functions_of(family).grid(problem);
     tiles.insert(tiles.end(), more.begin(), more.end());
   }
   return tiles;
-}
-
-Refusal refuse(const Problem& problem, const TileConfig& tile, double rows_a_group, double active_groups,
-               const DeviceInfo& device) {
-  switch (tile.kernel) {
-    case KernelFamily::cpu:
-      return cpu::refuse(problem, tile, rows_a_group, device);
-    case KernelFamily::sm80:
-      return sm80::refuse(problem, tile, rows_a_group, device);
-    case KernelFamily::sm90:
-      break;
-  }
-  return sm90::refuse(problem, tile, rows_a_group, active_groups, device);
-}
-
-double seconds_of(const Problem& problem, const TileConfig& tile, std::int64_t rows, double active_groups,
-                  const DeviceInfo& device) {
-  switch (tile.kernel) {
-    case KernelFamily::cpu:
-      return estimate_seconds(problem, tile, rows, active_groups, device);
-    case KernelFamily::sm80:
-      return sm80::estimate_seconds(problem, tile, rows, active_groups, device);
-    case KernelFamily::sm90:
-      break;
-  }
-  return sm90::estimate_seconds(problem, tile, rows, active_groups, device);
 }
 
 double rows_of_a_group(std::int64_t rows, double active_groups) {
@@ -107,15 +80,7 @@ Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceIn
     return fail(ErrorCode::unsupported,
                 fmt::format("kernel={} does not run on device {}", name(tile.kernel), device.name));
   }
-  switch (tile.kernel) {
-    case KernelFamily::cpu:
-      return cpu::check_tile(problem, tile);
-    case KernelFamily::sm80:
-      return sm80::check_tile(problem, tile, device);
-    case KernelFamily::sm90:
-      break;
-  }
-  return sm90::check_tile(problem, tile, device);
+  return functions_of(tile.kernel).check_tile(problem, tile, device);
 }
 
 CandidateSet make_candidates(const Problem& problem, std::int64_t rows, double active_groups,
@@ -124,12 +89,13 @@ CandidateSet make_candidates(const Problem& problem, std::int64_t rows, double a
   const double rows_a_group = rows_of_a_group(rows, active_groups);
   std::vector<std::pair<double, TileConfig>> ranked;
   const bool is_gpu = device.is_gpu();
-  const bool has_families = is_gpu && sm90::supports(problem, device);
+  const bool has_families = families_of(problem, device).size() > 1;
   const std::size_t most = is_gpu ? kMostCandidatesOnGpu : kMostCandidates;
   for (const TileConfig& tile : grid_of(problem, device)) {
-    Refusal refusal = refuse(problem, tile, rows_a_group, active_groups, device);
+    const Family& family = functions_of(tile.kernel);
+    Refusal refusal = family.refuse(problem, tile, rows_a_group, active_groups, device);
     if (refusal.rule.empty()) {
-      ranked.emplace_back(seconds_of(problem, tile, rows, active_groups, device), tile);
+      ranked.emplace_back(family.estimate_seconds(problem, tile, rows, active_groups, device), tile);
     } else {
       set.refused.push_back(std::move(refusal));
     }
@@ -157,34 +123,24 @@ std::vector<TileConfig> neighbours(const Problem& problem, const TileConfig& til
   std::vector<TileConfig> found = grid_of(problem, device);
   std::erase_if(found, [&](const TileConfig& other) {
     return !are_neighbours(tile, other) ||
-           !refuse(problem, other, rows_of_a_group(rows, active_groups), active_groups, device).rule.empty();
+           !functions_of(other.kernel)
+                .refuse(problem, other, rows_of_a_group(rows, active_groups), active_groups, device)
+                .rule.empty();
   });
   return found;
 }
 
-int row_step(std::int64_t rows) noexcept {
-  if (rows <= 1) return 0;
-  return std::min(static_cast<int>(std::lround(2 * std::log2(static_cast<double>(rows)))), kRowSteps - 1);
-}
-
-std::int64_t rows_of_step(int step) noexcept { return std::llround(std::exp2(0.5 * step)); }
-
 std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {
-  if (!device.is_gpu()) return cpu::built_in_tiles(problem, device);
-  if (sm90::supports(problem, device)) return sm90::built_in_tiles(problem, device);
-  return sm80::built_in_tiles(problem, device);
+  return default_family(problem, device).built_in_tiles(problem, device);
 }
 
 TileConfig built_in_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device) {
   return built_in_tile(built_in_tiles(problem, device), problem, rows, device);
 }
 
-TileConfig built_in_tile(const std::vector<TileConfig>& tiles, const Problem& problem, std::int64_t any_rows,
+TileConfig built_in_tile(const std::vector<TileConfig>& tiles, const Problem& problem, std::int64_t rows,
                          const DeviceInfo& device) {
-  const std::int64_t rows = rows_of_step(row_step(any_rows));
-  if (!device.is_gpu()) return cpu::built_in_tile(problem, rows, device);
-  if (sm90::supports(problem, device)) return sm90::built_in_tile(tiles, problem, rows, device);
-  return sm80::built_in_tile(tiles, problem, rows, device);
+  return default_family(problem, device).built_in_tile(tiles, problem, rows_of_step(row_step(rows)), device);
 }
 
 TileConfig portable_tile(const Problem& problem, std::int64_t rows, const DeviceInfo& device) {

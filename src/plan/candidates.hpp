@@ -5,18 +5,13 @@
 #include <string>
 #include <vector>
 
-#include "expertile/device.hpp"
 #include "expertile/problem.hpp"
 #include "expertile/tile_config.hpp"
+#include "plan/family.hpp"
+#include "plan/row_steps.hpp"
 #include "plan/tile_schema.hpp"
 
 namespace expertile {
-
-struct Refusal {
-  TileConfig tile;
-  std::string rule;    // short, for counts: "scratch larger than L2"
-  std::string reason;  // with the values
-};
 
 struct CandidateSet {
   std::vector<TileConfig> candidates;  // best by the cost model first
@@ -32,10 +27,6 @@ struct CandidateSet {
                                                  double active_groups, const DeviceInfo& device);
 // May this tile run this problem at all (from a file, say)? The error's message is the reason with values.
 [[nodiscard]] Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceInfo& device);
-// Rows between which the default without a file does not change: powers of the square root of 2.
-inline constexpr int kRowSteps = 63;  // up to 2^31 rows, more than any call has
-[[nodiscard]] int row_step(std::int64_t rows) noexcept;
-[[nodiscard]] std::int64_t rows_of_step(int step) noexcept;
 // Every default without a file for this problem: at least one, and each passes check_tile.
 [[nodiscard]] std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device);
 // The one for so many rows: the same for all rows of a row_step. tiles: built_in_tiles, where they are at hand.

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
 
 namespace expertile {
 namespace {
@@ -95,9 +94,10 @@ std::string describe(const TileConfig& tile) {
   std::string text;
   for (const TileField& field : kTileFields) {
     if (!is_told(field, tile)) continue;
-    fmt::format_to(std::back_inserter(text), "{}{}={}", text.empty() ? "" : ", ", field.key, tile.*field.member);
+    if (!text.empty()) text += ", ";
+    text.append(field.key).append("=").append(fmt::format_int(tile.*field.member).c_str());
   }
-  if (tile.kernel != KernelFamily::cpu) fmt::format_to(std::back_inserter(text), ", kernel={}", name(tile.kernel));
+  if (tile.kernel != KernelFamily::cpu) text.append(", kernel=").append(name(tile.kernel));
   return text;
 }
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "backend/backend.hpp"
+#include "expertile/device.hpp"
 #include "expertile/grouped_gemm.hpp"
 #include "plan/built_in_tiles.hpp"
 

@@ -7,7 +7,7 @@
 #include <random>
 #include <string>
 
-#include "plan/sm90_model.hpp"
+#include "plan/sm90/family.hpp"
 #include "support/devices.hpp"
 
 namespace expertile {

@@ -1,11 +1,12 @@
-#include "plan/sm90_model.hpp"
+// How long a tile of Hopper's family should take.
 
 #include <algorithm>
 #include <cmath>
 
 #include "kernel_figures.hpp"
-#include "plan/gpu_model.hpp"
-#include "plan/kernel_plan.hpp"
+#include "plan/gpu/model.hpp"
+#include "plan/gpu/rows.hpp"
+#include "plan/sm90/family.hpp"
 #include "problem/sizes.hpp"
 
 namespace expertile::sm90 {
@@ -42,22 +43,21 @@ constexpr int kRowsWithSlowTails = 192;
 constexpr int kRegistersBeside = 48;  // addresses, descriptors, the group in hand
 
 // Row tiles of a group that have 64 rows at most: its last one, or none.
-double short_tails(const gpu_model::RowsOfAGroup& rows, int m, double row_tiles) {
+double short_tails(const gpu::RowsOfAGroup& rows, int m, double row_tiles) {
   const double count = std::ceil(row_tiles + 1);
-  return gpu_model::sum_of_chances(rows, 0, m, count).value - gpu_model::sum_of_chances(rows, 64, m, count).value;
+  return gpu::sum_of_chances(rows, 0, m, count).value - gpu::sum_of_chances(rows, 64, m, count).value;
 }
 
 // With the share of the tiles that is multiplied. Tokens on the 64-row side are cut in 64s, but the copies of 64 take
 // as long as the products of 128 where the ring is made for many; as columns, all tiles of a group have as many, and
 // each is cut by the step of its forms, half of which is lost on average.
-gpu_model::TileCounts count_tiles(const Problem& problem, const KernelSpec& spec, std::int64_t rows,
-                                  double active_groups) {
-  gpu_model::TileCounts counts = gpu_model::count_tiles(problem, spec.tile, rows, active_groups);
-  const gpu_model::RowsOfAGroup of_group = gpu_model::rows_of_a_group(rows, active_groups);
+gpu::TileCounts count_tiles(const Problem& problem, const KernelSpec& spec, std::int64_t rows, double active_groups) {
+  gpu::TileCounts counts = gpu::count_tiles(problem, spec.tile, rows, active_groups);
+  const gpu::RowsOfAGroup of_group = gpu::rows_of_a_group(rows, active_groups);
   const int m = spec.tile.block_size_m;
   double multiplied = counts.row_tiles * m;
   if (spec.tile.swap_ab == 0) {
-    multiplied = 64 * gpu_model::expected_parts(of_group, 64);
+    multiplied = 64 * gpu::expected_parts(of_group, 64);
     if (m >= kRowsWithSlowTails) multiplied += 64 * short_tails(of_group, m, counts.row_tiles);
   } else if (cuts_tokens(spec)) {
     const int half = m / 2;
@@ -85,20 +85,16 @@ double exchange_clocks(const TileConfig& tile) {
 
 }  // namespace
 
-KernelSpec spec_of(const Problem& problem, const TileConfig& tile) {
-  return make_spec(problem, tile, usual_types(problem), true);
-}
-
 double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int64_t rows, double active_groups,
                         const DeviceInfo& device) {
-  const KernelSpec spec = spec_of(problem, tile);
-  const gpu_model::TileCounts counts = count_tiles(problem, spec, rows, active_groups);
+  const KernelSpec spec = gpu::spec_of(problem, tile);
+  const gpu::TileCounts counts = count_tiles(problem, spec, rows, active_groups);
   const double multiprocessors = device.gpu().multiprocessors;
-  const int fitting = gpu_model::resident_blocks(spec, accumulators(spec) + kRegistersBeside, device);
+  const int fitting = gpu::resident_blocks(spec, accumulators(spec) + kRegistersBeside, device);
   const double resident = std::min<double>(fitting, std::max(1.0, std::ceil(counts.blocks() / multiprocessors)));
   const double in_flight = resident * tile.num_stages * (stage_bytes_a(spec) + stage_bytes_b(spec));
-  const gpu_model::Transfer transfer =
-      gpu_model::transfer_seconds(problem, spec, rows, counts, in_flight, kL2BytesPerSecond, device);
+  const gpu::Transfer transfer =
+      gpu::transfer_seconds(problem, spec, rows, counts, in_flight, kL2BytesPerSecond, device);
 
   // The tensor core takes half a clock a column for 64 rows and 32 bytes of K, shared memory 128 bytes a clock: each
   // block of 64 rows reads itself (as pairs of bytes that take as long as 32, where weights are widened) and all of Y.
@@ -115,7 +111,7 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const double products = splits ? 3 : 1;
   const double held = widens_weights(spec.product) ? y / 2 + kWideningClocks : splits ? kSplittingClocks : 0;
   const double rows_read = splits ? (2 * 64 + 3 * y + 6 * y / blocks_x) / kTensorShare : 64 + y;
-  const double shared = 32 * rows_read / gpu_model::kSharedBytesPerClock;
+  const double shared = 32 * rows_read / gpu::kSharedBytesPerClock;
   const double span_clocks = steps * std::max({products * y / 2 / kTensorShare, shared, held});
   const double refill = (kRefillClocks + (stage_bytes_a(spec) + stage_bytes_b(spec)) / kRefillBytesPerClock +
                          (splits ? kTokenSplitClocks : 0)) /
@@ -127,15 +123,15 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   // step. Those that take turns at whole tiles fill each other's writing alone.
   const double promotion = spans * promotion_clocks(spec) * counts.share;
   const double exchange = exchange_clocks(tile);
-  const double alone = busy + spans * kSliceClocks + promotion + exchange + kTileSeconds * gpu_model::kClock;
+  const double alone = busy + spans * kSliceClocks + promotion + exchange + kTileSeconds * gpu::kClock;
   const double tiles_each = std::ceil(counts.blocks() / multiprocessors);
   const double at_once = std::min(tiles_each, resident * warpgroups(tile) / sharers(tile));
   const double turn = tile.pingpong != 0 ? (busy + promotion) / resident : 0;
   const double clocks = tiles_each * std::max({busy, turn, alone / at_once});
   const double coupled = tile.split_k > 1 ? kPartsCost : tile.pingpong != 0 ? kTurnsCost : 1.0;
-  const double limits = near_each_other(transfer.memory, transfer.l2, clocks / gpu_model::kClock);
+  const double limits = near_each_other(transfer.memory, transfer.l2, clocks / gpu::kClock);
   // Nothing hides the last tile's exchange.
-  return coupled * limits + exchange / gpu_model::kClock + kStartSeconds;
+  return coupled * limits + exchange / gpu::kClock + kStartSeconds;
 }
 
 }  // namespace expertile::sm90

@@ -1,10 +1,11 @@
-#include "plan/gpu_model.hpp"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
 
-namespace expertile::gpu_model {
+#include "plan/gpu/rows.hpp"
+#include "plan/row_steps.hpp"
+
+namespace expertile::gpu {
 namespace {
 
 // The same by adding up every term.
@@ -69,4 +70,4 @@ TEST(ExpectedParts, OfVeryManyRowsAreAsManyAsThereAre) {
 }
 
 }  // namespace
-}  // namespace expertile::gpu_model
+}  // namespace expertile::gpu

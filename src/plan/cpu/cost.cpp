@@ -1,11 +1,12 @@
-#include "plan/cost_model.hpp"
+// How long a tile should take on a CPU.
 
 #include <algorithm>
 #include <cmath>
 
+#include "plan/cpu/family.hpp"
 #include "problem/sizes.hpp"
 
-namespace expertile {
+namespace expertile::cpu {
 namespace {
 
 // Rates of one thread, of the order of a server core; the ranking depends on their ratios only.
@@ -45,4 +46,4 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   return groups * std::max(compute, memory) * balance / device.cpu().threads;
 }
 
-}  // namespace expertile
+}  // namespace expertile::cpu
