@@ -46,6 +46,23 @@ TEST(BuiltInTiles, AreThoseOfTheHeuristic) {
   }
 }
 
+// BLOCK_SIZE_K is a power of two, blocks of scales need not be.
+TEST(BuiltInTiles, RunWithBlocksOfScalesOfAnyLength) {
+  for (const std::int64_t block_k : {1, 13, 40, 96, 100, 128, 1000}) {
+    for (const DType dtype : {DType::bfloat16, DType::fp8_w8a8, DType::int8_w8a16}) {
+      Problem problem = kProblem;
+      problem.dtype = dtype;
+      problem.block_shape = BlockShape{.n = 64, .k = block_k};
+      for (const DeviceInfo& device : devices()) {
+        for (const TileConfig& tile : built_in_tiles(problem, device)) {
+          const Status status = check_tile(problem, tile, device);
+          EXPECT_TRUE(status) << block_k << ": " << status.error().message;
+        }
+      }
+    }
+  }
+}
+
 TEST(BuiltInTiles, AreWorkedOutOnceForRowsThatAreAskedFor) {
   for (const DeviceInfo& device : devices()) {
     const BuiltInTiles tiles(kProblem, device);

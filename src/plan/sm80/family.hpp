@@ -23,7 +23,7 @@ inline constexpr Family kFamily = {supports, check_tile, grid, refuse, estimate_
 
 [[nodiscard]] TileConfig make_tile(int m, int n, int k, int warps, int stages, int split_k, int swap_ab,
                                    int group = gpu::kBand);
-// Elements of K whose rows of weights are so many bytes long.
+// BLOCK_SIZE_K whose rows of weights are so many bytes long, or as long as a block of scales has room for.
 [[nodiscard]] int slice_elements(const Problem& problem, int bytes);
 
 }  // namespace expertile::sm80

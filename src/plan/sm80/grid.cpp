@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <initializer_list>
 #include <utility>
 
@@ -29,7 +30,8 @@ TileConfig make_tile(int m, int n, int k, int warps, int stages, int split_k, in
 int slice_elements(const Problem& problem, int bytes) {
   const KernelSpec spec = gpu::spec_of(problem, {});
   const int elements = bytes / size_of(spec.b);
-  return spec.block_k > 0 ? std::max(32, std::min(elements, spec.block_k)) : elements;
+  if (spec.block_k == 0) return elements;
+  return std::max(32, static_cast<int>(std::bit_floor(static_cast<unsigned>(std::min(elements, spec.block_k)))));
 }
 
 std::vector<TileConfig> grid(const Problem& problem) {
