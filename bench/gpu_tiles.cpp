@@ -30,7 +30,7 @@
 #include "problem/routing.hpp"
 #include "problem/sizes.hpp"
 #include "store/config_file.hpp"
-#include "tune/race.hpp"
+#include "tune/statistics.hpp"
 #include "tune/tensors.hpp"
 #include "tune/verify.hpp"
 

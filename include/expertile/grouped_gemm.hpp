@@ -125,7 +125,7 @@ class GroupedGemm {
   // outside every group are left untouched; on an error C is untouched.
   [[nodiscard]] Status operator()(const GroupedGemmArgs& args) const;
 
-  // What args.workspace must hold for `rows` rows of A; 0 on a CPU and where A is not quantised on the fly.
+  // What args.workspace must hold for `rows` rows of A; 0 where A is not quantised on the fly.
   [[nodiscard]] std::size_t workspace_bytes(std::int64_t rows) const noexcept;
 
   [[nodiscard]] const Problem& problem() const noexcept;

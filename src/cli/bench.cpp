@@ -10,6 +10,7 @@
 #include "report/table.hpp"
 #include "store/config_file.hpp"
 #include "store/lookup.hpp"
+#include "tune/tuner.hpp"
 
 namespace expertile::cli {
 namespace {
@@ -34,8 +35,8 @@ Status bench_one(const Backend& backend, const Settings& settings, const NamedPr
     progress.decided(result);
     return {};
   };
-  const auto fixed = [&](std::int64_t rows) { return choose(found, one.problem, rows).tile; };
-  const auto results = tune(backend, one.problem, settings.routing, settings.batches, ceiling, options, fixed);
+  const auto in_use = [&](std::int64_t rows) { return choose(found, one.problem, rows).tile; };
+  const auto results = time_given({backend, one.problem, settings.routing, settings.batches, ceiling}, options, in_use);
   if (!results) return fail(results.error());
   return {};
 }
@@ -62,6 +63,7 @@ Result<int> run_bench(const TextOptions& text) {
     progress.end();
     if (!status) return fail(status.error());
   }
+  warn_if_unsteady(reports);
   fmt::print("{}", text.json ? problems_json(reports, true) : results_table(reports));
   return 0;
 }

@@ -2,6 +2,7 @@
 // One function a subcommand; each returns the exit status of a run without an error.
 
 #include "cli/options.hpp"
+#include "report/projection_report.hpp"
 
 namespace expertile::cli {
 
@@ -14,5 +15,7 @@ namespace expertile::cli {
 void print_notices(const std::vector<std::string>& notices, bool quiet);
 // Always: "warning: ..." lines on standard error.
 void print_warnings(const std::vector<std::string>& warnings);
+// Likewise, where the times of these reports were disturbed.
+void warn_if_unsteady(const std::vector<ProjectionReport>& reports);
 
 }  // namespace expertile::cli

@@ -64,9 +64,9 @@ void Progress::update(std::int64_t batch, const TileConfig& tile, double best_us
 void Progress::decided(const BatchResult& result) {
   ++done_;
   batch_start_ = Clock::now();
-  const double ratio = result.tuned_us > 0 ? result.default_us / result.tuned_us : 0;
   say(fmt::format("[{}/{}] {} batch {}: {:.1f} us, default {:.1f} us ({:.2f}x), about {} left", done_, batches_,
-                  projection_, result.batch, result.tuned_us, result.default_us, ratio, duration_text(seconds_left())));
+                  projection_, result.batch, result.tuned_us, result.default_us, result.ratio,
+                  duration_text(seconds_left())));
 }
 
 void Progress::end() { clear_line(); }

@@ -6,7 +6,8 @@
 #include <cstdint>
 #include <string>
 
-#include "tune/tuner.hpp"
+#include "expertile/problem.hpp"
+#include "tune/result.hpp"
 
 namespace expertile::cli {
 

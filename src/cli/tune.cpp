@@ -18,6 +18,7 @@
 #include "problem/sizes.hpp"
 #include "report/json_report.hpp"
 #include "report/table.hpp"
+#include "report/unsteady.hpp"
 #include "store/config_file.hpp"
 
 namespace expertile::cli {
@@ -76,13 +77,14 @@ Status check_target(const fs::path& file) {
   return fail(present.error());
 }
 
-std::map<std::string, std::string> make_metadata(const Settings& settings, const NamedProblem& one,
+std::map<std::string, std::string> make_metadata(const Settings& settings, const ProjectionReport& report,
                                                  const DeviceInfo& device) {
-  const Problem& problem = one.problem;
+  const Problem& problem = report.problem;
+  const std::string warning = unsteady_warning({report});
   return {{"device", device.name},
           {"isa", isa_name(device)},
           {"threads", std::to_string(device.is_gpu() ? device.gpu().multiprocessors : device.cpu().threads)},
-          {"projection", one.projection},
+          {"projection", report.projection},
           {"experts", std::to_string(problem.experts)},
           {"n", std::to_string(problem.n)},
           {"k", std::to_string(problem.k)},
@@ -93,6 +95,7 @@ std::map<std::string, std::string> make_metadata(const Settings& settings, const
           {"top_k", std::to_string(problem.top_k)},
           {"routing", settings.routing.text},
           {"seed", std::to_string(settings.routing.seed)},
+          {"timings", warning.empty() ? "steady" : warning},
           {"version", EXPERTILE_VERSION},
           {"date", utc_now()}};
 }
@@ -119,7 +122,6 @@ Status tune_one(Measuring& measuring, const Settings& settings, std::size_t inde
   const bool only_default = measuring.text.no_tune;
   progress.begin(one.projection, one.problem);
   TuneOptions options;
-  options.only_default = only_default;
   options.stop = &stop_requested();
   options.progress = [&](std::int64_t batch, const TileConfig& tile, double best_us) {
     progress.update(batch, tile, best_us);
@@ -127,7 +129,7 @@ Status tune_one(Measuring& measuring, const Settings& settings, std::size_t inde
   options.decided = [&](const BatchResult& result) -> Status {
     report.results.push_back({result, only_default ? Match::built_in : Match::exact});
     if (!only_default) {
-      const auto metadata = make_metadata(settings, one, measuring.backend.info());
+      const auto metadata = make_metadata(settings, report, measuring.backend.info());
       if (auto status = merge_into(report.file, {{result.batch, result.tile}}, metadata); !status) return status;
       const fs::path kernels = kernel_directory(report.file);
       if (auto status = measuring.backend.keep_kernels(one.problem, {result.tile}, {usual_types(one.problem)}, kernels);
@@ -140,8 +142,8 @@ Status tune_one(Measuring& measuring, const Settings& settings, std::size_t inde
     return {};
   };
   const auto tune_here = [&] {
-    const auto results =
-        tune(measuring.backend, one.problem, settings.routing, settings.batches, *measuring.ceiling, options);
+    const TuningJob job{measuring.backend, one.problem, settings.routing, settings.batches, *measuring.ceiling};
+    const auto results = only_default ? time_default(job, options) : tune(job, options);
     return results ? Status() : Status(fail(results.error()));
   };
   const auto tune_apart = [&] {
@@ -216,6 +218,7 @@ Result<int> run_tune(const TextOptions& text) {
   }
   const Status status = tune_all(backend, settings, text, reports);
   if (!status) return fail(status.error());
+  warn_if_unsteady(reports);
   print_results(reports, text.json);
   if (!stop_requested()) return 0;
   std::size_t done = 0;

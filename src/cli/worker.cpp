@@ -38,7 +38,6 @@ Status do_job(const TextOptions& text, const WorkerJob& job, const std::atomic<b
   const auto ceiling = ceiling_for(*session->backend, problem, job);
   if (!ceiling) return fail(ceiling.error());
   TuneOptions options;
-  options.only_default = text.no_tune;
   options.stop = stop;
   options.refused = job.refused;
   options.trying = [](std::int64_t batch, const TileConfig& tile) {
@@ -51,7 +50,8 @@ Status do_job(const TextOptions& text, const WorkerJob& job, const std::atomic<b
     say({.kind = Kind::decided, .result = result});
     return {};
   };
-  const auto results = tune(*session->backend, problem, session->settings.routing, job.batches, *ceiling, options);
+  const TuningJob tuning{*session->backend, problem, session->settings.routing, job.batches, *ceiling};
+  const auto results = text.no_tune ? time_default(tuning, options) : tune(tuning, options);
   if (!results) return fail(results.error());
   return {};
 }
@@ -60,10 +60,13 @@ Status do_job(const TextOptions& text, const WorkerJob& job, const std::atomic<b
 struct Watched {
   std::optional<std::pair<std::int64_t, TileConfig>> in_hand;
   std::vector<std::int64_t> decided;
-  Status failed;  // by its own words
-  Status broken;  // a callback's error, or a line that is no message
+  std::optional<Error> failed;  // by its own words
+  std::optional<Error> broken;  // a callback's error, or a line that is no message
 };
 
+bool is_stopped(const TuneOptions& options) { return options.stop != nullptr && options.stop->load(); }
+
+// False when no more is wanted.
 bool take(const WorkerMessage& message, const TuneOptions& options, std::optional<Ceiling>& ceiling, Watched& watched) {
   switch (message.kind) {
     case Kind::trying:
@@ -78,19 +81,48 @@ bool take(const WorkerMessage& message, const TuneOptions& options, std::optiona
     case Kind::decided:
       watched.in_hand.reset();
       watched.decided.push_back(message.result.batch);
-      if (options.decided) watched.broken = options.decided(message.result);
+      if (const Status kept = options.decided ? options.decided(message.result) : Status(); !kept) {
+        watched.broken = kept.error();
+        return false;
+      }
       // A signal may have reached this process alone: what was in hand is done, so the other one is ended here.
-      return watched.broken.has_value() && (options.stop == nullptr || !options.stop->load());
+      return !is_stopped(options);
     case Kind::failed:
       break;
   }
-  watched.failed = fail(message.error);
+  watched.failed = message.error;
   return true;
+}
+
+Result<ChildEnd> run_one(const WorkerPlan& plan, const WorkerJob& job, const TuneOptions& options,
+                         std::optional<Ceiling>& ceiling, Watched& watched) {
+  std::vector<std::string> arguments = plan.program;
+  arguments.insert(arguments.end(), {"--worker", to_text(job)});
+  return run_child(arguments, plan.most_silent_seconds, [&](std::string_view line) {
+    const auto message = parse_worker_message(line);
+    if (message) return take(*message, options, ceiling, watched);
+    watched.broken = message.error();
+    return false;
+  });
+}
+
+// What was in hand when a process failed is not tried again; an error where nothing was, or nothing can replace it.
+Status refuse_what_was_in_hand(const Watched& watched, const std::string& why, WorkerJob& job) {
+  if (!watched.in_hand) return fail(ErrorCode::internal, fmt::format("the measuring process {}", why));
+  const auto& [batch, tile] = *watched.in_hand;
+  if (std::ranges::find(job.refused, tile, &RefusedTile::tile) != job.refused.end()) {
+    // It is the default, which is never left out.
+    return fail(ErrorCode::internal, fmt::format("the built-in configuration {} fails at batch size {}: {}",
+                                                 expertile::describe(tile), batch, why));
+  }
+  job.refused.push_back({tile, fmt::format("{}: {}", expertile::describe(tile), why)});
+  return {};
 }
 
 }  // namespace
 
 Result<int> run_worker(const TextOptions& text, const std::atomic<bool>* stop) {
+  end_with_parent();
   const auto job = parse_worker_job(*text.worker);
   if (!job) return fail(job.error());
   const Status done = do_job(text, *job, stop);
@@ -101,39 +133,23 @@ Result<int> run_worker(const TextOptions& text, const std::atomic<bool>* stop) {
 
 Status tune_in_workers(const WorkerPlan& plan, const TuneOptions& options, std::optional<Ceiling>& ceiling) {
   WorkerJob job{.problem = plan.problem, .batches = plan.batches, .ceiling = {}, .refused = {}};
-  for (int replacements = 0; !job.batches.empty(); ++replacements) {
-    if (options.stop != nullptr && options.stop->load()) return {};
+  for (int replacements = 0; !job.batches.empty() && !is_stopped(options); ++replacements) {
     job.ceiling = ceiling;
-    std::vector<std::string> arguments = plan.program;
-    arguments.insert(arguments.end(), {"--worker", to_text(job)});
     Watched watched;
-    const auto end = run_child(arguments, plan.most_silent_seconds, [&](std::string_view line) {
-      const auto message = parse_worker_message(line);
-      if (message) return take(*message, options, ceiling, watched);
-      watched.broken = fail(message.error());
-      return false;
-    });
+    const auto end = run_one(plan, job, options, ceiling, watched);
     if (!end) return fail(end.error());
-    if (!watched.broken) return watched.broken;
+    if (watched.broken) return fail(*watched.broken);
     std::erase_if(job.batches, [&](std::int64_t batch) {
-      return std::find(watched.decided.begin(), watched.decided.end(), batch) != watched.decided.end();
+      return std::ranges::find(watched.decided, batch) != watched.decided.end();
     });
-    const bool ended_well = !end->timed_out && end->signal == 0 && end->exit_status == 0;
-    if (ended_well || (options.stop != nullptr && options.stop->load())) return {};
+    if (end->is_good() || is_stopped(options)) return {};
     // What the user can mend is no tile's fault.
-    if (!watched.failed && watched.failed.error().code != ErrorCode::internal) return watched.failed;
-    const std::string why = watched.failed ? describe(*end, plan.most_silent_seconds) : watched.failed.error().message;
-    if (!watched.in_hand || replacements >= plan.most_replacements) {
+    if (watched.failed && watched.failed->code != ErrorCode::internal) return fail(*watched.failed);
+    const std::string why = watched.failed ? watched.failed->message : describe(*end, plan.most_silent_seconds);
+    if (replacements >= plan.most_replacements) {
       return fail(ErrorCode::internal, fmt::format("the measuring process {}", why));
     }
-    const auto& [batch, tile] = *watched.in_hand;
-    const bool is_known = std::any_of(job.refused.begin(), job.refused.end(),
-                                      [&tile = tile](const RefusedTile& one) { return one.tile == tile; });
-    if (is_known) {  // it is the default, which is never left out
-      return fail(ErrorCode::internal, fmt::format("the built-in configuration {} fails at batch size {}: {}",
-                                                   expertile::describe(tile), batch, why));
-    }
-    job.refused.push_back({tile, fmt::format("{}: {}", expertile::describe(tile), why)});
+    if (auto status = refuse_what_was_in_hand(watched, why, job); !status) return status;
   }
   return {};
 }

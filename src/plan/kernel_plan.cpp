@@ -1,5 +1,7 @@
 #include "plan/kernel_plan.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "kernel_figures.hpp"
@@ -152,9 +154,20 @@ std::int64_t quantised_bytes(const Problem& problem, std::int64_t rows) {
 
 }  // namespace
 
-std::size_t quantise_workspace_bytes(const Problem& problem, std::int64_t rows) noexcept {
+std::size_t workspace_bytes(const Problem& problem, std::int64_t rows) noexcept {
+  if (!quantises_a(problem)) return 0;
   const std::int64_t scales = rows * ceil_div(problem.k, problem.block_shape->k);
   return static_cast<std::size_t>(quantised_bytes(problem, rows) + 4 * scales);
+}
+
+Status check_workspace(const Problem& problem, const GroupedGemmArgs& args) {
+  const std::size_t needed = workspace_bytes(problem, args.a.rows);
+  const bool is_aligned = reinterpret_cast<std::uintptr_t>(args.workspace.data()) % kWorkspaceAlignment == 0;
+  if (args.workspace.size() >= needed && is_aligned) return {};
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("workspace has {} bytes at address {}, quantising {} rows of A needs {} bytes aligned to {}",
+                          args.workspace.size(), static_cast<const void*>(args.workspace.data()), args.a.rows, needed,
+                          kWorkspaceAlignment));
 }
 
 QuantiseArgs make_quantise_args(const Problem& problem, const GroupedGemmArgs& args) noexcept {

@@ -38,11 +38,13 @@ namespace expertile {
 // Blocks of a launch that take one tile after the other: of `blocks`, as many as can run at once, in whole clusters.
 [[nodiscard]] std::int64_t staying_blocks(const TileConfig& tile, std::int64_t blocks, std::int64_t at_once) noexcept;
 
-// Quantising A on the fly: the workspace holds A as e4m3, then its scales.
+// Quantising A on the fly: the workspace holds A as e4m3, then its scales. 0 where A is not quantised.
 inline constexpr std::size_t kWorkspaceAlignment = 16;
-[[nodiscard]] std::size_t quantise_workspace_bytes(const Problem& problem, std::int64_t rows) noexcept;
+[[nodiscard]] std::size_t workspace_bytes(const Problem& problem, std::int64_t rows) noexcept;
+// Whether the call brings that much, for a problem whose A is quantised.
+[[nodiscard]] Status check_workspace(const Problem& problem, const GroupedGemmArgs& args);
 [[nodiscard]] QuantiseArgs make_quantise_args(const Problem& problem, const GroupedGemmArgs& args) noexcept;
-// The call after that kernel: A and its scales are in the workspace.
+// The call after that: A and its scales are in the workspace.
 [[nodiscard]] GroupedGemmArgs quantised_call(const Problem& problem, const GroupedGemmArgs& args) noexcept;
 
 }  // namespace expertile

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "plan/tile_schema.hpp"
+#include "report/unsteady.hpp"
 #include "store/config_file.hpp"
 
 namespace expertile {
@@ -21,6 +22,12 @@ double rounded(double value) {
   const double digits = value == 0 ? 3 : std::max(3.0, 3 - std::floor(std::log10(std::abs(value))));
   const double scale = std::pow(10.0, digits);
   return std::round(value * scale) / scale;
+}
+
+Json rounded(const std::vector<double>& values) {
+  Json json = Json::array();
+  for (const double value : values) json.push_back(rounded(value));
+  return json;
 }
 
 Json path_json(const std::filesystem::path& path) { return path.empty() ? Json(nullptr) : Json(path.string()); }
@@ -51,6 +58,10 @@ Json result_json(const ResultRow& row) {
           {"rows", rounded(result.rows)},
           {"default_us", rounded(result.default_us)},
           {"tuned_us", rounded(result.tuned_us)},
+          {"ratio", rounded(result.ratio)},
+          {"noise", rounded(result.noise)},
+          {"spread", rounded(result.spread)},
+          {"waited", rounded(result.waited)},
           {"gflops", rounded(gflops(result))},
           {"gbps", rounded(gbps(result))},
           {"config", tile_json(result.tile)},
@@ -66,9 +77,7 @@ Json candidate_json(const CandidateEvidence& candidate) {
   json["median_us"] = rounded(candidate.median_us);
   if (candidate.skewed_us > 0) json["skewed_us"] = rounded(candidate.skewed_us);
   json["error_over_bound"] = candidate.error_over_bound;
-  Json times = Json::array();
-  for (const double time_us : candidate.times_us) times.push_back(rounded(time_us));
-  json["times_us"] = std::move(times);
+  json["times_us"] = rounded(candidate.times_us);
   return json;
 }
 
@@ -109,7 +118,9 @@ std::string problems_json(const std::vector<ProjectionReport>& reports, bool wit
     }
     problems.push_back(std::move(problem));
   }
-  return to_text({{"problems", std::move(problems)}});
+  Json document = {{"problems", std::move(problems)}};
+  if (const std::string warning = unsteady_warning(reports); !warning.empty()) document["warning"] = warning;
+  return to_text(document);
 }
 
 std::string selections_json(const std::vector<ShownProblem>& shown) {
@@ -161,6 +172,8 @@ std::string evidence_json(const ProjectionReport& report, const Ceiling& ceiling
     Json batch = result_json(row);
     batch["ceiling_us"] = rounded(row.result.ceiling_us);
     batch["refusals"] = row.result.refusals;
+    batch["duel"] = {{"default_us", rounded(row.result.duel.default_us)},
+                     {"challenger_us", rounded(row.result.duel.challenger_us)}};
     batch["seg_indptr"] = Json::array();  // of every routing sample: enough to repeat the measurement elsewhere
     for (const RoutingSample& sample : row.result.samples) batch["seg_indptr"].push_back(sample.seg_indptr);
     batch["candidates"] = Json::array();

@@ -6,12 +6,14 @@
 #include <string>
 #include <vector>
 
+#include "expertile/device.hpp"
 #include "report/projection_report.hpp"
 
 namespace expertile {
 
 // {"problems": [{"projection", "experts", "n", "k", "dtype", "block_shape", "top_k", "file", "results": [...]}]}.
-// block_shape is null or [n, k]; file is null where there is none. with_results: false under --dry-run.
+// block_shape is null or [n, k]; file is null where there is none. with_results: false under --dry-run. "warning"
+// stands behind "problems" where the machine was busy: see unsteady_warning.
 [[nodiscard]] std::string problems_json(const std::vector<ProjectionReport>& reports, bool with_results);
 
 struct ShownProblem {

@@ -2,10 +2,12 @@
 // What one run says about one projection: the value that the table and the JSON documents are made from.
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "tune/tuner.hpp"
+#include "expertile/grouped_gemm.hpp"
+#include "tune/result.hpp"
 
 namespace expertile {
 
@@ -28,8 +30,13 @@ struct ProjectionReport {
 [[nodiscard]] inline double gbps(const BatchResult& result) {
   return result.tuned_us > 0 ? result.bytes / result.tuned_us * 1e-3 : 0;
 }
-[[nodiscard]] inline double percent_of_ceiling(const BatchResult& result) {
-  return result.tuned_us > 0 ? 100 * result.ceiling_us / result.tuned_us : 0;
+// Of the machine's own limits; nothing where nothing was timed, and where it took less than these limits allow: then
+// they were measured while the machine was busy, or do not hold, as for tensors that stay in a cache.
+[[nodiscard]] inline std::optional<double> percent_of_ceiling(const BatchResult& result) {
+  if (result.tuned_us <= 0) return std::nullopt;
+  const double percent = 100 * result.ceiling_us / result.tuned_us;
+  if (percent >= 100.5) return std::nullopt;
+  return percent;
 }
 
 }  // namespace expertile

@@ -10,15 +10,15 @@ namespace {
 
 std::vector<std::string> cells(const std::string& projection, const ResultRow& row) {
   const BatchResult& result = row.result;
-  const double ratio = result.tuned_us > 0 ? result.default_us / result.tuned_us : 0;
+  const auto percent = percent_of_ceiling(result);
   return {projection,
           fmt::format("{}", result.batch),
           fmt::format("{:.1f}", result.default_us),
           fmt::format("{:.1f}", result.tuned_us),
-          fmt::format("{:.2f}x", ratio),
+          fmt::format("{:.2f}x", result.ratio),
           fmt::format("{:.1f}", gflops(result)),
           fmt::format("{:.1f}", gbps(result)),
-          fmt::format("{:.0f}%", percent_of_ceiling(result)),
+          percent ? fmt::format("{:.0f}%", *percent) : "-",
           tile_text(result.tile)};
 }
 
@@ -58,12 +58,20 @@ std::string aligned_text(const std::vector<std::string>& header, const std::vect
 
 std::string results_table(const std::vector<ProjectionReport>& reports) {
   std::vector<std::vector<std::string>> rows;
+  bool is_beyond = false;
   for (const ProjectionReport& report : reports) {
-    for (const ResultRow& row : report.results) rows.push_back(cells(report.projection, row));
+    for (const ResultRow& row : report.results) {
+      rows.push_back(cells(report.projection, row));
+      is_beyond = is_beyond || !percent_of_ceiling(row.result);
+    }
   }
-  return aligned_text(
+  const std::string table = aligned_text(
       {"projection", "batch", "default us", "tuned us", "ratio", "GFLOP/s", "GB/s", "ceiling", "tile MxNxK group"},
       rows);
+  return is_beyond ? table +
+                         "ceiling -: faster than the limits that were measured before, on a machine that was busy "
+                         "or for tensors that no cache holds\n"
+                   : table;
 }
 
 }  // namespace expertile

@@ -13,7 +13,8 @@ namespace expertile {
 [[nodiscard]] std::string aligned_text(const std::vector<std::string>& header,
                                        const std::vector<std::vector<std::string>>& rows);
 
-// One line per projection and batch size: times, ratio, GFLOP/s, GB/s, percent of the measured ceiling, tile.
+// One line per projection and batch size: times, ratio, GFLOP/s, GB/s, percent of the measured ceiling ("-" and a
+// note where it was passed), tile.
 [[nodiscard]] std::string results_table(const std::vector<ProjectionReport>& reports);
 
 // A tile as four numbers, so that a line still fits a terminal; the file spells the names out.

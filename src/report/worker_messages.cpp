@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <utility>
 
 #include "files/json_text.hpp"
 #include "plan/tile_schema.hpp"
@@ -13,6 +16,7 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr int kMessageFormat = 1;
 constexpr std::size_t kMaxDepth = 8;
 constexpr std::int64_t kMaxBytes = std::int64_t{64} << 20;
 
@@ -35,50 +39,90 @@ TileConfig tile_of(const Json& json) {
   return tile;
 }
 
-Json ceiling_json(const Ceiling& ceiling) { return {ceiling.bytes_per_s, ceiling.flops_per_s}; }
-Ceiling ceiling_of(const Json& json) { return {json.at(0).get<double>(), json.at(1).get<double>()}; }
+Json ceiling_json(const Ceiling& ceiling) {
+  return {{"bytes_per_s", ceiling.bytes_per_s}, {"flops_per_s", ceiling.flops_per_s}};
+}
+Ceiling ceiling_of(const Json& json) {
+  return {json.at("bytes_per_s").get<double>(), json.at("flops_per_s").get<double>()};
+}
+
+Json evidence_json(const CandidateEvidence& one) {
+  return {{"tile", tile_json(one.tile)},
+          {"is_default", one.is_default},
+          {"times_us", one.times_us},
+          {"median_us", one.median_us},
+          {"error_over_bound", one.error_over_bound},
+          {"skewed_us", one.skewed_us},
+          {"refused", one.refused}};
+}
+CandidateEvidence evidence_of(const Json& json) {
+  CandidateEvidence one;
+  one.tile = tile_of(json.at("tile"));
+  json.at("is_default").get_to(one.is_default);
+  json.at("times_us").get_to(one.times_us);
+  json.at("median_us").get_to(one.median_us);
+  json.at("error_over_bound").get_to(one.error_over_bound);
+  json.at("skewed_us").get_to(one.skewed_us);
+  json.at("refused").get_to(one.refused);
+  return one;
+}
+
+Json sample_json(const RoutingSample& sample) {
+  return {{"seg_indptr", sample.seg_indptr}, {"weight_indices", sample.weight_indices}};
+}
+RoutingSample sample_of(const Json& json) {
+  return {json.at("seg_indptr").get<std::vector<std::int64_t>>(),
+          json.at("weight_indices").get<std::vector<std::int64_t>>()};
+}
+
+template <class T, class ToJson>
+Json list_json(const std::vector<T>& values, const ToJson& to_json) {
+  Json list = Json::array();
+  for (const T& value : values) list.push_back(to_json(value));
+  return list;
+}
+
+// A result's numbers by their names, for both ways.
+using Number = double BatchResult::*;
+constexpr std::pair<const char*, Number> kNumbers[] = {
+    {"rows", &BatchResult::rows},         {"default_us", &BatchResult::default_us},
+    {"tuned_us", &BatchResult::tuned_us}, {"ratio", &BatchResult::ratio},
+    {"noise", &BatchResult::noise},       {"spread", &BatchResult::spread},
+    {"waited", &BatchResult::waited},     {"flops", &BatchResult::flops},
+    {"bytes", &BatchResult::bytes},       {"ceiling_us", &BatchResult::ceiling_us}};
 
 Json result_json(const BatchResult& result) {
-  Json evidence = Json::array();
-  for (const CandidateEvidence& one : result.evidence) {
-    evidence.push_back({tile_json(one.tile), one.is_default, one.times_us, one.median_us, one.error_over_bound,
-                        one.skewed_us, one.refused});
-  }
-  Json samples = Json::array();
-  for (const RoutingSample& sample : result.samples) samples.push_back({sample.seg_indptr, sample.weight_indices});
-  return {{"batch", result.batch},
-          {"rows", result.rows},
-          {"default_us", result.default_us},
-          {"tuned_us", result.tuned_us},
-          {"flops", result.flops},
-          {"bytes", result.bytes},
-          {"ceiling_us", result.ceiling_us},
-          {"tile", tile_json(result.tile)},
-          {"evidence", evidence},
-          {"refusals", result.refusals},
-          {"samples", samples}};
+  Json json = {{"batch", result.batch},
+               {"tile", tile_json(result.tile)},
+               {"duel", {{"default_us", result.duel.default_us}, {"challenger_us", result.duel.challenger_us}}},
+               {"evidence", list_json(result.evidence, evidence_json)},
+               {"refusals", result.refusals},
+               {"samples", list_json(result.samples, sample_json)}};
+  for (const auto& [name, number] : kNumbers) json[name] = result.*number;
+  return json;
 }
 
 BatchResult result_of(const Json& json) {
   BatchResult result;
-  result.batch = json.at("batch").get<std::int64_t>();
-  result.rows = json.at("rows").get<double>();
-  result.default_us = json.at("default_us").get<double>();
-  result.tuned_us = json.at("tuned_us").get<double>();
-  result.flops = json.at("flops").get<double>();
-  result.bytes = json.at("bytes").get<double>();
-  result.ceiling_us = json.at("ceiling_us").get<double>();
+  json.at("batch").get_to(result.batch);
   result.tile = tile_of(json.at("tile"));
-  for (const Json& one : json.at("evidence")) {
-    result.evidence.push_back({tile_of(one.at(0)), one.at(1).get<bool>(), one.at(2).get<std::vector<double>>(),
-                               one.at(3).get<double>(), one.at(4).get<double>(), one.at(5).get<double>(),
-                               one.at(6).get<std::string>()});
-  }
-  result.refusals = json.at("refusals").get<std::map<std::string, int>>();
-  for (const Json& one : json.at("samples")) {
-    result.samples.push_back({one.at(0).get<std::vector<std::int64_t>>(), one.at(1).get<std::vector<std::int64_t>>()});
-  }
+  json.at("duel").at("default_us").get_to(result.duel.default_us);
+  json.at("duel").at("challenger_us").get_to(result.duel.challenger_us);
+  for (const Json& one : json.at("evidence")) result.evidence.push_back(evidence_of(one));
+  json.at("refusals").get_to(result.refusals);
+  for (const Json& one : json.at("samples")) result.samples.push_back(sample_of(one));
+  for (const auto& [name, number] : kNumbers) json.at(name).get_to(result.*number);
   return result;
+}
+
+const std::map<WorkerMessage::Kind, std::string>& kind_names() {
+  using Kind = WorkerMessage::Kind;
+  static const std::map<Kind, std::string> names = {{Kind::trying, "trying"},
+                                                    {Kind::timed, "timed"},
+                                                    {Kind::ceiling, "ceiling"},
+                                                    {Kind::decided, "decided"},
+                                                    {Kind::failed, "failed"}};
+  return names;
 }
 
 std::string line_of(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
@@ -97,64 +141,90 @@ Result<T> parsed(std::string_view text, const char* what, const Read& read) {
 }  // namespace
 
 std::string to_text(const WorkerJob& job) {
-  Json refused = Json::array();
-  for (const RefusedTile& one : job.refused) refused.push_back({tile_json(one.tile), one.reason});
-  Json json = {{"problem", job.problem}, {"batches", job.batches}, {"refused", refused}};
+  const auto refused_json = [](const RefusedTile& one) {
+    return Json{{"tile", tile_json(one.tile)}, {"reason", one.reason}};
+  };
+  Json json = {{"format", kMessageFormat},
+               {"problem", job.problem},
+               {"batches", job.batches},
+               {"refused", list_json(job.refused, refused_json)}};
   if (job.ceiling) json["ceiling"] = ceiling_json(*job.ceiling);
   return line_of(json);
 }
 
 Result<WorkerJob> parse_worker_job(std::string_view text) {
-  return parsed<WorkerJob>(text, "--worker", [](const Json& json) {
+  return parsed<WorkerJob>(text, "--worker", [](const Json& json) -> Result<WorkerJob> {
+    if (const int format = json.at("format").get<int>(); format != kMessageFormat) {
+      return fail(ErrorCode::internal,
+                  fmt::format("--worker has format {}, this program reads {}", format, kMessageFormat));
+    }
     WorkerJob job;
-    job.problem = json.at("problem").get<std::size_t>();
-    job.batches = json.at("batches").get<std::vector<std::int64_t>>();
+    json.at("problem").get_to(job.problem);
+    json.at("batches").get_to(job.batches);
     if (json.contains("ceiling")) job.ceiling = ceiling_of(json.at("ceiling"));
-    for (const Json& one : json.at("refused"))
-      job.refused.push_back({tile_of(one.at(0)), one.at(1).get<std::string>()});
+    for (const Json& one : json.at("refused")) {
+      job.refused.push_back({tile_of(one.at("tile")), one.at("reason").get<std::string>()});
+    }
     return job;
   });
 }
 
 std::string to_text(const WorkerMessage& message) {
   using Kind = WorkerMessage::Kind;
+  Json json = {{"says", kind_names().at(message.kind)}};
   switch (message.kind) {
-    case Kind::trying:
-      return line_of({{"trying", {message.batch, tile_json(message.tile)}}});
     case Kind::timed:
-      return line_of({{"timed", {message.batch, tile_json(message.tile), message.best_us}}});
+      json["best_us"] = message.best_us;
+      [[fallthrough]];
+    case Kind::trying:
+      json["batch"] = message.batch;
+      json["tile"] = tile_json(message.tile);
+      break;
     case Kind::ceiling:
-      return line_of({{"ceiling", ceiling_json(message.ceiling)}});
+      json["ceiling"] = ceiling_json(message.ceiling);
+      break;
     case Kind::decided:
-      return line_of({{"decided", result_json(message.result)}});
+      json["result"] = result_json(message.result);
+      break;
     case Kind::failed:
+      json["code"] = static_cast<int>(message.error.code);
+      json["message"] = message.error.message;
       break;
   }
-  return line_of({{"failed", {static_cast<int>(message.error.code), message.error.message}}});
+  return line_of(json);
 }
 
 Result<WorkerMessage> parse_worker_message(std::string_view line) {
-  return parsed<WorkerMessage>(line, "a measuring process's line", [](const Json& json) {
+  return parsed<WorkerMessage>(line, "a measuring process's line", [](const Json& json) -> Result<WorkerMessage> {
     using Kind = WorkerMessage::Kind;
+    const auto says = json.at("says").get<std::string>();
+    const auto known = std::ranges::find(kind_names(), says, &std::pair<const Kind, std::string>::second);
+    if (known == kind_names().end()) {
+      return fail(ErrorCode::internal, fmt::format("a measuring process's line says '{}', which is not known", says));
+    }
     WorkerMessage message;
-    if (json.contains("trying") || json.contains("timed")) {
-      message.kind = json.contains("trying") ? Kind::trying : Kind::timed;
-      const Json& body = json.at(json.contains("trying") ? "trying" : "timed");
-      message.batch = body.at(0).get<std::int64_t>();
-      message.tile = tile_of(body.at(1));
-      if (message.kind == Kind::timed) message.best_us = body.at(2).get<double>();
-    } else if (json.contains("ceiling")) {
-      message.kind = Kind::ceiling;
-      message.ceiling = ceiling_of(json.at("ceiling"));
-    } else if (json.contains("decided")) {
-      message.kind = Kind::decided;
-      message.result = result_of(json.at("decided"));
-    } else {
-      message.kind = Kind::failed;
-      const int code = json.at("failed").at(0).get<int>();
-      const bool known = code >= 0 && code <= static_cast<int>(ErrorCode::internal);
-      message.error = {known ? static_cast<ErrorCode>(code) : ErrorCode::internal,
-                       json.at("failed").at(1).get<std::string>()};
+    message.kind = known->first;
+    switch (message.kind) {
+      case Kind::timed:
+        json.at("best_us").get_to(message.best_us);
+        [[fallthrough]];
+      case Kind::trying:
+        json.at("batch").get_to(message.batch);
+        message.tile = tile_of(json.at("tile"));
+        break;
+      case Kind::ceiling:
+        message.ceiling = ceiling_of(json.at("ceiling"));
+        break;
+      case Kind::decided:
+        message.result = result_of(json.at("result"));
+        break;
+      case Kind::failed: {
+        const int code = json.at("code").get<int>();
+        const bool is_code = code >= 0 && code <= static_cast<int>(ErrorCode::internal);
+        message.error = {is_code ? static_cast<ErrorCode>(code) : ErrorCode::internal,
+                         json.at("message").get<std::string>()};
+        break;
+      }
     }
     return message;
   });

@@ -8,23 +8,12 @@
 
 namespace expertile {
 
-Load mean_load(const std::vector<RoutingSample>& samples) {
-  Load mean;
-  const auto count = static_cast<double>(samples.size());
-  for (const RoutingSample& sample : samples) {
-    mean.rows += static_cast<double>(sample.rows()) / count;
-    mean.active_groups += static_cast<double>(sample.active_groups()) / count;
-  }
-  return mean;
-}
-
-Plans::Plans(const Backend& backend, const Problem& problem, const std::vector<Load>& loads)
+Plans::Plans(const Backend& backend, const Problem& problem, const std::vector<Batch>& batches)
     : backend_(backend), problem_(problem) {
   std::vector<TileConfig> known;
-  for (const Load& load : loads) {
-    const auto rows = static_cast<std::int64_t>(load.rows);
-    Plan plan{make_candidates(problem_, rows, load.active_groups, backend_.info()), {}, {}};
-    std::vector<TileConfig> tiles{built_in_tile(problem_, rows, backend_.info())};
+  for (const Batch& batch : batches) {
+    Plan plan{make_candidates(problem_, batch.rows(), batch.load.active_groups, backend_.info()), {}, {}};
+    std::vector<TileConfig> tiles{built_in_tile(problem_, batch.rows(), backend_.info())};
     tiles.insert(tiles.end(), plan.set.candidates.begin(), plan.set.candidates.end());
     for (const TileConfig& tile : tiles) {
       if (std::find(known.begin(), known.end(), tile) != known.end()) continue;

@@ -10,22 +10,15 @@
 
 #include "backend/backend.hpp"
 #include "plan/candidates.hpp"
-#include "problem/routing.hpp"
+#include "tune/batch.hpp"
 
 namespace expertile {
-
-// What calls of a batch size have, on average.
-struct Load {
-  double rows = 0;
-  double active_groups = 0;
-};
-[[nodiscard]] Load mean_load(const std::vector<RoutingSample>& samples);
 
 // Compiles from its making to its end; backend and problem outlive it. One thread waits and reads.
 class Plans {
  public:
-  // loads: of each batch size, in the order in which they will be wanted.
-  Plans(const Backend& backend, const Problem& problem, const std::vector<Load>& loads);
+  // batches: in the order in which their plans will be wanted.
+  Plans(const Backend& backend, const Problem& problem, const std::vector<Batch>& batches);
   ~Plans();
   Plans(const Plans&) = delete;
   Plans& operator=(const Plans&) = delete;

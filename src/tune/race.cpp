@@ -5,6 +5,8 @@
 #include <numeric>
 #include <utility>
 
+#include "tune/statistics.hpp"
+
 namespace expertile {
 namespace {
 
@@ -17,23 +19,14 @@ constexpr double kDeviationsPerMad = 1.4826;  // of a normal distribution
 
 }  // namespace
 
-double median_of(std::vector<double> values) {
-  if (values.empty()) return 0;
-  const std::size_t middle = values.size() / 2;
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(middle), values.end());
-  const double upper = values[middle];
-  if (values.size() % 2 == 1) return upper;
-  return (upper + *std::max_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(middle))) / 2;
-}
-
 Race::Race(std::size_t candidates, double least_gain)
     : least_gain_(least_gain), times_(candidates), running_(candidates) {
   std::iota(running_.begin(), running_.end(), std::size_t{0});
 }
 
-std::optional<Race::Heat> Race::next(bool out_of_time) {
+std::optional<Heat> Race::next(double spent) {
   if (running_.empty() || round_ >= kMostRounds) return std::nullopt;
-  if (position_ == 0 && round_ >= kFewestRounds && out_of_time) return std::nullopt;
+  if (position_ == 0 && round_ >= kFewestRounds && spent >= 1) return std::nullopt;
   return Heat{running_[position_], round_};
 }
 
@@ -42,15 +35,27 @@ void Race::notify(const Heat& heat, double microseconds) {
   if (++position_ == running_.size()) finish_round();
 }
 
+// A third leaves after each round: where power is the limit, one timing may be a tenth off by what ran before it. After
+// the first nobody does: where another program took the processors during a single timing, that says nothing. Of the
+// two there are then, the shorter one counts.
+void Race::let_the_slowest_leave() {
+  if (round_ < kFewestRounds || running_.size() <= kFinalists) return;
+  const auto time_of = [this](std::size_t candidate) {
+    const std::vector<double>& times = times_[candidate];
+    return round_ < kTellingRounds ? *std::min_element(times.begin(), times.end()) : median_of(times);
+  };
+  const auto faster = [&](std::size_t a, std::size_t b) { return time_of(a) < time_of(b); };
+  std::sort(running_.begin() + 1, running_.end(), faster);  // the default stays in front
+  const auto without_a_third = [](std::size_t count) { return (2 * count + 2) / 3; };
+  std::size_t stay = without_a_third(running_.size());
+  if (round_ == kFewestRounds) stay = without_a_third(stay);  // the first round's third, too
+  running_.resize(std::max(kFinalists, stay));
+}
+
 void Race::finish_round() {
   position_ = 0;
   ++round_;
-  if (running_.size() > kFinalists) {
-    const auto faster = [this](std::size_t a, std::size_t b) { return median(a) < median(b); };
-    std::sort(running_.begin() + 1, running_.end(), faster);  // the default stays in front
-    // A third leaves: where power is the limit, one timing may be a tenth off by what ran before it.
-    running_.resize(std::max(kFinalists, (2 * running_.size() + 2) / 3));
-  }
+  let_the_slowest_leave();
   // Another order each round, so that nobody always runs behind the same neighbour's cache.
   std::rotate(running_.begin() + 1,
               running_.begin() + std::min<std::ptrdiff_t>(2, static_cast<std::ptrdiff_t>(running_.size())),
@@ -59,15 +64,8 @@ void Race::finish_round() {
 
 double Race::median(std::size_t candidate) const { return median_of(times_[candidate]); }
 
-// Of a over b: of b's time, paired by round.
-std::vector<double> Race::gains(std::size_t a, std::size_t b) const {
-  std::vector<double> gains(std::min(times_[a].size(), times_[b].size()));
-  for (std::size_t i = 0; i < gains.size(); ++i) gains[i] = 1 - times_[a][i] / times_[b][i];
-  return gains;
-}
-
 bool Race::clearly_faster(std::size_t a, std::size_t b) const {
-  const std::vector<double> pairs = gains(a, b);
+  const std::vector<double> pairs = gains_of(times_[a], times_[b]);
   if (pairs.empty()) return false;
   const double gain = median_of(pairs);
   std::vector<double> deviations;
@@ -77,7 +75,9 @@ bool Race::clearly_faster(std::size_t a, std::size_t b) const {
   return gain > std::max(least_gain_, kStandardErrors * error);
 }
 
-double Race::lost(std::size_t candidate, std::size_t other) const { return -median_of(gains(candidate, other)); }
+double Race::lost(std::size_t candidate, std::size_t other) const {
+  return -median_of(gains_of(times_[candidate], times_[other]));
+}
 
 std::vector<std::size_t> Race::about_as_fast_as(std::size_t candidate, double loss) const {
   std::vector<std::pair<double, std::size_t>> found;  // with what each loses
@@ -98,8 +98,7 @@ std::size_t Race::best(std::optional<std::size_t> neighbour) const {
   }
   if (!clearly_faster(fastest, 0)) fastest = 0;
   const bool neighbour_ran = neighbour && *neighbour < times_.size() && !times_[*neighbour].empty();
-  if (neighbour_ran && fastest != *neighbour && !clearly_faster(fastest, *neighbour) &&
-      (*neighbour == 0 || median(*neighbour) <= median(0))) {
+  if (neighbour_ran && fastest != *neighbour && !clearly_faster(fastest, *neighbour) && lost(*neighbour, 0) <= 0) {
     return *neighbour;
   }
   return fastest;

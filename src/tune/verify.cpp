@@ -6,23 +6,60 @@
 
 #include "backend/reference.hpp"
 #include "plan/kernel_plan.hpp"
+#include "tile_figures.hpp"
 #include "tune/tensors.hpp"
 
 namespace expertile {
 namespace {
 
-// Large enough for a whole tile and an edge, small enough for the reference to take milliseconds. Odd sizes are for a
-// tile's slow loads; a problem with aligned rows keeps them aligned, so that the kernel verified is the one timed.
-Problem cut(const Problem& problem, const TileConfig& tile) {
-  Problem small = problem;
-  const auto aligned = [](std::int64_t whole, std::int64_t wanted) {
-    return whole % 32 == 0 ? std::min(whole, ceil_div(wanted, 32) * 32) : std::min(whole, wanted);
-  };
-  small.experts = std::min<std::int64_t>(problem.experts, 3);
-  small.n = std::min<std::int64_t>({problem.n, tile.block_size_n + 5, 201});
-  // Past the last stage, so that the ring's first one is filled again.
-  small.k = aligned(problem.k, std::min<std::int64_t>(std::int64_t{tile.block_size_k} * tile.num_stages + 37, 1100));
-  return small;
+// A case to verify a tile with: a problem cut small enough for the reference to take milliseconds, and its groups.
+struct Case {
+  Problem problem;
+  RoutingSample groups;
+  int every = 1;  // element of C that is compared with the reference, see reference_grouped_gemm
+};
+
+// As much of `whole` as is wanted, a multiple of the same powers of two (up to `most`), so that the kernel verified,
+// its copies and its stores are those timed.
+std::int64_t like(std::int64_t whole, std::int64_t wanted, std::int64_t most) {
+  std::int64_t step = 1;
+  while (step < most && whole % (2 * step) == 0) step *= 2;
+  std::int64_t steps = ceil_div(wanted, step);
+  if (step < most && steps % 2 == 0) ++steps;
+  return std::min(whole, steps * step);
+}
+
+// Past the last stage, so that the ring's first one is filled again.
+std::int64_t short_k(const Problem& problem, const TileConfig& tile) {
+  return like(problem.k, std::min<std::int64_t>(std::int64_t{tile.block_size_k} * tile.num_stages + 37, 1100), 32);
+}
+
+// One tile and an edge, of columns whose number is odd where that can be: a tile's slow stores. Every element of C.
+Case ragged_case(const Problem& problem, const TileConfig& tile) {
+  Case one{problem, {}, 1};
+  one.problem.experts = std::min<std::int64_t>(problem.experts, 3);
+  one.problem.n = std::min<std::int64_t>({problem.n, tile.block_size_n + 5, 201});
+  one.problem.k = short_k(problem, tile);
+  const std::int64_t last = one.problem.experts - 1;
+  const std::int64_t full = std::min(tile.block_size_m, 16);
+  one.groups = {{0, 3, 3, 3 + full + 1, 3 + full + 2}, {last, 0, 0, last}};  // with an empty group
+  return one;
+}
+
+// More than a whole row tile and a whole column tile of a cluster, so that every warp, every block and every store of
+// whole lines has work; N as aligned as the problem's. In each row every eighth element is compared, in the next row
+// the one beside it: no eight columns of a row, and no eight rows of a column, can be wrong unseen. All must be
+// written.
+Case large_case(const Problem& problem, const TileConfig& tile) {
+  Case one{problem, {}, 8};
+  one.problem.experts = std::min<std::int64_t>(problem.experts, 2);
+  one.problem.n = like(problem.n, cluster_tile_n(tile) + tile.block_size_n / 2 + 1, 32);
+  one.problem.k = short_k(problem, tile);
+  const std::int64_t last = one.problem.experts - 1;
+  const std::int64_t first = cluster_tile_m(tile) + tile.block_size_m / 2 + 3;
+  const std::int64_t second = first + std::max(tile.block_size_m - 1, 1);
+  one.groups = {{0, first, first, second, second + 1}, {last, 0, 0, last}};
+  return one;
 }
 
 // A call's tensors, copied to the host.
@@ -72,8 +109,8 @@ bool is_poison(const GroupedGemmArgs& args, std::int64_t row) {
   return std::all_of(first, first + bytes, [](std::byte b) { return b == std::byte{0xff}; });
 }
 
-Result<double> error_of(const Backend& backend, const Problem& problem, const TileConfig& tile,
-                        const RoutingSample& sample) {
+Result<double> error_of(const Backend& backend, const TileConfig& tile, const Case& one) {
+  const auto& [problem, sample, every] = one;
   constexpr std::int64_t kRowsOutside = 2;  // poisoned, behind the last group
   const std::int64_t rows = sample.rows() + kRowsOutside;
   const auto tensors = Tensors::make(backend, problem, rows, 1);
@@ -90,23 +127,23 @@ Result<double> error_of(const Backend& backend, const Problem& problem, const Ti
   for (std::int64_t row = sample.rows(); row < rows; ++row) {
     if (!is_poison(host->args, row)) return std::numeric_limits<double>::infinity();
   }
-  return worst_error_over_bound(problem, host->args, reference_grouped_gemm(problem, host->args),
+  return worst_error_over_bound(problem, host->args, reference_grouped_gemm(problem, host->args, every),
                                 sum_error(problem, tile));
 }
 
 }  // namespace
 
 Result<double> verify_tile(const Backend& backend, const Problem& problem, const TileConfig& tile) {
-  const Problem small = cut(problem, tile);
-  const std::int64_t last = small.experts - 1;
-  const std::int64_t full = std::min(tile.block_size_m, 16);
-  const RoutingSample one_row{{0, 1}, {last}};
-  const RoutingSample ragged{{0, 3, 3, 3 + full + 1, 3 + full + 2}, {last, 0, 0, last}};  // with an empty group
-  auto first = error_of(backend, small, tile, one_row);
-  if (!first) return first;
-  auto second = error_of(backend, small, tile, ragged);
-  if (!second) return second;
-  return std::max(*first, *second);
+  const Case ragged = ragged_case(problem, tile);
+  Case one_row = ragged;
+  one_row.groups = {{0, 1}, {ragged.problem.experts - 1}};
+  double worst = 0;
+  for (const Case& one : {one_row, ragged, large_case(problem, tile)}) {
+    const auto error = error_of(backend, tile, one);
+    if (!error || *error > 1) return error;
+    worst = std::max(worst, *error);
+  }
+  return worst;
 }
 
 }  // namespace expertile

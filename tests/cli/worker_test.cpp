@@ -8,7 +8,6 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "cli/child.hpp"
 #include "cli/run_program.hpp"
 #include "report/worker_messages.hpp"
 
@@ -17,41 +16,6 @@ namespace {
 
 using test::TemporaryDirectory;
 using testing::HasSubstr;
-
-ChildEnd run_shell(const std::string& script, double seconds, std::vector<std::string>& lines) {
-  const auto end = run_child({"/bin/sh", "-c", script}, seconds, [&](std::string_view line) {
-    lines.emplace_back(line);
-    return line != "enough";
-  });
-  EXPECT_TRUE(end) << end.error().message;
-  return end.value_or(ChildEnd{});
-}
-
-TEST(RunChild, HandsOnLinesAndTheExitStatus) {
-  std::vector<std::string> lines;
-  const ChildEnd end = run_shell("echo one; printf 'two\\nthr'; printf 'ee\\n'; exit 3", 10, lines);
-  EXPECT_EQ(lines, (std::vector<std::string>{"one", "two", "three"}));
-  EXPECT_EQ(end.exit_status, 3);
-  EXPECT_EQ(describe(end, 10), "ended with status 3");
-}
-
-TEST(RunChild, KillsWhatIsSilentForTooLong) {
-  std::vector<std::string> lines;
-  const ChildEnd end = run_shell("echo one; exec sleep 100", 0.3, lines);
-  EXPECT_TRUE(end.timed_out);
-  EXPECT_EQ(lines.size(), 1U);
-  EXPECT_EQ(describe(end, 60), "took longer than 60 s");
-}
-
-TEST(RunChild, SeesTheSignalAndStopsWhenTold) {
-  std::vector<std::string> lines;
-  EXPECT_EQ(describe(run_shell("kill -SEGV $$", 10, lines), 10), "was ended by signal 11");
-  EXPECT_TRUE(run_shell("echo enough; exec sleep 100", 10, lines).stopped);
-}
-
-TEST(RunChild, AProgramThatIsNotThereIsAnError) {
-  EXPECT_FALSE(run_child({"/nonexistent/program"}, 1, [](std::string_view) { return true; }));
-}
 
 TEST(WorkerMessages, ComeBackAsTheyWereSent) {
   WorkerJob job{.problem = 1, .batches = {1, 16}, .ceiling = Ceiling{1e12, 2e12}, .refused = {}};
@@ -67,12 +31,23 @@ TEST(WorkerMessages, ComeBackAsTheyWereSent) {
   message.result.batch = 16;
   message.result.tuned_us = 12.5;
   message.result.tile = job.refused[0].tile;
+  message.result.ratio = 1.25;
+  message.result.noise = 0.02;
+  message.result.spread = 0.1;
+  message.result.waited = 0.3;
+  message.result.duel = {{4.5, 5.5}, {3.5}};
   message.result.evidence.push_back({job.refused[0].tile, true, {1.5, 2.5}, 2.0, 0.25, 3.0, ""});
   message.result.refusals["rule"] = 3;
   message.result.samples.push_back({{0, 2, 5}, {0, 1}});
   const auto read = parse_worker_message(to_text(message));
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(read->result.tuned_us, 12.5);
+  EXPECT_EQ(read->result.ratio, 1.25);
+  EXPECT_EQ(read->result.noise, 0.02);
+  EXPECT_EQ(read->result.spread, 0.1);
+  EXPECT_EQ(read->result.waited, 0.3);
+  EXPECT_EQ(read->result.duel.default_us, (std::vector<double>{4.5, 5.5}));
+  EXPECT_EQ(read->result.duel.challenger_us, std::vector<double>{3.5});
   EXPECT_EQ(read->result.tile, message.result.tile);
   EXPECT_EQ(read->result.evidence.at(0).times_us, (std::vector<double>{1.5, 2.5}));
   EXPECT_EQ(read->result.evidence.at(0).skewed_us, 3.0);
@@ -81,11 +56,22 @@ TEST(WorkerMessages, ComeBackAsTheyWereSent) {
 }
 
 TEST(WorkerMessages, NonsenseIsAnErrorAndNeverAnException) {
-  for (const char* text : {"", "{", "[]", "{}", R"({"trying": 1})", R"({"trying": [1]})", R"({"decided": {}})",
-                           R"({"failed": ["x", 1]})", R"({"timed": [1, [1,2,3,4,5,6,7,8,"x"], 1]})"}) {
+  for (const char* text :
+       {"", "{", "[]", "{}", R"({"says": 1})", R"({"says": "nothing"})", R"({"says": "trying", "batch": 1})",
+        R"({"says": "decided", "result": {}})", R"({"says": "failed", "code": "x", "message": 1})",
+        R"({"says": "timed", "batch": 1, "best_us": 1, "tile": [1,2,3,4,5,6,7,8,"x"]})"}) {
     EXPECT_FALSE(parse_worker_message(text)) << text;
     EXPECT_FALSE(parse_worker_job(text)) << text;
   }
+}
+
+TEST(WorkerMessages, AJobOfAnotherFormatIsRefused) {
+  const auto job = parse_worker_job(R"({"format": 7, "problem": 0, "batches": [1], "refused": []})");
+  ASSERT_FALSE(job);
+  EXPECT_EQ(job.error().message, "--worker has format 7, this program reads 1");
+  const auto message = parse_worker_message(R"({"says": "nothing"})");
+  ASSERT_FALSE(message);
+  EXPECT_EQ(message.error().message, "a measuring process's line says 'nothing', which is not known");
 }
 
 // A measuring process made of shell: `first` runs as long as no tile is refused, `then` afterwards.
@@ -132,7 +118,7 @@ TEST_F(TuneInWorkers, ATileThatHangsIsRefusedAndTheRestGoesOn) {
   const auto status = run(echo(trying()) + "; exec sleep 100", echo(decision()));
   EXPECT_TRUE(status) << status.error().message;
   EXPECT_EQ(decided_, std::vector<std::int64_t>{4});
-  EXPECT_THAT(jobs(), HasSubstr("took longer than 1 s"));
+  EXPECT_THAT(jobs(), HasSubstr("was silent for 1 s"));
 }
 
 TEST_F(TuneInWorkers, ATileThatPoisonsTheContextIsRefusedWithTheDriversWords) {

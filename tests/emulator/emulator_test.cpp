@@ -101,7 +101,7 @@ Status run_emulated(const EmulatedKernel& kernel, const Problem& problem, Groupe
   };
   std::vector<Unit> workspace;
   if (quantises_a(problem)) {
-    const std::size_t needed = quantise_workspace_bytes(problem, args.a.rows);
+    const std::size_t needed = workspace_bytes(problem, args.a.rows);
     workspace.resize((needed + sizeof(Unit) - 1) / sizeof(Unit));
     args.workspace = std::as_writable_bytes(std::span(workspace)).first(needed);
     if (auto status = quantise(problem, args); !status) return status;

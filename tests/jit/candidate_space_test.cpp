@@ -19,7 +19,7 @@
 #include "support/devices.hpp"
 #include "support/placed_problem.hpp"
 #include "support/random_problem.hpp"
-#include "tune/tuner.hpp"
+#include "tune/batch.hpp"
 
 namespace expertile {
 namespace {

@@ -1,10 +1,12 @@
 #include "report/table.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
 
 #include "report/json_report.hpp"
+#include "report/unsteady.hpp"
 
 namespace expertile {
 namespace {
@@ -15,6 +17,7 @@ ProjectionReport small_report() {
   result.rows = 32;
   result.default_us = 200;
   result.tuned_us = 100;
+  result.ratio = 2;
   result.flops = 5e6;
   result.bytes = 1e6;
   result.ceiling_us = 50;
@@ -41,13 +44,41 @@ TEST(ResultsTable, ShowsRatioRatesAndTheShareOfTheCeiling) {
             "down           16       200.0     100.0  2.00x     50.0  10.0      50%  8x16x256 g4\n");
 }
 
+TEST(ResultsTable, NeverShowsAShareAboveTheCeilingAsIfItWereOne) {
+  ProjectionReport report = small_report();
+  report.results[0].result.ceiling_us = 963;
+  EXPECT_EQ(results_table({report}),
+            "projection  batch  default us  tuned us  ratio  GFLOP/s  GB/s  ceiling  tile MxNxK group\n"
+            "down           16       200.0     100.0  2.00x     50.0  10.0  -        8x16x256 g4\n"
+            "ceiling -: faster than the limits that were measured before, on a machine that was busy or for tensors "
+            "that no cache holds\n");
+  report.results[0].result.ceiling_us = 100.4;  // as good as the ceiling
+  EXPECT_THAT(results_table({report}), testing::HasSubstr("100%"));
+}
+
+TEST(UnsteadyWarning, SaysByHowMuchAndWhatFollows) {
+  ProjectionReport report = small_report();
+  EXPECT_EQ(unsteady_warning({report}), "");
+  report.results.push_back(report.results[0]);
+  report.results[1].result.spread = 0.35;
+  EXPECT_EQ(
+      unsteady_warning({report}),
+      "the machine is busy: at 1 of 2 batch sizes timings vary by up to 35%; what is no faster than the default by "
+      "more than its timings vary counts as no gain; run again on an idle machine");
+  report.results[1].result.waited = 0.48;
+  EXPECT_THAT(unsteady_warning({report}),
+              testing::HasSubstr("vary by up to 35% and threads waited for a processor 48% of the time; what"));
+  const auto document = nlohmann::json::parse(problems_json({report}, true));
+  EXPECT_EQ(document["warning"], unsteady_warning({report}));
+}
+
 TEST(ProblemsJson, HasTheDocumentedKeysAndOnlyThose) {
   const auto document = nlohmann::ordered_json::parse(problems_json({small_report()}, true));
   EXPECT_EQ(
       document.dump(),
       R"({"problems":[{"projection":"down","experts":8,"n":4096,"k":4096,"dtype":"float16","block_shape":[128,64],)"
       R"("top_k":2,"file":"/x/a.json","results":[{"batch":16,"rows":32.0,"default_us":200.0,"tuned_us":100.0,)"
-      R"("gflops":50.0,"gbps":10.0,"config":{"BLOCK_SIZE_M":8,"BLOCK_SIZE_N":16,"BLOCK_SIZE_K":256,)"
+      R"("ratio":2.0,"noise":0.0,"spread":0.0,"waited":0.0,"gflops":50.0,"gbps":10.0,"config":{"BLOCK_SIZE_M":8,"BLOCK_SIZE_N":16,"BLOCK_SIZE_K":256,)"
       R"("GROUP_SIZE_M":4,"num_warps":1,"num_stages":1,"kernel":"cpu"},"match":"exact"}]}]})");
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "plan/kernel_plan.hpp"
 #include "problem/sizes.hpp"
 
 namespace expertile::testing {
@@ -116,6 +117,7 @@ RandomProblem::RandomProblem(const Combination& combination, std::uint64_t seed,
   a_ = random_tensor(combination.a, rows_ * pitch_a_, generator);
   b_ = random_tensor(weight_type(problem_), problem_.experts * problem_.n * pitch_b_, generator);
   c_.resize(static_cast<std::size_t>(rows_ * pitch_c_) * size_of(c_type_));
+  workspace_.resize(workspace_bytes(problem_, rows_));
   const ScaleSizes scales = scale_sizes(problem_, rows_);
   scale_a = random_scales(scales.a, generator);
   scale_b = random_scales(scales.b, generator);
@@ -131,6 +133,7 @@ GroupedGemmArgs RandomProblem::args() {
   args.weight_indices = experts_;
   args.scale_a = scale_a;
   args.scale_b = scale_b;
+  args.workspace = workspace_;
   return args;
 }
 

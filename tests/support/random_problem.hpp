@@ -59,7 +59,7 @@ class RandomProblem {
   ElementType c_type_ = ElementType::float32;
   std::vector<std::int64_t> experts_;
   std::int64_t true_rows_ = 0;
-  std::vector<std::byte> a_, b_, c_;
+  std::vector<std::byte> a_, b_, c_, workspace_;
 };
 
 }  // namespace expertile::testing

@@ -8,64 +8,22 @@
 
 #include "plan/candidates.hpp"
 #include "support/devices.hpp"
-#include "tune/verify.hpp"
+#include "tune/changed_backend.hpp"
 
 namespace expertile {
 namespace {
 
+using testing::ChangedBackend;
+using testing::wrong_for_block_size_m;
+
+const Routing kUniform;
 const Problem kProblem{.experts = 4, .n = 96, .k = 128, .dtype = DType::bfloat16, .top_k = 2};
-
-// The CPU backend, but wrong by one element for tiles of a given BLOCK_SIZE_M.
-class BrokenBackend : public Backend {
- public:
-  explicit BrokenBackend(int broken) : inner_(*make_backend("cpu", 2)), broken_(broken) {}
-  [[nodiscard]] const DeviceInfo& info() const noexcept override { return inner_->info(); }
-  [[nodiscard]] std::vector<Status> prepare(const Problem& problem, const std::vector<TileConfig>& tiles,
-                                            const std::vector<CallTypes>& types) const override {
-    return inner_->prepare(problem, tiles, types);
-  }
-  [[nodiscard]] Status keep_kernels(const Problem& problem, const std::vector<TileConfig>& tiles,
-                                    const std::vector<CallTypes>& types,
-                                    const std::filesystem::path& directory) const override {
-    return inner_->keep_kernels(problem, tiles, types, directory);
-  }
-  void use_kernels(const std::filesystem::path& directory) const override { inner_->use_kernels(directory); }
-  [[nodiscard]] Status run(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args) const override {
-    if (auto status = inner_->run(problem, tile, args); !status) return status;
-    if (tile.block_size_m == broken_) static_cast<BFloat16*>(args.c.data)[args.c.cols - 1] = to_bfloat16(1e4F);
-    return {};
-  }
-  [[nodiscard]] std::size_t workspace_bytes(const Problem& problem, std::int64_t rows) const noexcept override {
-    return inner_->workspace_bytes(problem, rows);
-  }
-  [[nodiscard]] Status synchronise() const override { return inner_->synchronise(); }
-  [[nodiscard]] Status check_pointers(const GroupedGemmArgs& args) const override {
-    return inner_->check_pointers(args);
-  }
-  [[nodiscard]] Result<double> time_us(const Problem& problem, const TileConfig& tile,
-                                       std::span<const GroupedGemmArgs> calls, Calls how) const override {
-    return inner_->time_us(problem, tile, calls, how);
-  }
-  [[nodiscard]] std::size_t calls_a_timing() const noexcept override { return inner_->calls_a_timing(); }
-  [[nodiscard]] double bandwidth() const override { return inner_->bandwidth(); }
-  [[nodiscard]] Result<Buffer> allocate(std::size_t bytes) const override { return inner_->allocate(bytes); }
-  [[nodiscard]] Status fill(const Buffer& buffer, std::span<const std::byte> pattern) const override {
-    return inner_->fill(buffer, pattern);
-  }
-  [[nodiscard]] Status download(const void* from, std::span<std::byte> to) const override {
-    return inner_->download(from, to);
-  }
-
- private:
-  std::unique_ptr<Backend> inner_;
-  int broken_;
-};
 
 // Times that are made up: `steady` takes a little longer than `quick`, all others ten times as long; but where an
 // expert has more than two of five rows, `quick` takes longer.
-class MadeUpTimes final : public BrokenBackend {
+class MadeUpTimes final : public ChangedBackend {
  public:
-  MadeUpTimes(TileConfig quick, TileConfig steady) : BrokenBackend(0), quick_(quick), steady_(steady) {}
+  MadeUpTimes(TileConfig quick, TileConfig steady) : quick_(quick), steady_(steady) {}
   [[nodiscard]] Result<double> time_us(const Problem& problem, const TileConfig& tile,
                                        std::span<const GroupedGemmArgs> calls, Calls) const override {
     std::int64_t most = 0;
@@ -85,16 +43,16 @@ class MadeUpTimes final : public BrokenBackend {
 };
 
 // A GPU whose results come from the CPU, and whose times get less towards one tile, number by number.
-class MadeUpGpu final : public BrokenBackend {
+class MadeUpGpu final : public ChangedBackend {
  public:
-  explicit MadeUpGpu(TileConfig fastest) : BrokenBackend(0), device_(testing::a_gpu("sm_80")), fastest_(fastest) {}
+  explicit MadeUpGpu(TileConfig fastest) : device_(testing::a_gpu("sm_80")), fastest_(fastest) {}
   [[nodiscard]] const DeviceInfo& info() const noexcept override { return device_; }
   [[nodiscard]] std::vector<Status> prepare(const Problem&, const std::vector<TileConfig>& tiles,
                                             const std::vector<CallTypes>&) const override {
     return std::vector<Status>(tiles.size());
   }
   [[nodiscard]] Status run(const Problem& problem, const TileConfig&, const GroupedGemmArgs& args) const override {
-    return BrokenBackend::run(problem, TileConfig{}, args);
+    return ChangedBackend::run(problem, TileConfig{}, args);
   }
   [[nodiscard]] Result<double> time_us(const Problem&, const TileConfig& tile, std::span<const GroupedGemmArgs>,
                                        Calls) const override {
@@ -116,15 +74,9 @@ TuneOptions quick() {
   return options;
 }
 
-TEST(Verify, AcceptsARightKernelAndRefusesOneWrongElement) {
-  const BrokenBackend backend(32);
-  EXPECT_LE(verify_tile(backend, kProblem, TileConfig{.block_size_m = 16}).value(), 1.0);
-  EXPECT_GT(verify_tile(backend, kProblem, TileConfig{.block_size_m = 32}).value(), 1.0);
-}
-
 TEST(Tune, NeverChoosesACandidateThatIsWrong) {
-  const BrokenBackend backend(4);  // not the built-in tile of either batch size
-  const auto results = tune(backend, kProblem, Routing{}, {16, 64}, Ceiling{}, quick());
+  const ChangedBackend backend(wrong_for_block_size_m(4));  // not the built-in tile of either batch size
+  const auto results = tune({backend, kProblem, kUniform, {16, 64}, {}}, quick());
   ASSERT_TRUE(results) << results.error().message;
   ASSERT_EQ(results->size(), 2U);
   int refused = 0;
@@ -136,14 +88,15 @@ TEST(Tune, NeverChoosesACandidateThatIsWrong) {
 }
 
 TEST(Tune, StopsWhenTheBuiltInTileItselfIsWrong) {
-  const BrokenBackend backend(built_in_tile(kProblem, 32, (*make_backend("cpu", 2))->info()).block_size_m);
-  const auto results = tune(backend, kProblem, Routing{}, {16}, Ceiling{}, quick());
+  const int broken = built_in_tile(kProblem, 32, (*make_backend("cpu", 2))->info()).block_size_m;
+  const ChangedBackend backend(wrong_for_block_size_m(broken));
+  const auto results = tune({backend, kProblem, kUniform, {16}, {}}, quick());
   ASSERT_FALSE(results);
   EXPECT_EQ(results.error().code, ErrorCode::internal);
 }
 
 TEST(Tune, ReportsEachBatchSizeAsSoonAsItIsDecidedAndStopsWhenTold) {
-  const BrokenBackend backend(0);
+  const ChangedBackend backend;
   std::atomic<bool> stop{false};
   std::vector<std::int64_t> decided;
   TuneOptions options = quick();
@@ -153,17 +106,15 @@ TEST(Tune, ReportsEachBatchSizeAsSoonAsItIsDecidedAndStopsWhenTold) {
     stop = true;
     return {};
   };
-  const auto results = tune(backend, kProblem, Routing{}, {1, 2, 4}, Ceiling{}, options);
+  const auto results = tune({backend, kProblem, kUniform, {1, 2, 4}, {}}, options);
   ASSERT_TRUE(results);
   EXPECT_EQ(decided, std::vector<std::int64_t>{1});
   EXPECT_EQ(results->size(), 1U);
 }
 
 TEST(Tune, TimesOnlyTheDefaultWhenAsked) {
-  const BrokenBackend backend(0);
-  TuneOptions options = quick();
-  options.only_default = true;
-  const auto results = tune(backend, kProblem, Routing{}, {4}, Ceiling{}, options);
+  const ChangedBackend backend;
+  const auto results = time_default({backend, kProblem, kUniform, {4}, {}}, quick());
   ASSERT_TRUE(results);
   EXPECT_EQ(results->front().evidence.size(), 1U);
   EXPECT_EQ(results->front().tuned_us, results->front().default_us);
@@ -183,7 +134,7 @@ TEST(Tune, TellsTilesThatAreAlikeApartBySkewedRoutingWhereNoRoutingIsKnown) {
   TuneOptions options;
   options.seconds_per_batch = 0.1;
   const auto chosen = [&](const Routing& routing) {
-    const auto results = tune(backend, problem, routing, {256}, Ceiling{}, options);
+    const auto results = tune({backend, problem, routing, {256}, {}}, options);
     return results ? results->front() : BatchResult{};
   };
   const BatchResult of_any = chosen(Routing{});
@@ -214,7 +165,7 @@ TEST(Tune, LooksAroundTheBestTilesOfFewRows) {
   const CandidateSet set = make_candidates(problem, 8, 4, testing::a_gpu("sm_80"));
   ASSERT_EQ(std::ranges::count(set.candidates, fastest), 0);
   const MadeUpGpu backend(fastest);
-  const auto results = tune(backend, problem, Routing{}, {4}, Ceiling{}, quick());
+  const auto results = tune({backend, problem, kUniform, {4}, {}}, quick());
   ASSERT_TRUE(results) << results.error().message;
   const BatchResult& result = results->front();
   EXPECT_EQ(result.tile, fastest) << describe(result.tile);
@@ -229,21 +180,21 @@ TEST(Tune, DoesNotLookAroundWhereThereAreManyRowsOrATileIsGiven) {
   const TileConfig fastest = unlisted_tile(kProblem, 8);
   const MadeUpGpu backend(fastest);
   const std::size_t listed = make_candidates(kProblem, 512, 4, testing::a_gpu("sm_80")).candidates.size();
-  const auto many = tune(backend, kProblem, Routing{}, {256}, Ceiling{}, quick());
+  const auto many = tune({backend, kProblem, kUniform, {256}, {}}, quick());
   ASSERT_TRUE(many) << many.error().message;
   EXPECT_LE(many->front().evidence.size(), listed + 1);
   const auto given = [](std::int64_t) { return built_in_tile(kProblem, 8, testing::a_gpu("sm_80")); };
-  const auto timed = tune(backend, kProblem, Routing{}, {4}, Ceiling{}, quick(), given);
+  const auto timed = time_given({backend, kProblem, kUniform, {4}, {}}, quick(), given);
   ASSERT_TRUE(timed) << timed.error().message;
   EXPECT_EQ(timed->front().evidence.size(), 1U);
 }
 
 TEST(Tune, RefusesTensorsThatDoNotFitTheMemory) {
-  const BrokenBackend backend(0);
+  const ChangedBackend backend;
   Problem huge = kProblem;
   huge.experts = 1 << 20;
   huge.n = 1 << 20;
-  const auto results = tune(backend, huge, Routing{}, {1}, Ceiling{}, quick());
+  const auto results = tune({backend, huge, kUniform, {1}, {}}, quick());
   ASSERT_FALSE(results);
   EXPECT_EQ(results.error().code, ErrorCode::unsupported);
 }

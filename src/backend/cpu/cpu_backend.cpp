@@ -15,6 +15,8 @@
 
 #include "backend/cpu/grouped.hpp"
 #include "backend/cpu/kernel_sets.hpp"
+#include "backend/cpu/quantise.hpp"
+#include "plan/kernel_plan.hpp"
 
 namespace expertile::cpu {
 namespace {
@@ -91,7 +93,9 @@ class CpuBackend final : public Backend {
   }
   void use_kernels(const std::filesystem::path& /*directory*/) const override {}
   [[nodiscard]] Status run(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args) const override;
-  [[nodiscard]] std::size_t workspace_bytes(const Problem&, std::int64_t) const noexcept override { return 0; }
+  [[nodiscard]] std::size_t workspace_bytes(const Problem& problem, std::int64_t rows) const noexcept override {
+    return expertile::workspace_bytes(problem, rows);
+  }
   [[nodiscard]] Status synchronise() const override { return {}; }
   [[nodiscard]] Status check_pointers(const GroupedGemmArgs&) const override { return {}; }
   [[nodiscard]] Result<double> time_us(const Problem& problem, const TileConfig& tile,
@@ -112,18 +116,16 @@ class CpuBackend final : public Backend {
 
 Status CpuBackend::run(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args) const {
   if (!quantises_a(problem)) return run_tiles(kernels_, info_.cpu().threads, problem, tile, args);
-  const std::int64_t rows = args.seg_indptr.back();
-  const std::int64_t blocks = ceil_div(problem.k, problem.block_shape->k);
-  std::vector<Float8E4M3> quantised(static_cast<std::size_t>(rows * problem.k));
-  std::vector<float> scales(static_cast<std::size_t>(rows * blocks));
+  if (auto status = check_workspace(problem, args); !status) return status;
+  const GroupedGemmArgs call = quantised_call(problem, args);
+  // Rows of no group are not read.
   ConstMatrixView a = args.a;
-  a.rows = rows;
-  const auto out = view(quantised.data(), rows, problem.k);
-  if (auto status = quantise_rows(a, problem.block_shape->k, out, scales); !status) return status;
-  GroupedGemmArgs inner = args;
-  inner.a = out;
-  inner.scale_a = scales;
-  return run_tiles(kernels_, info_.cpu().threads, problem, tile, inner);
+  a.rows = args.seg_indptr.back();
+  const MatrixView out{const_cast<void*>(call.a.data), a.rows, call.a.cols, call.a.pitch, call.a.type};
+  const std::size_t scales = static_cast<std::size_t>(a.rows * ceil_div(problem.k, problem.block_shape->k));
+  const std::span<float> scale_a{const_cast<float*>(call.scale_a.data()), scales};
+  if (auto status = quantise(a, problem.block_shape->k, out, scale_a, info_.cpu().threads); !status) return status;
+  return run_tiles(kernels_, info_.cpu().threads, problem, tile, call);
 }
 
 Result<double> CpuBackend::time_us(const Problem& problem, const TileConfig& tile,

@@ -1,11 +1,13 @@
 // Quantising the rows of A on the fly, the scheme the models use: one scale a row, or a row and block of K.
 
+#include "backend/cpu/quantise.hpp"
+
 #include <fmt/format.h>
+#include <omp.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "expertile/grouped_gemm.hpp"
 #include "problem/sizes.hpp"
 
 namespace expertile {
@@ -69,11 +71,12 @@ Status check(const ConstMatrixView& a, std::int64_t block_k, const MatrixView& o
 
 }  // namespace
 
-Status quantise_rows(const ConstMatrixView& a, std::int64_t block_k, const MatrixView& out, std::span<float> scales) {
+Status cpu::quantise(const ConstMatrixView& a, std::int64_t block_k, const MatrixView& out, std::span<float> scales,
+                     int threads) {
   const std::int64_t length = block_k == 0 ? std::max<std::int64_t>(a.cols, 1) : block_k;
   const std::int64_t blocks = length > 0 ? ceil_div(std::max<std::int64_t>(a.cols, 0), length) : 0;
   if (auto status = check(a, block_k, out, scales.size(), blocks); !status) return status;
-#pragma omp parallel for
+#pragma omp parallel for num_threads(threads)
   for (std::int64_t r = 0; r < a.rows; ++r) {
     for (std::int64_t block = 0; block < blocks; ++block) {
       const std::int64_t k = block * length;
@@ -81,6 +84,10 @@ Status quantise_rows(const ConstMatrixView& a, std::int64_t block_k, const Matri
     }
   }
   return {};
+}
+
+Status quantise_rows(const ConstMatrixView& a, std::int64_t block_k, const MatrixView& out, std::span<float> scales) {
+  return cpu::quantise(a, block_k, out, scales, omp_get_max_threads());
 }
 
 }  // namespace expertile

@@ -147,7 +147,7 @@ class CudaBackend final : public Backend {
   }
 
   [[nodiscard]] std::size_t workspace_bytes(const Problem& problem, std::int64_t rows) const noexcept override {
-    return quantises_a(problem) ? quantise_workspace_bytes(problem, rows) : 0;
+    return expertile::workspace_bytes(problem, rows);
   }
 
   [[nodiscard]] Status synchronise() const override {
@@ -205,14 +205,7 @@ class CudaBackend final : public Backend {
 };
 
 Status CudaBackend::quantise(const Problem& problem, const GroupedGemmArgs& args, StreamHandle stream) const {
-  const std::size_t needed = quantise_workspace_bytes(problem, args.a.rows);
-  if (args.workspace.size() < needed || address(args.workspace.data()) % kWorkspaceAlignment != 0) {
-    return fail(
-        ErrorCode::invalid_argument,
-        fmt::format("workspace has {} bytes at address {}, quantising {} rows of A needs {} bytes aligned to {}",
-                    args.workspace.size(), static_cast<const void*>(args.workspace.data()), args.a.rows, needed,
-                    kWorkspaceAlignment));
-  }
+  if (auto status = check_workspace(problem, args); !status) return status;
   const FunctionHandle function = shelf_.quantise(storage_of(args.a.type));
   if (function == nullptr) return fail(ErrorCode::internal, "the quantising kernel was not prepared");
   QuantiseArgs in = make_quantise_args(problem, args);

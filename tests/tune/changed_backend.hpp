@@ -1,0 +1,69 @@
+#pragma once
+// The CPU's backend with something changed: results that are wrong, times that are made up.
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "backend/backend.hpp"
+
+namespace expertile::testing {
+
+// Done to C behind every run.
+using Spoil = std::function<void(const Problem&, const TileConfig&, const GroupedGemmArgs&)>;
+
+// One element is wrong, for tiles of a given BLOCK_SIZE_M.
+inline Spoil wrong_for_block_size_m(int broken) {
+  return [broken](const Problem&, const TileConfig& tile, const GroupedGemmArgs& args) {
+    if (tile.block_size_m == broken) static_cast<BFloat16*>(args.c.data)[args.c.cols - 1] = to_bfloat16(1e4F);
+  };
+}
+
+class ChangedBackend : public Backend {
+ public:
+  explicit ChangedBackend(Spoil spoil = {}) : inner_(*make_backend("cpu", 2)), spoil_(std::move(spoil)) {}
+  [[nodiscard]] const DeviceInfo& info() const noexcept override { return inner_->info(); }
+  [[nodiscard]] std::vector<Status> prepare(const Problem& problem, const std::vector<TileConfig>& tiles,
+                                            const std::vector<CallTypes>& types) const override {
+    return inner_->prepare(problem, tiles, types);
+  }
+  [[nodiscard]] Status keep_kernels(const Problem& problem, const std::vector<TileConfig>& tiles,
+                                    const std::vector<CallTypes>& types,
+                                    const std::filesystem::path& directory) const override {
+    return inner_->keep_kernels(problem, tiles, types, directory);
+  }
+  void use_kernels(const std::filesystem::path& directory) const override { inner_->use_kernels(directory); }
+  [[nodiscard]] Status run(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args) const override {
+    if (auto status = inner_->run(problem, tile, args); !status) return status;
+    if (spoil_) spoil_(problem, tile, args);
+    return {};
+  }
+  [[nodiscard]] std::size_t workspace_bytes(const Problem& problem, std::int64_t rows) const noexcept override {
+    return inner_->workspace_bytes(problem, rows);
+  }
+  [[nodiscard]] Status synchronise() const override { return inner_->synchronise(); }
+  [[nodiscard]] Status check_pointers(const GroupedGemmArgs& args) const override {
+    return inner_->check_pointers(args);
+  }
+  [[nodiscard]] Result<double> time_us(const Problem& problem, const TileConfig& tile,
+                                       std::span<const GroupedGemmArgs> calls, Calls how) const override {
+    return inner_->time_us(problem, tile, calls, how);
+  }
+  [[nodiscard]] std::size_t calls_a_timing() const noexcept override { return inner_->calls_a_timing(); }
+  [[nodiscard]] double bandwidth() const override { return inner_->bandwidth(); }
+  [[nodiscard]] Result<Buffer> allocate(std::size_t bytes) const override { return inner_->allocate(bytes); }
+  [[nodiscard]] Status fill(const Buffer& buffer, std::span<const std::byte> pattern) const override {
+    return inner_->fill(buffer, pattern);
+  }
+  [[nodiscard]] Status download(const void* from, std::span<std::byte> to) const override {
+    return inner_->download(from, to);
+  }
+
+ private:
+  std::unique_ptr<Backend> inner_;
+  Spoil spoil_;
+};
+
+}  // namespace expertile::testing
