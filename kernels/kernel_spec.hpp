@@ -64,6 +64,8 @@ struct KernelArgs {
   long long b_pitch = 0;
   long long c_pitch = 0;
   int groups = 0;
+  int experts = 0;
+  int rows = 0;  // M
   int n = 0;
   int k = 0;
   Storage c_storage = Storage::float16;  // float16, bfloat16 or float32

@@ -22,12 +22,25 @@ struct Group {
   int rows = 0;
   int expert = 0;
 };
+// Whether a group can be multiplied: its expert is there, and its rows are rows of A. What engines write for padding
+// (-1), and whatever else stands in the arrays, makes an empty group rather than an access outside the tensors. Numbers
+// below zero are larger than all others here.
+EXPERTILE_DEVICE bool is_right(const KernelArgs& args, long long begin, long long end, long long expert) {
+  using Unsigned = unsigned long long;
+  return static_cast<Unsigned>(begin) <= static_cast<Unsigned>(end) &&
+         static_cast<Unsigned>(end) <= static_cast<Unsigned>(args.rows) &&
+         static_cast<Unsigned>(expert) < static_cast<Unsigned>(args.experts);
+}
 EXPERTILE_DEVICE Group load_group(const KernelArgs& args, int index) {
   Group group;
   if (index >= args.groups) return group;
-  group.begin = static_cast<int>(ptx::load_global(args.seg_indptr + index));
-  group.rows = static_cast<int>(ptx::load_global(args.seg_indptr + index + 1) - group.begin);
-  group.expert = static_cast<int>(ptx::load_global(args.weight_indices + index));
+  const long long begin = ptx::load_global(args.seg_indptr + index);
+  const long long end = ptx::load_global(args.seg_indptr + index + 1);
+  const long long expert = ptx::load_global(args.weight_indices + index);
+  if (!is_right(args, begin, end, expert)) return group;
+  group.begin = static_cast<int>(begin);
+  group.rows = static_cast<int>(end - begin);
+  group.expert = static_cast<int>(expert);
   return group;
 }
 

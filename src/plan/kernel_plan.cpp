@@ -44,7 +44,8 @@ Scaling scaling_of(Scales scales) {
   return Scaling::block;
 }
 
-// The most row tiles that `rows` rows in `groups` groups can make: a bound that needs no look at the routing.
+// The most row tiles that `rows` rows in `groups` groups can make, where no row is in two: a bound that needs no look at
+// the routing. (Offsets that decrease may put rows into several groups: kernels take those tiles too.)
 std::int64_t most_row_tiles(std::int64_t rows, std::int64_t groups, int block_size_m) {
   // Every group that has rows wastes less than a tile; a group without rows makes none.
   const std::int64_t active = std::min(rows, groups);
@@ -125,6 +126,8 @@ KernelArgs make_kernel_args(const Problem& problem, const GroupedGemmArgs& args)
   in.b_pitch = args.b.pitch;
   in.c_pitch = args.c.pitch;
   in.groups = static_cast<int>(args.weight_indices.size());
+  in.experts = static_cast<int>(problem.experts);
+  in.rows = static_cast<int>(args.a.rows);
   in.n = static_cast<int>(problem.n);
   in.k = static_cast<int>(problem.k);
   in.c_storage = storage_of(args.c.type);

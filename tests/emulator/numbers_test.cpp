@@ -43,6 +43,8 @@ Taken take_all(int clusters, int tiles, int* counter) {
   in.args.seg_indptr = segments;
   in.args.weight_indices = experts;
   in.args.groups = tiles > 1 ? 2 : 0;
+  in.args.experts = 2;
+  in.args.rows = static_cast<int>(segments[2]);
   in.args.n = 64 * kBlocks;
   in.taken = counter;
   Taken taken;

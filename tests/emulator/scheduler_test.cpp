@@ -56,6 +56,8 @@ std::vector<FoundTile> found_tiles(const std::vector<long long>& segments, int n
   args.seg_indptr = segments.data();
   args.weight_indices = experts.data();
   args.groups = kGroups;
+  args.experts = kGroups;
+  args.rows = static_cast<int>(segments.back());
   args.n = n;
   int count = 0;
   const emulator::Launch launch{

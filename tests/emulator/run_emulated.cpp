@@ -1,0 +1,139 @@
+#include "emulator/run_emulated.hpp"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstddef>
+
+#include "emulator/emulator.hpp"
+#include "emulator/tensor_map.hpp"
+#include "kernel_figures.hpp"
+#include "plan/kernel_plan.hpp"
+#include "problem/sizes.hpp"
+#include "quantise.hpp"
+
+namespace expertile::testing {
+namespace {
+
+constexpr int kMultiprocessors = 3;  // few, so that blocks that stay take many tiles
+
+emulator::Region region(const char* name, const ConstMatrixView& m, bool is_output = false) {
+  return {name, m.data, static_cast<std::size_t>(m.rows * m.pitch) * size_of(m.type), is_output};
+}
+template <class T>
+emulator::Region region(const char* name, std::span<const T> values, bool is_output = false) {
+  return {name, values.data(), values.size_bytes(), is_output};
+}
+
+// A's rows quantised by the emulated kernel into the call's workspace.
+Status quantise(const Problem& problem, const GroupedGemmArgs& args) {
+  const QuantiseArgs in = make_quantise_args(problem, args);
+  const emulator::Launch launch{
+      .blocks = 2,
+      .threads = kQuantiseThreads,
+      .memory = {region("A", args.a), {"workspace", args.workspace.data(), args.workspace.size(), true}}};
+  return emulator::run(launch, [&] {
+    switch (args.a.type) {
+      case ElementType::float16:
+        return quantise_rows<Storage::float16>(in);
+      case ElementType::bfloat16:
+        return quantise_rows<Storage::bfloat16>(in);
+      default:
+        return quantise_rows<Storage::float32>(in);
+    }
+  });
+}
+
+}  // namespace
+
+Status multiply_emulated(const EmulatedKernel& kernel, const Problem& problem, const GroupedGemmArgs& args,
+                         const EmulatedCall& call) {
+  const TileConfig& tile = kernel.spec.tile;
+  TiledArgs in{make_kernel_args(problem, args), nullptr, {}, {}, {}};
+  const auto groups = static_cast<std::int64_t>(args.weight_indices.size());
+  auto blocks = static_cast<int>(block_count(problem, tile, args.a.rows, groups));
+  if (tile.kernel == KernelFamily::sm90) {
+    const bool rounds = call.copies_round && kernel.spec.product == Product::tf32;
+    const auto map = [rounds](const ConstMatrixView& m, int box_rows) {
+      const int bytes = static_cast<int>(size_of(m.type));
+      const TensorMap one = emulator::make_tensor_map(m.data, m.rows, m.cols, m.pitch * bytes, bytes, box_rows);
+      return m.type == ElementType::float32 && rounds ? emulator::rounding_to_tf32(one) : one;
+    };
+    in.a = map(args.a, box_rows_a(kernel.spec));
+    in.b = map(args.b, box_rows_b(kernel.spec));
+    if (in.args.stores_boxes != 0) in.c = map(args.c, kBoxRowsC);
+    blocks = static_cast<int>(staying_blocks(tile, blocks, kMultiprocessors));
+  }
+  emulator::Region c = region("C", args.c, true);
+  if (call.groups_share_rows) {
+    c.is_output = false;
+    c.is_counter = true;  // may be written as often as one likes
+  }
+  int taken = 0;
+  if (args.a.rows % 2 == 1) in.taken = &taken;  // else clusters take their turns
+  const emulator::Launch launch{
+      .blocks = blocks,
+      .threads = threads_of(kernel.spec),
+      .shared_bytes = smem_bytes(kernel.spec),
+      .cluster_size = cluster_blocks(tile),
+      .memory = {region("A", args.a),
+                 region("B", args.b),
+                 c,
+                 region("seg_indptr", args.seg_indptr),
+                 region("weight_indices", args.weight_indices),
+                 region("scale_a", args.scale_a),
+                 region("scale_b", args.scale_b),
+                 {.name = "taken", .begin = &taken, .bytes = sizeof(taken), .is_counter = true}}};
+  auto status = emulator::run(launch, [&] { kernel.run(in); });
+  if (status && taken != 0) return fail(ErrorCode::internal, fmt::format("the counter of tiles was left at {}", taken));
+  return status;
+}
+
+Status run_emulated(const EmulatedKernel& kernel, const Problem& problem, GroupedGemmArgs args,
+                    const EmulatedCall& call) {
+  struct alignas(kWorkspaceAlignment) Unit {
+    std::byte bytes[kWorkspaceAlignment];
+  };
+  std::vector<Unit> workspace;
+  if (quantises_a(problem)) {
+    const std::size_t needed = workspace_bytes(problem, args.a.rows);
+    workspace.resize((needed + sizeof(Unit) - 1) / sizeof(Unit));
+    args.workspace = std::as_writable_bytes(std::span(workspace)).first(needed);
+    if (auto status = quantise(problem, args); !status) return status;
+    args = quantised_call(problem, args);
+  }
+  return multiply_emulated(kernel, problem, args, call);
+}
+
+Combination combination_named(const std::string& name) {
+  const auto all = all_combinations();
+  const auto found = std::find_if(all.begin(), all.end(), [&](const auto& one) { return one.name == name; });
+  EXPECT_NE(found, all.end());
+  return *found;
+}
+
+std::vector<EmulatedKernel> kernels_for(const Combination& combination, KernelFamily family) {
+  std::vector<EmulatedKernel> found;
+  for (const EmulatedKernel& kernel : all_emulated_kernels()) {
+    if (kernel.spec.tile.kernel != family) continue;
+    Problem problem{.dtype = combination.dtype, .scales = combination.scales, .tf32 = combination.tf32};
+    if (kernel.spec.block_n > 0) problem.block_shape = BlockShape{kernel.spec.block_n, kernel.spec.block_k};
+    if (problem.block_shape.has_value() != (combination.scales == Scales::block)) continue;
+    KernelSpec wanted = make_spec(problem, kernel.spec.tile, {combination.a, combination.a}, kernel.spec.wide_loads);
+    wanted.c = {};  // those here write every type, so that there are fewer to be compiled
+    const bool same = wanted == kernel.spec;
+    const auto known = [&](const EmulatedKernel& other) { return other.spec == kernel.spec; };
+    if (same && std::none_of(found.begin(), found.end(), known)) found.push_back(kernel);
+  }
+  return found;
+}
+
+RandomProblem random_problem(const Combination& combination, const KernelSpec& spec, std::uint64_t seed,
+                             bool is_large) {
+  Wishes wishes{.is_aligned = spec.wide_loads, .is_large = is_large};
+  if (spec.block_n > 0) wishes.block_shape = BlockShape{spec.block_n, spec.block_k};
+  return RandomProblem(combination, seed, wishes);
+}
+
+}  // namespace expertile::testing
