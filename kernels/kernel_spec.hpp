@@ -25,29 +25,18 @@ constexpr int size_of(Storage storage) {
   return storage == Storage::float32 ? 4 : storage == Storage::e4m3 || storage == Storage::int8 ? 1 : 2;
 }
 
-// The types of C that a kernel writes. For one alone the compiler takes a third less time than for all three.
-struct OutputTypes {
-  bool float16 = true;
-  bool bfloat16 = true;
-  bool float32 = true;
-
-  friend constexpr bool operator==(const OutputTypes&, const OutputTypes&) = default;
-};
-constexpr OutputTypes only(Storage c) { return {c == Storage::float16, c == Storage::bfloat16, c == Storage::float32}; }
-
 // A tile configuration and everything of the problem that is compiled in. N and K are arguments.
 struct KernelSpec {
   TileConfig tile{};
   Storage a = Storage::float16;
   Storage b = Storage::float16;
-  OutputTypes c{};
+  Storage c = Storage::float16;  // float16, bfloat16 or float32
   Scaling scaling = Scaling::none;
   Product product = Product::float16;
   int block_n = 0;  // of block scales
   int block_k = 0;
-  bool scales_a = false;            // with block scales: A has its own
-  bool wide_loads = true;           // rows begin at multiples of 16 bytes; else elements are loaded one by one
-  bool every_lane_arrives = false;  // sm90: where one lane speaks for its warp else (slower)
+  bool scales_a = false;   // with block scales: A has its own
+  bool wide_loads = true;  // rows begin at multiples of 16 bytes; else elements are loaded one by one
 
   friend constexpr bool operator==(const KernelSpec&, const KernelSpec&) = default;
 };
@@ -68,9 +57,8 @@ struct KernelArgs {
   int rows = 0;  // M
   int n = 0;
   int k = 0;
-  Storage c_storage = Storage::float16;  // float16, bfloat16 or float32
-  int wide_stores = 0;                   // rows of C begin at multiples of 16 bytes
-  int stores_boxes = 0;                  // can_store_boxes: worked out once, not by every warp at the end of its tiles
+  int wide_stores = 0;   // rows of C begin at multiples of 16 bytes
+  int stores_boxes = 0;  // can_store_boxes: worked out once, not by every warp at the end of its tiles
 };
 
 // Where a bulk tensor copy finds a matrix and how large its boxes are: as the driver encodes it.

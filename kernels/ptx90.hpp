@@ -83,6 +83,14 @@ EXPERTILE_DEVICE Elected elect() {
 // Collective of a warp: what its lanes did to shared memory before is seen by all of them after.
 EXPERTILE_DEVICE void warp_barrier() { __syncwarp(); }
 
+// Lanes that arrive for a warp whose lanes have each read something: one, after a barrier of the warp. But
+// compute-sanitizer's racecheck takes an arrival to speak for the lane that arrives alone: for it, each arrives.
+#ifdef EXPERTILE_EVERY_LANE_ARRIVES
+inline constexpr int kArrivingLanes = 32;
+#else
+inline constexpr int kArrivingLanes = 1;
+#endif
+
 // Two bytes of shared memory, BEHIND bytes behind an even offset, in a register's low half; the other half is zero. The
 // distance is part of the instruction, which load_shared's sum of unsigned offsets could not be.
 template <int BEHIND>

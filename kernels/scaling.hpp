@@ -8,14 +8,6 @@
 
 namespace expertile {
 
-// ---- C's type -----------------------------------------------------------------------------------------------------
-
-// Of the types that the kernel writes. One for a single type does not ask.
-template <KernelSpec SPEC>
-EXPERTILE_DEVICE bool is_output(const KernelArgs& args, Storage c) {
-  return SPEC.c == only(c) || args.c_storage == c;
-}
-
 // ---- scales of blocks: inside the sum over K. row, column: within the tile; block: of K ---------------------------
 
 template <KernelSpec SPEC>

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs a short list of the GPU tests under each tool of compute-sanitizer; all must find nothing. Needs a GPU, the CUDA
 # toolkit's compute-sanitizer and a build by ./run_tests.sh. racecheck knows an arrival at a barrier to speak for the lane
-# that arrives alone, so there kernels are built in which every lane arrives (arrivals_of_lanes in kernels/).
+# that arrives alone, so there kernels are built in which every lane arrives (kArrivingLanes in kernels/ptx90.hpp).
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 

@@ -85,12 +85,11 @@ EXPERTILE_DEVICE ptx::Bytes16 rounded_chunk(unsigned from) {
   }
 }
 
-// The staged rows to C, if it is of that type: only rows of the group and columns below N are ever written.
-template <KernelSpec SPEC, Storage C>
+// The staged rows to C: only rows of the group and columns below N are ever written.
+template <KernelSpec SPEC>
 EXPERTILE_DEVICE void write_rows(const KernelArgs& args, const OutputTile& tile, unsigned staged, int slab) {
-  if (!is_output<SPEC>(args, C)) return;
   using S = Shape<SPEC>;
-  constexpr int kBytes = size_of(C);
+    constexpr int kBytes = size_of(SPEC.c);
   constexpr int kChunk = 16 / kBytes;  // elements of 16 bytes
   constexpr int kChunks = SPEC.tile.block_size_n / kChunk;
   auto* c = static_cast<unsigned char*>(args.c);
@@ -101,7 +100,7 @@ EXPERTILE_DEVICE void write_rows(const KernelArgs& args, const OutputTile& tile,
     const int n = tile.column + column;
     if (row >= tile.rows || n >= args.n) continue;
     const ptx::Bytes16 chunk =
-        rounded_chunk<C>(staged + static_cast<unsigned>(in_slab * staged_row_bytes(SPEC) + column * 4));
+        rounded_chunk<SPEC.c>(staged + static_cast<unsigned>(in_slab * staged_row_bytes(SPEC) + column * 4));
     unsigned char* to = c + ((tile.row + row) * args.c_pitch + n) * kBytes;
     if (args.wide_stores != 0 && n + kChunk <= args.n) {
       ptx::store_global(reinterpret_cast<ptx::Bytes16*>(to), chunk);
@@ -131,9 +130,7 @@ EXPERTILE_DEVICE void write_tile(const KernelArgs& args, const OutputTile& tile,
     if (slab > 0) ptx::barrier();  // the slab before is read
     if (place.part == 0) stage_slab<SPEC>(args, tile, place, staged, total, slab);
     ptx::barrier();  // the slab is staged
-    if constexpr (SPEC.c.float16) write_rows<SPEC, Storage::float16>(args, tile, staged, slab);
-    if constexpr (SPEC.c.bfloat16) write_rows<SPEC, Storage::bfloat16>(args, tile, staged, slab);
-    if constexpr (SPEC.c.float32) write_rows<SPEC, Storage::float32>(args, tile, staged, slab);
+    write_rows<SPEC>(args, tile, staged, slab);
   }
 }
 

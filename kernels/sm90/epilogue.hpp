@@ -206,24 +206,16 @@ EXPERTILE_DEVICE void write_swapped_float(const KernelArgs& args, const OutputTi
   }
 }
 
-// If C is of that type.
-template <KernelSpec SPEC, Storage C, class Total>
-EXPERTILE_DEVICE void write_as(const TiledArgs& in, const OutputTile& tile, const WarpPlace& warp, const Total& total) {
-  if (!is_output<SPEC>(in.args, C)) return;
-  if constexpr (C == Storage::float32) {
-    if constexpr (SPEC.tile.swap_ab != 0) write_swapped_float<SPEC>(in.args, tile, warp, total);
-    if constexpr (SPEC.tile.swap_ab == 0) write_straight_float<SPEC>(in.args, tile, warp, total);
-  } else {
-    write_in_slabs<SPEC, C>(in, tile, warp, total);
-  }
-}
-
 template <KernelSpec SPEC, class Total>
 EXPERTILE_DEVICE void write_tile(const TiledArgs& in, const OutputTile& tile, WarpPlace warp, const Total& total) {
   ptx::hold(warp.lane);  // what is worked out of it is not kept in registers from tile to tile
-  if constexpr (SPEC.c.float16) write_as<SPEC, Storage::float16>(in, tile, warp, total);
-  if constexpr (SPEC.c.bfloat16) write_as<SPEC, Storage::bfloat16>(in, tile, warp, total);
-  if constexpr (SPEC.c.float32) write_as<SPEC, Storage::float32>(in, tile, warp, total);
+  if constexpr (SPEC.c != Storage::float32) {
+    write_in_slabs<SPEC, SPEC.c>(in, tile, warp, total);
+  } else if constexpr (SPEC.tile.swap_ab != 0) {
+    write_swapped_float<SPEC>(in.args, tile, warp, total);
+  } else {
+    write_straight_float<SPEC>(in.args, tile, warp, total);
+  }
 }
 
 }  // namespace expertile::sm90

@@ -109,12 +109,6 @@ constexpr int summed_elements(const KernelSpec& spec) {
 constexpr bool brings_scales(const KernelSpec& spec) {
   return spec.tile.kernel == KernelFamily::sm90 && spec.scaling == Scaling::block;
 }
-// Arrivals of a warp whose lanes have each read something: a tile (tiles.hpp). One lane's, after a barrier of the warp,
-// speaks for all. But compute-sanitizer's racecheck knows an arrival to speak for the lane that arrives alone: for it,
-// each can speak for itself.
-constexpr int arrivals_of_lanes(const KernelSpec& spec) { return spec.every_lane_arrives ? 32 : 1; }
-// Of one that has read a stage, or brought its scales: lanes read scales alone one by one.
-constexpr int arrivals_a_warp(const KernelSpec& spec) { return brings_scales(spec) ? arrivals_of_lanes(spec) : 1; }
 constexpr int columns_a_scale(const KernelSpec& spec) {
   return spec.tile.swap_ab != 0 ? 64 : greatest_common_divisor(spec.tile.block_size_n, spec.block_n);
 }
@@ -188,8 +182,8 @@ constexpr int slab_owners(const KernelSpec& spec) {
 // Rows of C that one bulk copy stores; and whether they can: rows begin and end at multiples of 16 bytes. (The copies
 // cut a box off at the matrix's end no finer.)
 inline constexpr int kBoxRowsC = 16;
-constexpr bool can_store_boxes(const KernelArgs& args) {
-  return args.wide_stores != 0 && size_of(args.c_storage) == 2 && args.n % 8 == 0;
+constexpr bool can_store_boxes(Storage c, const KernelArgs& args) {
+  return args.wide_stores != 0 && size_of(c) == 2 && args.n % 8 == 0;
 }
 constexpr int slabs_offset(const KernelSpec& spec) {
   return ceil_divide(exchange_offset(spec) + exchange_bytes(spec), 1024) * 1024;

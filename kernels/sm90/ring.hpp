@@ -157,11 +157,15 @@ struct Exchange {
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void init_exchange() {
   if constexpr (Shape<SPEC>::kParts > 1) {
-    constexpr int kArrivals = SPEC.tile.num_warps * (Shape<SPEC>::kParts - 1);  // of the others' warps
-    ptx::mbarrier_init(Exchange<SPEC>::kFilled, 1 + kArrivals);                 // and of the thread that expects bytes
-    ptx::mbarrier_init(Exchange<SPEC>::kEmptied, kArrivals);
+    constexpr int kOthers = SPEC.tile.num_warps * (Shape<SPEC>::kParts - 1);  // warps
+    ptx::mbarrier_init(Exchange<SPEC>::kFilled, 1 + kOthers);                 // and the thread that expects bytes
+    ptx::mbarrier_init(Exchange<SPEC>::kEmptied, kOthers);
   }
 }
+
+// Arrivals of a warp that has read a stage, or brought its scales: its lanes read scales alone one by one.
+template <KernelSpec SPEC>
+inline constexpr int kArrivals = brings_scales(SPEC) ? ptx::kArrivingLanes : 1;
 
 // By one thread, before anything else.
 template <KernelSpec SPEC>
@@ -171,8 +175,8 @@ EXPERTILE_DEVICE void init_ring() {
     const Place<SPEC> place = place_of<SPEC>({stage, 0});
     // The copying thread, whose bytes count themselves, and the warps that bring scales.
     constexpr int kOthers = Shape<SPEC>::kCluster - 1;
-    ptx::mbarrier_init(place.full, 1 + scale_warps(SPEC) * arrivals_a_warp(SPEC));
-    ptx::mbarrier_init(place.empty, 4 * sharers(SPEC.tile) * (arrivals_a_warp(SPEC) + kOthers));  // of who reads it
+    ptx::mbarrier_init(place.full, 1 + scale_warps(SPEC) * kArrivals<SPEC>);
+    ptx::mbarrier_init(place.empty, 4 * sharers(SPEC.tile) * (kArrivals<SPEC> + kOthers));  // of who reads it
     if constexpr (Shape<SPEC>::kSplits) ptx::mbarrier_init(place.split, kSplittingWarps);
   }
   if constexpr (SPEC.tile.pingpong != 0) {
@@ -271,12 +275,12 @@ EXPERTILE_DEVICE void copy_slices(const TiledArgs& in, int turn, int from, int u
 // Before the arrival of a warp whose lanes have each read or stored their own scales, where one speaks for all.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void gather_lanes() {
-  if constexpr (arrivals_a_warp(SPEC) == 1 && brings_scales(SPEC)) ptx::warp_barrier();
+  if constexpr (kArrivals<SPEC> == 1 && brings_scales(SPEC)) ptx::warp_barrier();
 }
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void arrive_for_warp(unsigned barrier, int lane) {
   gather_lanes<SPEC>();
-  if (arrivals_a_warp(SPEC) > 1 || lane == 0) ptx::mbarrier_arrive(barrier);
+  if (kArrivals<SPEC> > 1 || lane == 0) ptx::mbarrier_arrive(barrier);
 }
 
 // This warp has read the stage, with its scales: every block that copies to it may.
@@ -284,7 +288,7 @@ template <KernelSpec SPEC>
 EXPERTILE_DEVICE void release(unsigned empty, int lane) {
   if constexpr (Shape<SPEC>::kCluster == 1) return arrive_for_warp<SPEC>(empty, lane);
   gather_lanes<SPEC>();
-  if constexpr (arrivals_a_warp(SPEC) == 1) {
+  if constexpr (kArrivals<SPEC> == 1) {
     if (lane < Shape<SPEC>::kCluster) ptx::mbarrier_arrive_at(empty, lane);
   } else {
     ptx::mbarrier_arrive(empty);

@@ -130,7 +130,7 @@ EXPERTILE_DEVICE void init_tiles() {
   for (int turn = 0; turn < kToldTiles; ++turn) {
     const ToldPlace place = told_place<SPEC>(turn);
     ptx::mbarrier_init(place.told, 1);
-    ptx::mbarrier_init(place.heard, listening_warps(SPEC) * arrivals_of_lanes(SPEC));
+    ptx::mbarrier_init(place.heard, listening_warps(SPEC) * ptx::kArrivingLanes);
   }
   if constexpr (numbers_bytes(SPEC) > 0) {
     ptx::mbarrier_init(Numbers<SPEC>::kSent, 1);
@@ -170,7 +170,7 @@ EXPERTILE_DEVICE OutputTile hear_tile(int turn) {
   ptx::mbarrier_wait(place.told, place.parity);
   const OutputTile tile = told_tile(place);
   if (tile.rows < 0) return tile;
-  if constexpr (arrivals_of_lanes(SPEC) == 1) {
+  if constexpr (ptx::kArrivingLanes == 1) {
     ptx::warp_barrier();
     if (ptx::elect().is_this) ptx::mbarrier_arrive(place.heard);
   } else {

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "files/files.hpp"
 #include "jit/device_text.hpp"
 #include "jit/wgmma_text.hpp"
 #include "kernel_figures.hpp"
@@ -11,6 +12,8 @@
 
 namespace expertile::jit {
 namespace {
+
+constexpr const char* kEveryLaneArrives = "EXPERTILE_EVERY_LANE_ARRIVES";
 
 // By name, in any order, which designated initialisers do not allow.
 std::string spelled(const TileConfig& tile) {
@@ -45,23 +48,22 @@ constexpr KernelSpec kSpec = {{
     .tile = {},
     .a = static_cast<Storage>({}),
     .b = static_cast<Storage>({}),
-    .c = {{.float16 = {}, .bfloat16 = {}, .float32 = {}}},
+    .c = static_cast<Storage>({}),
     .scaling = static_cast<Scaling>({}),
     .product = static_cast<Product>({}),
     .block_n = {},
     .block_k = {},
     .scales_a = {},
-    .wide_loads = {},
-    .every_lane_arrives = {}}};
+    .wide_loads = {}}};
 }}
 // At least one block a multiprocessor: without it the compiler would rather spill than use more registers.
 extern "C" __global__ void __launch_bounds__({}, 1){} {}(const __grid_constant__ expertile::{} args) {{
   expertile::{}::grouped_gemm<expertile::kSpec>(args);
 }}
 )",
-      family.name, spelled(spec.tile), static_cast<int>(spec.a), static_cast<int>(spec.b), spec.c.float16,
-      spec.c.bfloat16, spec.c.float32, static_cast<int>(spec.scaling), static_cast<int>(spec.product), spec.block_n,
-      spec.block_k, spec.scales_a, spec.wide_loads, spec.every_lane_arrives, threads_of(spec), clusters, kKernelName,
+      family.name, spelled(spec.tile), static_cast<int>(spec.a), static_cast<int>(spec.b),
+      static_cast<int>(spec.c), static_cast<int>(spec.scaling), static_cast<int>(spec.product), spec.block_n,
+      spec.block_k, spec.scales_a, spec.wide_loads, threads_of(spec), clusters, kKernelName,
       family.arguments, family.name);
   Source source{"grouped_gemm.cu", text, device_headers()};
   if (spec.tile.kernel == KernelFamily::sm90) source.headers.emplace_back("wgmma.hpp", wgmma_text(spec));
@@ -80,7 +82,10 @@ extern "C" __global__ void __launch_bounds__({}) {}(const __grid_constant__ expe
 }
 
 CompileRequest kernel_request(Source source, std::string arch) {
-  return {std::move(source), std::move(arch), {"--device-as-default-execution-space"}};
+  std::vector<std::string> flags{"--device-as-default-execution-space"};
+  // As scripts/sanitize_gpu.sh wants it (kernels/ptx90.hpp).
+  if (!environment(kEveryLaneArrives).empty()) flags.push_back(fmt::format("-D{}", kEveryLaneArrives));
+  return {std::move(source), std::move(arch), std::move(flags)};
 }
 
 }  // namespace expertile::jit

@@ -77,7 +77,7 @@ KernelSpec make_spec(const Problem& problem, const TileConfig& tile, const CallT
   spec.tile = tile;
   spec.a = quantises_a(problem) ? Storage::e4m3 : storage_of(types.a);
   spec.b = storage_of(weight_type(problem.dtype, problem.block_shape.has_value()));
-  spec.c = only(storage_of(types.c));
+  spec.c = storage_of(types.c);
   spec.scaling = scaling_of(scales_of(problem));
   spec.product = problem.tf32 ? Product::tf32 : product_of(spec.a, spec.b);
   if (problem.block_shape) {
@@ -130,9 +130,8 @@ KernelArgs make_kernel_args(const Problem& problem, const GroupedGemmArgs& args)
   in.rows = static_cast<int>(args.a.rows);
   in.n = static_cast<int>(problem.n);
   in.k = static_cast<int>(problem.k);
-  in.c_storage = storage_of(args.c.type);
   in.wide_stores = has_wide_rows(args.c) ? 1 : 0;
-  in.stores_boxes = can_store_boxes(in) ? 1 : 0;
+  in.stores_boxes = can_store_boxes(storage_of(args.c.type), in) ? 1 : 0;
   return in;
 }
 

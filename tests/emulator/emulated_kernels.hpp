@@ -13,6 +13,12 @@ struct EmulatedKernel {
   void (*run)(const TiledArgs&) = nullptr;  // a kernel of the portable family looks at args alone
 };
 
+// C's type of the index-th kernel of a combination: each writes one, and each family and product writes all three.
+constexpr Storage c_of_kernel(Product product, Scaling scaling, int index) {
+  constexpr Storage kTypes[] = {Storage::float16, Storage::bfloat16, Storage::float32};
+  return kTypes[(static_cast<int>(product) + static_cast<int>(scaling) + index) % 3];
+}
+
 [[nodiscard]] std::vector<EmulatedKernel> float16_kernels();
 [[nodiscard]] std::vector<EmulatedKernel> bfloat16_kernels();
 [[nodiscard]] std::vector<EmulatedKernel> float32_kernels();
@@ -25,13 +31,14 @@ struct EmulatedKernel {
 [[nodiscard]] std::vector<EmulatedKernel> hopper_int8_w8a16_kernels();
 [[nodiscard]] std::vector<EmulatedKernel> hopper_tf32_kernels();
 [[nodiscard]] std::vector<EmulatedKernel> hopper_float32_kernels();
-[[nodiscard]] std::vector<EmulatedKernel> hopper_kernels_in_pieces();
+[[nodiscard]] std::vector<EmulatedKernel> hopper_kernels_in_subtiles();
+[[nodiscard]] std::vector<EmulatedKernel> hopper_kernels_whose_lanes_all_arrive();
 [[nodiscard]] inline std::vector<EmulatedKernel> all_emulated_kernels() {
   std::vector<EmulatedKernel> all;
-  for (const auto& some :
-       {float16_kernels(), bfloat16_kernels(), float32_kernels(), fp8_kernels(), int8_kernels(), int8_w8a16_kernels(),
-        hopper_float_kernels(), hopper_fp8_kernels(), hopper_int8_kernels(), hopper_int8_w8a16_kernels(),
-        hopper_tf32_kernels(), hopper_float32_kernels(), hopper_kernels_in_pieces()}) {
+  for (const auto& some : {float16_kernels(), bfloat16_kernels(), float32_kernels(), fp8_kernels(), int8_kernels(),
+                           int8_w8a16_kernels(), hopper_float_kernels(), hopper_fp8_kernels(), hopper_int8_kernels(),
+                           hopper_int8_w8a16_kernels(), hopper_tf32_kernels(), hopper_float32_kernels(),
+                           hopper_kernels_in_subtiles(), hopper_kernels_whose_lanes_all_arrive()}) {
     all.insert(all.end(), some.begin(), some.end());
   }
   return all;

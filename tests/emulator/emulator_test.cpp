@@ -9,7 +9,9 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <map>
 #include <ptx.hpp>  // the emulator's
+#include <set>
 
 #include "backend/backend.hpp"
 #include "backend/reference.hpp"
@@ -19,15 +21,17 @@
 namespace expertile::testing {
 namespace {
 
-constexpr int kProblemsAKernel = 11;  // five kernels a combination
+constexpr std::size_t kProblemsPerKernel = 11;
+constexpr std::size_t kProblemsPerCombination = 50;
 
 // Fresh problems for every kernel, the last of them large if wished.
-void expect_agreement(const Combination& combination, const std::vector<EmulatedKernel>& kernels, int large) {
-  int problems = 0;
+void expect_agreement(const Combination& combination, const std::vector<EmulatedKernel>& kernels, std::size_t large) {
+  ASSERT_FALSE(kernels.empty());
+  const std::size_t each = std::max(kProblemsPerKernel, kProblemsPerCombination / kernels.size() + 1);
+  std::uint64_t problems = 0;
   for (const EmulatedKernel& kernel : kernels) {
-    for (int i = 0; i < kProblemsAKernel; ++i, ++problems) {
-      RandomProblem random =
-          random_problem(combination, kernel.spec, static_cast<std::uint64_t>(problems), i >= kProblemsAKernel - large);
+    for (std::size_t i = 0; i < each; ++i, ++problems) {
+      RandomProblem random = random_problem(combination, kernel.spec, problems, i >= each - large);
       const GroupedGemmArgs args = random.args();
       const auto status = run_emulated(kernel, random.problem(), args);
       const std::string what = random.describe() + " on " + describe(kernel.spec.tile);
@@ -37,15 +41,25 @@ void expect_agreement(const Combination& combination, const std::vector<Emulated
           << what;
     }
   }
-  EXPECT_GE(problems, 50);
+}
+
+// Every product's kernels of each family write every type of C.
+TEST(EmulatedKernels, WriteEveryTypeOfEveryProductInEachFamily) {
+  std::map<std::pair<KernelFamily, Product>, std::set<Storage>> types;
+  for (const EmulatedKernel& kernel : all_emulated_kernels()) {
+    types[{kernel.spec.tile.kernel, kernel.spec.product}].insert(kernel.spec.c);
+  }
+  EXPECT_EQ(types.size(), 16U);  // eight products, two families
+  for (const auto& [which, written] : types) {
+    EXPECT_EQ(written.size(), 3U) << describe(TileConfig{.kernel = which.first}) << " product "
+                                  << static_cast<int>(which.second);
+  }
 }
 
 class EveryCombinationEmulated : public ::testing::TestWithParam<Combination> {};
 
 TEST_P(EveryCombinationEmulated, AgreesWithTheReferenceOnRaggedProblems) {
-  const auto kernels = kernels_for(GetParam());
-  ASSERT_EQ(kernels.size(), 5U);
-  expect_agreement(GetParam(), kernels, 0);
+  expect_agreement(GetParam(), kernels_for(GetParam()), 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(, EveryCombinationEmulated, ::testing::ValuesIn(all_combinations()),
@@ -68,8 +82,8 @@ INSTANTIATE_TEST_SUITE_P(, EveryHopperCombinationEmulated, ::testing::ValuesIn(h
 
 TEST(Emulated, ASplitKWithoutItsLastPartIsCaught) {
   // The check that the combinations are judged by must notice a missing product.
-  RandomProblem random(combination_named("float16"), 3, {.is_aligned = true});
   const auto kernels = kernels_for(combination_named("float16"));
+  RandomProblem random = random_problem(combination_named("float16"), kernels[0].spec, 3);
   const GroupedGemmArgs args = random.args();
   ASSERT_TRUE(run_emulated(kernels[0], random.problem(), args));
   auto* c = static_cast<std::byte*>(args.c.data);
@@ -83,12 +97,12 @@ TEST(Emulated, Tf32ThatIsCutOffInsteadOfRoundedIsCaught) {
   // All operands are a little less than a number of tf32, so that cutting off errs most.
   const Combination combination = combination_named("tf32");
   const auto kernels = kernels_for(combination, KernelFamily::sm90);
-  ASSERT_FALSE(kernels.empty());
+  int judged = 0;
   for (const EmulatedKernel& kernel : kernels) {
-    std::uint64_t seed = 0;
-    while (random_problem(combination, kernel.spec, seed).args().c.type != ElementType::float32) ++seed;
+    if (kernel.spec.c != Storage::float32) continue;  // it would round the error away
+    ++judged;
     for (const bool copies_round : {true, false}) {
-      RandomProblem random = random_problem(combination, kernel.spec, seed);
+      RandomProblem random = random_problem(combination, kernel.spec, 0);
       const GroupedGemmArgs args = random.args();
       for (const ConstMatrixView& m : {args.a, args.b}) {
         for (std::int64_t i = 0; i < m.rows * m.pitch; ++i) {
@@ -102,6 +116,7 @@ TEST(Emulated, Tf32ThatIsCutOffInsteadOfRoundedIsCaught) {
       EXPECT_EQ(error > 1.0, !copies_round) << error << ": " << random.describe();
     }
   }
+  EXPECT_GE(judged, 5);
 }
 
 TEST(EmulatedAndGpu, AgreeToTheLastBitForInt8) {

@@ -2,6 +2,6 @@
 
 namespace expertile::testing {
 
-std::vector<EmulatedKernel> hopper_float32_kernels() { return hopper_splitting_kernels(); }
+std::vector<EmulatedKernel> hopper_float32_kernels() { return hopper_tf32x3_kernels(); }
 
 }  // namespace expertile::testing

@@ -37,6 +37,11 @@ EXPERTILE_DEVICE Elected elect(const Where& where = Where::current()) {
   return {lane, thread_index() % 32 == lane};
 }
 
+#ifdef EXPERTILE_EVERY_LANE_ARRIVES
+constexpr int kArrivingLanes = 32;  // in the one file of kernels that nothing else makes
+#else
+constexpr int kArrivingLanes = 1;
+#endif
 EXPERTILE_DEVICE void warp_barrier(const Where& where = Where::current()) { emulator::warp_barrier(where); }
 
 template <int BEHIND>

@@ -26,6 +26,11 @@ emulator::Region region(const char* name, std::span<const T> values, bool is_out
   return {name, values.data(), values.size_bytes(), is_output};
 }
 
+ElementType type_of(Storage c) {
+  if (c == Storage::float32) return ElementType::float32;
+  return c == Storage::float16 ? ElementType::float16 : ElementType::bfloat16;
+}
+
 // A's rows quantised by the emulated kernel into the call's workspace.
 Status quantise(const Problem& problem, const GroupedGemmArgs& args) {
   const QuantiseArgs in = make_quantise_args(problem, args);
@@ -120,9 +125,9 @@ std::vector<EmulatedKernel> kernels_for(const Combination& combination, KernelFa
     Problem problem{.dtype = combination.dtype, .scales = combination.scales, .tf32 = combination.tf32};
     if (kernel.spec.block_n > 0) problem.block_shape = BlockShape{kernel.spec.block_n, kernel.spec.block_k};
     if (problem.block_shape.has_value() != (combination.scales == Scales::block)) continue;
-    KernelSpec wanted = make_spec(problem, kernel.spec.tile, {combination.a, combination.a}, kernel.spec.wide_loads);
-    wanted.c = {};  // those here write every type, so that there are fewer to be compiled
-    const bool same = wanted == kernel.spec;
+    const CallTypes types{combination.a, type_of(kernel.spec.c)};
+    if (quantises_a(problem) && types.c != types.a) continue;
+    const bool same = make_spec(problem, kernel.spec.tile, types, kernel.spec.wide_loads) == kernel.spec;
     const auto known = [&](const EmulatedKernel& other) { return other.spec == kernel.spec; };
     if (same && std::none_of(found.begin(), found.end(), known)) found.push_back(kernel);
   }
@@ -131,7 +136,7 @@ std::vector<EmulatedKernel> kernels_for(const Combination& combination, KernelFa
 
 RandomProblem random_problem(const Combination& combination, const KernelSpec& spec, std::uint64_t seed,
                              bool is_large) {
-  Wishes wishes{.is_aligned = spec.wide_loads, .is_large = is_large};
+  Wishes wishes{.is_aligned = spec.wide_loads, .is_large = is_large, .c_type = type_of(spec.c)};
   if (spec.block_n > 0) wishes.block_shape = BlockShape{spec.block_n, spec.block_k};
   return RandomProblem(combination, seed, wishes);
 }

@@ -113,6 +113,7 @@ RandomProblem::RandomProblem(const Combination& combination, std::uint64_t seed,
   c_type_ = quantises_a(problem_)
                 ? combination.a
                 : pick(generator, {ElementType::float16, ElementType::bfloat16, ElementType::float32});
+  if (wishes.c_type) c_type_ = *wishes.c_type;
 
   a_ = random_tensor(combination.a, rows_ * pitch_a_, generator);
   b_ = random_tensor(weight_type(problem_), problem_.experts * problem_.n * pitch_b_, generator);

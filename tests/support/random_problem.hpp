@@ -31,6 +31,7 @@ struct Wishes {
   bool is_large = false;                    // several tiles along every side
   bool has_many_tiles = false;              // large ones, too: more than a GPU multiplies at a time
   std::optional<BlockShape> block_shape{};  // instead of a random one
+  std::optional<ElementType> c_type{};      // likewise
 };
 
 class RandomProblem {

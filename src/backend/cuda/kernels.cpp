@@ -6,7 +6,6 @@
 #include <mutex>
 #include <thread>
 
-#include "files/files.hpp"
 #include "jit/compile_all.hpp"
 #include "jit/kernel_source.hpp"
 #include "jit/ptxas_report.hpp"
@@ -17,12 +16,6 @@ namespace {
 
 constexpr int kMaxDynamicShared = 8;  // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 constexpr std::int64_t kMostCacheBytes = std::int64_t{1} << 30;
-
-// As scripts/sanitize_gpu.sh wants it.
-KernelSpec built(KernelSpec spec) {
-  spec.every_lane_arrives = !environment("EXPERTILE_EVERY_LANE_ARRIVES").empty();
-  return spec;
-}
 
 }  // namespace
 
@@ -46,7 +39,7 @@ jit::CompileRequest KernelShelf::request(jit::Source source) const {
 }
 
 jit::CompileRequest KernelShelf::request(const KernelSpec& spec) const {
-  return request(jit::kernel_source(built(spec)));
+  return request(jit::kernel_source(spec));
 }
 
 std::vector<Result<jit::Cubin>> KernelShelf::compile(const std::vector<jit::CompileRequest>& requests) const {
