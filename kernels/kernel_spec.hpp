@@ -13,7 +13,7 @@ enum class Product : int {
   float16,        // m16n8k16
   bfloat16,       // m16n8k16
   tf32,           // m16n8k8, operands rounded to 10 bits of mantissa
-  tf32x3,         // float32 accuracy: big * big + big * small + small * big of the operands' tf32 parts
+  tf32x3,         // float32 accuracy: big * big + big * small + small * big of the operands' tf32 terms
   int8,           // m16n8k32, exact
   e4m3,           // as float16, which holds every e4m3 value: sm_89's own product keeps too few bits of the sum, and
                   // sm_90 makes its own of the same conversion and float16 products
@@ -71,7 +71,8 @@ struct alignas(64) TensorMap {
 // boxes.
 struct TiledArgs {
   KernelArgs args;
-  int* taken = nullptr;  // null, or a counter that is 0 before the launch and after it, and no other launch's meanwhile
+  int* tile_counter =
+      nullptr;  // null, or a counter that is 0 before the launch and after it, and no other launch's meanwhile
   TensorMap a;
   TensorMap b;
   TensorMap c;

@@ -138,6 +138,8 @@ EXPERTILE_DEVICE int shuffle(int value, int lane) { return __shfl_sync(0xfffffff
 EXPERTILE_DEVICE long long shuffle(long long value, int lane) { return __shfl_sync(0xffffffffU, value, lane); }
 // The same value, which all lanes must have, where the compiler knows that they do and keeps one for all.
 EXPERTILE_DEVICE unsigned uniform(unsigned value) { return __reduce_or_sync(0xffffffffU, value); }
+// The largest of the lanes' values.
+EXPERTILE_DEVICE int largest(int value) { return __reduce_max_sync(0xffffffffU, value); }
 // How many lanes say yes.
 EXPERTILE_DEVICE int count_lanes(bool yes) { return __popc(__ballot_sync(0xffffffffU, yes)); }
 EXPERTILE_DEVICE float shuffle_xor(float value, int mask) { return __shfl_xor_sync(0xffffffffU, value, mask); }

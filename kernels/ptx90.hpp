@@ -8,7 +8,7 @@
 
 #include <ptx.hpp>
 
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 
 namespace expertile::ptx {
 
@@ -122,7 +122,7 @@ EXPERTILE_DEVICE void fence_stores() { asm volatile("fence.proxy.async.shared::c
 // Starts copying a box of a matrix to shared memory (aligned to 1024): rows `row` and on, 128 bytes of each from
 // element `column` on; what lies outside the matrix becomes zero. Box and element type are the map's: float32 comes as
 // it is, or rounded to tf32, to nearest, ties away from zero. Row r of the box lies at offset + 128 * r, its 16-byte
-// chunk c at place c ^ (r % 8). The copied bytes (the whole box's) are counted by the barrier; whoever has waited for
+// chunk c at chunk c ^ (r % 8). The copied bytes (the whole box's) are counted by the barrier; whoever has waited for
 // its phase sees them. Called by one thread.
 EXPERTILE_DEVICE void copy_box(unsigned offset, const TensorMap& map, int column, int row, unsigned barrier) {
   asm volatile(
@@ -167,7 +167,7 @@ EXPERTILE_DEVICE void cluster_barrier() {
 }
 // One arrival at the barrier with this offset of the cluster's block `rank`. It says that this warp has read what it
 // waited for, and hands over nothing that was written: a release that the whole cluster sees would first wait for all
-// of the thread's accesses to memory (MEMBAR.ALL.GPU), at every slice.
+// of the thread's accesses to memory (MEMBAR.ALL.GPU), at every k-block.
 EXPERTILE_DEVICE void mbarrier_arrive_at(unsigned offset, int rank) {
   asm volatile(
       "{\n"
@@ -204,24 +204,26 @@ EXPERTILE_DEVICE void copy_box_to(unsigned offset, const TensorMap& map, int col
 // wgmma<PRODUCT, COLUMNS, ADDS>(d, x, y): the first COLUMNS of d [64, 8 * HELD] = x [64, 32 bytes] x y [COLUMNS, 32
 // bytes]^T, or += where it ADDS, without waiting. Warp w of the warpgroup holds rows 16 * w and on; its lane l holds in
 // d[j][0], d[j][1] row l / 4, columns 8 * j + 2 * (l % 4) and the next, and in d[j][2], d[j][3] the same of row l / 4 +
-// 8: as mma's. x and y are matrix_operand's; x of wgmma_from_registers is mma's a of the warp's 16 rows. All of these
+// 8: as mma's. x and y are descriptors; x of wgmma_from_registers is mma's a of the warp's 16 rows. All of these
 // are collectives of the warpgroup.
 
-// Where a matrix in shared memory begins whose rows are 128 bytes, permuted as copy_box does: the part of an operand
-// that differs from one to the next, to be worked out before the operand is needed. offset: the first row's, a multiple
-// of 1024, and 0, 32, 64 or 96 for the 32 bytes within the row.
-EXPERTILE_DEVICE unsigned matrix_place(unsigned offset) {
+// Where a matrix in shared memory begins whose rows are 128 bytes, swizzled as copy_box does: the bits of a descriptor
+// that differ from one to the next, to be worked out before the descriptor is needed. offset: the first row's, a
+// multiple of 1024, and 0, 32, 64 or 96 for the 32 bytes within the row.
+EXPERTILE_DEVICE unsigned descriptor_base(unsigned offset) {
   constexpr unsigned kUnused = 1U << 16;
   return kUnused | (shared_address(offset) & 0x3ffffU) >> 4;
 }
-// The place that begins `bytes` behind another: a multiple of 1024, and 0, 32, 64 or 96. One instruction, where
-// matrix_place takes three.
-EXPERTILE_DEVICE unsigned behind(unsigned place, int bytes) { return place + static_cast<unsigned>(bytes / 16); }
-EXPERTILE_DEVICE unsigned long long matrix_operand(unsigned place) {
+// The one that begins `bytes` behind another: a multiple of 1024, and 0, 32, 64 or 96. One instruction, where
+// descriptor_base takes three.
+EXPERTILE_DEVICE unsigned advance_descriptor(unsigned base, int bytes) {
+  return base + static_cast<unsigned>(bytes / 16);
+}
+EXPERTILE_DEVICE unsigned long long descriptor(unsigned base) {
   constexpr unsigned long long kSwizzle128 = 1ULL << 62;
   constexpr unsigned long long kEightRows = static_cast<unsigned long long>(1024 / 16)
                                             << 32;  // from 8 rows to the next
-  return kSwizzle128 | kEightRows | place;
+  return kSwizzle128 | kEightRows | base;
 }
 // Before the first product after the registers of d or x were written. Operands in shared memory come from bulk copies,
 // or from stores that fence_stores came after.
@@ -234,10 +236,11 @@ template <int PENDING>
 EXPERTILE_DEVICE void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory");
 }
+
 // Keeps the compiler from moving what is done with a value across a product or a wait, or out of a loop.
-EXPERTILE_DEVICE void hold(float& sum) { asm volatile("" : "+f"(sum)::"memory"); }
-EXPERTILE_DEVICE void hold(int& sum) { asm volatile("" : "+r"(sum)::"memory"); }
-EXPERTILE_DEVICE void hold(unsigned& value) { asm volatile("" : "+r"(value)::"memory"); }
+EXPERTILE_DEVICE void fence_operand(float& sum) { asm volatile("" : "+f"(sum)::"memory"); }
+EXPERTILE_DEVICE void fence_operand(int& sum) { asm volatile("" : "+r"(sum)::"memory"); }
+EXPERTILE_DEVICE void fence_operand(unsigned& value) { asm volatile("" : "+r"(value)::"memory"); }
 
 // ---- between lanes ----------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@
 
 #include <ptx.hpp>
 
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 
 namespace expertile {
 

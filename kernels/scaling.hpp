@@ -3,26 +3,27 @@
 
 #include <ptx.hpp>
 
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 #include "scheduler.hpp"
 
 namespace expertile {
 
-// ---- scales of blocks: inside the sum over K. row, column: within the tile; block: of K ---------------------------
+// ---- scales of blocks: inside the sum over K. row, column: within the tile; block: along K, one of scales_k --------
 
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE float token_scale(const KernelArgs& args, const OutputTile& tile, int row, int block, int k_blocks) {
+EXPERTILE_DEVICE float token_scale(const KernelArgs& args, const OutputTile& tile, int row, int block, int scales_k) {
   if (!SPEC.scales_a) return 1.0F;
-  return row < tile.rows ? ptx::load_global(args.scale_a + (tile.row + row) * k_blocks + block) : 0.0F;
+  return row < tile.rows ? ptx::load_global(args.scale_a + (tile.row + row) * scales_k + block) : 0.0F;
 }
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE float weight_scale(const KernelArgs& args, const OutputTile& tile, int column, int block,
-                                    int k_blocks) {
+                                    int scales_k) {
   const int n = tile.column + column;
   const long long n_blocks = ceil_divide(args.n, SPEC.block_n);
   if (n >= args.n) return 0.0F;
-  return ptx::load_global(args.scale_b + (tile.expert * n_blocks + n / SPEC.block_n) * k_blocks + block);
+  return ptx::load_global(args.scale_b + (tile.expert * n_blocks + n / SPEC.block_n) * scales_k + block);
 }
+
 // ---- scales that are constant along K -----------------------------------------------------------------------------
 
 template <Scaling SCALING>

@@ -4,7 +4,7 @@
 
 #include <ptx.hpp>
 
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 
 namespace expertile {
 
@@ -31,17 +31,36 @@ EXPERTILE_DEVICE bool is_right(const KernelArgs& args, long long begin, long lon
          static_cast<Unsigned>(end) <= static_cast<Unsigned>(args.rows) &&
          static_cast<Unsigned>(expert) < static_cast<Unsigned>(args.experts);
 }
-EXPERTILE_DEVICE Group load_group(const KernelArgs& args, int index) {
+// decreases: whether the group's offsets do, so that groups behind it may have rows of those before it.
+EXPERTILE_DEVICE Group load_group(const KernelArgs& args, int index, bool& decreases) {
   Group group;
+  decreases = false;
   if (index >= args.groups) return group;
   const long long begin = ptx::load_global(args.seg_indptr + index);
   const long long end = ptx::load_global(args.seg_indptr + index + 1);
   const long long expert = ptx::load_global(args.weight_indices + index);
+  decreases = end < begin;
   if (!is_right(args, begin, end, expert)) return group;
   group.begin = static_cast<int>(begin);
   group.rows = static_cast<int>(end - begin);
   group.expert = static_cast<int>(expert);
   return group;
+}
+
+// Rows that offsets put into several groups stay with the first of them: no row of C is written twice, and there are no
+// more tiles than the host has launched blocks for. Collective of a warp that has 32 groups in hand. end: of the rows
+// of all groups before them.
+EXPERTILE_DEVICE void cut_common_rows(Group& mine, int end, int lane) {
+  int taken = mine.rows > 0 ? mine.begin + mine.rows : 0;  // the furthest end up to and with this lane's
+  for (int distance = 1; distance < 32; distance *= 2) {
+    const int below = ptx::shuffle_up(taken, distance);
+    if (lane >= distance && below > taken) taken = below;
+  }
+  const int before = ptx::shuffle_up(taken, 1);
+  if (lane > 0 && before > end) end = before;
+  const int cut = end > mine.begin ? end - mine.begin : 0;
+  mine.begin += cut;
+  mine.rows = mine.rows > cut ? mine.rows - cut : 0;
 }
 
 // Rows of a group's tiles but the last one: all alike where a tile costs what its rows cost, so that no tile reads its
@@ -72,18 +91,18 @@ EXPERTILE_DEVICE int tiles_of_group(int rows, int n) {
 
 // Where tile `local` of a band lies in it, in tiles. The band's row tiles pass over one column tile (its B stays in the
 // L2) before the next. With an odd row tile, over two: the others over the first and the second, it over both at once.
-struct PlaceInBand {
+struct TileInBand {
   int row = 0;
   int column = 0;
 };
-EXPERTILE_DEVICE PlaceInBand place_in_band(int local, int rows) { return {local % rows, local / rows}; }
-EXPERTILE_DEVICE PlaceInBand place_in_odd_band(int local, int rows, int columns) {
+EXPERTILE_DEVICE TileInBand tile_in_band(int local, int rows) { return {local % rows, local / rows}; }
+EXPERTILE_DEVICE TileInBand tile_in_odd_band(int local, int rows, int columns) {
   const int others = rows - 1;
   const int column = local / (2 * others + 1) * 2;
   const int in_columns = local - column / 2 * (2 * others + 1);
   if (in_columns >= (columns - column < 2 ? 1 : 2) * others) return {others, column};
-  const PlaceInBand place = place_in_band(in_columns, others);
-  return {place.row, column + place.column};
+  const TileInBand at = tile_in_band(in_columns, others);
+  return {at.row, column + at.column};
 }
 
 // Tile `local` of a group, band by band.
@@ -96,17 +115,16 @@ EXPERTILE_DEVICE OutputTile tile_of_group(const KernelArgs& args, const Group& g
   const int band_rows = row_tiles - band_row < whole_band ? row_tiles - band_row : whole_band;
   const int in_band = local - band_row * column_tiles;
   const bool is_odd = has_odd_row<TILE>(group.rows) && band_row + band_rows == row_tiles;
-  const PlaceInBand place =
-      is_odd ? place_in_odd_band(in_band, band_rows, column_tiles) : place_in_band(in_band, band_rows);
+  const TileInBand at = is_odd ? tile_in_odd_band(in_band, band_rows, column_tiles) : tile_in_band(in_band, band_rows);
   const int rows = rows_of_tiles<TILE>(group, row_tiles);
   OutputTile tile;
   tile.expert = group.expert;
-  const int first = (band_row + place.row) * rows;
+  const int first = (band_row + at.row) * rows;
   const int left = group.rows - first;
   tile.row = group.begin + first;
   tile.rows = left < rows ? left : rows;
-  tile.column = place.column * TILE.block_size_n;
-  if (is_odd && place.row == band_rows - 1) tile.is_shared = 0;
+  tile.column = at.column * TILE.block_size_n;
+  if (is_odd && at.row == band_rows - 1) tile.is_shared = 0;
   return tile;
 }
 
@@ -131,10 +149,10 @@ EXPERTILE_DEVICE void put_heaviest_first(Group& mine, int lane) {
   mine.expert = ptx::shuffle(mine.expert, from);
 }
 
-// But where the lightest has few rows and the heaviest many times as many, tiles are taken from both ends in turns:
+// But where the lightest has few rows and the heaviest many times as many, tiles are taken from both ends alternately:
 // those of light groups wait for memory and those of heavy ones for products, and so neither stands still while the
 // other works. (Where the lightest has more rows, it is products that all wait for, and the order of before is better.)
-// Collective of a warp, of groups in the order of their rows: the place of tile `local` of `total` in that order.
+// Collective of a warp, of groups in the order of their rows: the index of tile `local` of `total` in that order.
 constexpr int kFewRows = 64;
 constexpr int kManyTimes = 4;
 EXPERTILE_DEVICE int from_both_ends(const Group& mine, int local, int total) {
@@ -149,23 +167,24 @@ struct GroupCursor {
   int next = 0;    // the first group behind those in hand
   int before = 0;  // tiles of the groups before them
   int until = 0;   // tiles of theirs up to and with this lane's
+  int end = 0;     // of the rows of all groups before the next
   Group mine;
 };
 
-// Where blocks stay and each takes a tile a turn: `block` of so many, every turn's tiles being the next ones of the
+// Where blocks stay and each takes one tile per wave: `block` of so many, every wave's tiles being the next ones of the
 // sequence. The sequence has patterns: of a group of two and a half row tiles every third tile is a short one, and the
-// same third of 132 blocks would get all of those. So the blocks change places from turn to turn, by as many as make
+// same third of 132 blocks would get all of those. So the blocks shift from wave to wave, by as many as make
 // their number one that 2, 3, 5 and 7 do not divide: then a pattern that repeats within ten tiles falls on all alike.
-EXPERTILE_DEVICE int places_a_turn(int blocks) {
-  int places = 0;
-  while ((blocks + places) % 2 == 0 || (blocks + places) % 3 == 0 || (blocks + places) % 5 == 0 ||
-         (blocks + places) % 7 == 0) {
-    ++places;
+EXPERTILE_DEVICE int shift_of_wave(int blocks) {
+  int shift = 0;
+  while ((blocks + shift) % 2 == 0 || (blocks + shift) % 3 == 0 || (blocks + shift) % 5 == 0 ||
+         (blocks + shift) % 7 == 0) {
+    ++shift;
   }
-  return places;
+  return shift;
 }
-EXPERTILE_DEVICE int tile_of_turn(int block, int blocks, int turn) {
-  return turn == 0 ? block : turn * blocks + (block + turn * places_a_turn(blocks)) % blocks;
+EXPERTILE_DEVICE int tile_of_wave(int block, int blocks, int wave) {
+  return wave == 0 ? block : wave * blocks + (block + wave * shift_of_wave(blocks)) % blocks;
 }
 
 // The tiles that a cluster works on at a time lie side by side: to the sequence of tiles they are one.
@@ -176,7 +195,7 @@ constexpr TileConfig cluster_tile(TileConfig tile) {
 }
 
 // The tile with number `wanted` in the sequence of all groups' tiles. Collective of a warp: in the portable family
-// every warp finds it for itself, so that nobody waits for a barrier; on Hopper one does for all (sm90/tiles.hpp).
+// every warp finds it for itself, so that nobody waits for a barrier; on Hopper one does for all (sm90/tile_queue.hpp).
 template <TileConfig TILE>
 EXPERTILE_DEVICE OutputTile find_tile(const KernelArgs& args, GroupCursor& cursor, int wanted) {
   const int lane = ptx::thread_index() % 32;
@@ -184,7 +203,11 @@ EXPERTILE_DEVICE OutputTile find_tile(const KernelArgs& args, GroupCursor& curso
   while (wanted >= cursor.before + total) {
     if (cursor.next >= args.groups) return {};
     cursor.before += total;
-    cursor.mine = load_group(args, cursor.next + lane);
+    bool decreases = false;
+    cursor.mine = load_group(args, cursor.next + lane, decreases);
+    const bool has_common_rows = decreases || (cursor.mine.rows > 0 && cursor.mine.begin < cursor.end);
+    if (ptx::count_lanes(has_common_rows) > 0) cut_common_rows(cursor.mine, cursor.end, lane);
+    cursor.end = ptx::largest(cursor.mine.rows > 0 ? cursor.mine.begin + cursor.mine.rows : cursor.end);
     if constexpr (has_large_tiles(TILE)) put_heaviest_first(cursor.mine, lane);
     cursor.next += 32;
     cursor.until = tiles_of_group<TILE>(cursor.mine.rows, args.n);

@@ -11,12 +11,12 @@ namespace expertile {
 EXPERTILE_DEVICE bool can_round_to_tf32(unsigned bits) { return (bits & 0x7fffffffU) < 0x7f7ff000U; }
 EXPERTILE_DEVICE unsigned tf32_bits(unsigned bits) { return can_round_to_tf32(bits) ? bits + 0x1000U : bits; }
 
-// The part that tf32 holds, and the rest, itself ready for the tensor core.
-struct Tf32Parts {
+// Two terms whose sum a value is: what tf32 holds of it, and the rest, itself ready for the tensor core.
+struct Tf32Terms {
   unsigned large;
   unsigned small;
 };
-EXPERTILE_DEVICE Tf32Parts tf32_parts(unsigned bits) {
+EXPERTILE_DEVICE Tf32Terms tf32_terms(unsigned bits) {
   if (!can_round_to_tf32(bits)) return {bits, 0U};
   const unsigned large = (bits + 0x1000U) & 0xffffe000U;
   const float rest = ptx::float_from_bits(bits) - ptx::float_from_bits(large);  // exact
@@ -25,7 +25,7 @@ EXPERTILE_DEVICE Tf32Parts tf32_parts(unsigned bits) {
 
 // What the tensor core cuts off a value that it reads as it lies, itself ready for it. Infinities and NaN leave
 // nothing.
-EXPERTILE_DEVICE unsigned tf32_rest(unsigned bits) {
+EXPERTILE_DEVICE unsigned tf32_residual(unsigned bits) {
   const unsigned cut = bits & 0xffffe000U;
   const float rest = ptx::float_from_bits(bits) - ptx::float_from_bits(cut);  // exact
   return (bits & 0x7f800000U) == 0x7f800000U ? 0U : ptx::bits_of(rest) + 0x1000U;

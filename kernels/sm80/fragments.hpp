@@ -10,7 +10,7 @@
 
 #include <ptx.hpp>
 
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 #include "tf32.hpp"
 #include "widening.hpp"
 
@@ -20,9 +20,9 @@ namespace expertile::sm80 {
 template <int ROW_BYTES>
 EXPERTILE_DEVICE unsigned swizzled(int row, int chunk) {
   constexpr int kChunks = ROW_BYTES / 16;
-  constexpr int kRowsALine = ROW_BYTES >= 128 ? 1 : 128 / ROW_BYTES;  // rows that share the 128 bytes of all banks
+  constexpr int kRowsPerLine = ROW_BYTES >= 128 ? 1 : 128 / ROW_BYTES;  // rows that share the 128 bytes of all banks
   constexpr int kMask = (kChunks < 8 ? kChunks : 8) - 1;
-  return static_cast<unsigned>(row * ROW_BYTES + ((chunk ^ ((row / kRowsALine) & kMask)) * 16));
+  return static_cast<unsigned>(row * ROW_BYTES + ((chunk ^ ((row / kRowsPerLine) & kMask)) * 16));
 }
 
 // The 8 bytes of a permuted row that product `i` of a step takes: words of slots 0 and 1.
@@ -72,13 +72,13 @@ EXPERTILE_DEVICE void load_y(unsigned (&words)[fragment_words(PRODUCT, STORAGE)]
 // The loaded words as the tensor core's operands. Registers 0 to 3 of x: rows 0-7 and 8-15 of the first half of the
 // step, then of the second.
 template <Product PRODUCT, Storage STORAGE>
-EXPERTILE_DEVICE void operands_x(unsigned (&x)[operand_parts(PRODUCT)][4],
+EXPERTILE_DEVICE void operands_x(unsigned (&x)[operand_fragments(PRODUCT)][4],
                                  const unsigned (&words)[fragment_words(PRODUCT, STORAGE)]) {
   if constexpr (PRODUCT == Product::tf32x3) {
     for (int j = 0; j < 4; ++j) {
-      const Tf32Parts parts = tf32_parts(words[j]);
-      x[0][j] = parts.large;
-      x[1][j] = parts.small;
+      const Tf32Terms terms = tf32_terms(words[j]);
+      x[0][j] = terms.large;
+      x[1][j] = terms.small;
     }
   } else if constexpr (PRODUCT == Product::tf32) {
     for (int j = 0; j < 4; ++j) x[0][j] = tf32_bits(words[j]);
@@ -90,20 +90,20 @@ EXPERTILE_DEVICE void operands_x(unsigned (&x)[operand_parts(PRODUCT)][4],
       x[i][3] = widened<PRODUCT, 1>(words[2 * i + 1]);
     }
   } else {
-    for (int i = 0; i < operand_parts(PRODUCT); ++i) {
+    for (int i = 0; i < operand_fragments(PRODUCT); ++i) {
       for (int j = 0; j < 4; ++j) x[i][j] = words[4 * i + j];
     }
   }
 }
 // block: 0 or 1, which of the two blocks of 8 rows that were loaded.
 template <Product PRODUCT, Storage STORAGE>
-EXPERTILE_DEVICE void operands_y(unsigned (&y)[operand_parts(PRODUCT)][2],
+EXPERTILE_DEVICE void operands_y(unsigned (&y)[operand_fragments(PRODUCT)][2],
                                  const unsigned (&words)[fragment_words(PRODUCT, STORAGE)], int block) {
   if constexpr (PRODUCT == Product::tf32x3) {
     for (int j = 0; j < 2; ++j) {
-      const Tf32Parts parts = tf32_parts(words[2 * block + j]);
-      y[0][j] = parts.large;
-      y[1][j] = parts.small;
+      const Tf32Terms terms = tf32_terms(words[2 * block + j]);
+      y[0][j] = terms.large;
+      y[1][j] = terms.small;
     }
   } else if constexpr (PRODUCT == Product::tf32) {
     for (int j = 0; j < 2; ++j) y[0][j] = tf32_bits(words[2 * block + j]);
@@ -135,16 +135,16 @@ EXPERTILE_DEVICE void multiply(Accumulator (&d)[4], const unsigned (&x)[4], cons
   }
 }
 
-// The same with all parts of the operands.
+// The same with all fragments of the operands.
 template <Product PRODUCT, class Accumulator>
-EXPERTILE_DEVICE void multiply_parts(Accumulator (&d)[4], const unsigned (&x)[operand_parts(PRODUCT)][4],
-                                     const unsigned (&y)[operand_parts(PRODUCT)][2]) {
+EXPERTILE_DEVICE void multiply_all(Accumulator (&d)[4], const unsigned (&x)[operand_fragments(PRODUCT)][4],
+                                   const unsigned (&y)[operand_fragments(PRODUCT)][2]) {
   if constexpr (PRODUCT == Product::tf32x3) {
     multiply<PRODUCT>(d, x[1], y[0]);  // small terms first: they would be lost behind the large ones
     multiply<PRODUCT>(d, x[0], y[1]);
     multiply<PRODUCT>(d, x[0], y[0]);
   } else {
-    for (int i = 0; i < operand_parts(PRODUCT); ++i) multiply<PRODUCT>(d, x[i], y[i]);
+    for (int i = 0; i < operand_fragments(PRODUCT); ++i) multiply<PRODUCT>(d, x[i], y[i]);
   }
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// The product of one tile: a ring of stages in shared memory is filled by asynchronous copies while the tensor cores
-// multiply the stage that arrived.
+// The product of one tile: stages in shared memory are filled by asynchronous copies while the tensor cores multiply
+// the stage that arrived.
 
 #include "scaling.hpp"
 #include "scheduler.hpp"
@@ -34,50 +34,50 @@ struct Shape {
   static constexpr int kRowBytesB = kTile.block_size_k * size_of(SPEC.b);
   static constexpr int kRowBytesX = kSwapped ? kRowBytesB : kRowBytesA;
   static constexpr int kRowBytesY = kSwapped ? kRowBytesA : kRowBytesB;
-  static constexpr int kStageBytes = stage_bytes_a(SPEC) + stage_bytes_b(SPEC);
   using Accumulator = typename SumType<SPEC.product == Product::int8>::Type;
   using Total = typename SumType<SPEC.product == Product::int8 && SPEC.scaling != Scaling::block>::Type;
 };
 
-// A warp's place in the block.
-struct WarpPlace {
+// A warp's part of the tile.
+struct WarpTile {
   int lane = 0;
-  int x = 0;     // first row of X
-  int y = 0;     // first row of Y
-  int part = 0;  // of the split K
+  int x = 0;      // first row of X
+  int y = 0;      // first row of Y
+  int split = 0;  // of K
 };
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE WarpPlace warp_place() {
+EXPERTILE_DEVICE WarpTile warp_tile() {
   using S = Shape<SPEC>;
   const int warp = ptx::thread_index() / 32;
-  constexpr int kWarpsAPart = S::kWarps.x * S::kWarps.y;
-  const int part = S::kTile.split_k > 1 ? warp / kWarpsAPart : 0;  // what is known at compile time costs no registers
-  const int in_part = warp - part * kWarpsAPart;
-  return {ptx::thread_index() % 32, in_part % S::kWarps.x * S::kX * 16, in_part / S::kWarps.x * S::kY * 8, part};
+  constexpr int kWarpsPerSplit = S::kWarps.x * S::kWarps.y;
+  const int split =
+      S::kTile.split_k > 1 ? warp / kWarpsPerSplit : 0;  // what is known at compile time costs no registers
+  const int in_split = warp - split * kWarpsPerSplit;
+  return {ptx::thread_index() % 32, in_split % S::kWarps.x * S::kX * 16, in_split / S::kWarps.x * S::kY * 8, split};
 }
 
-// The piece of K that a stage holds: never across the border of a block of scales.
-struct Slice {
+// The k-block that a stage holds: BLOCK_SIZE_K of K, but never across the border of a block of scales.
+struct KBlock {
   int begin = 0;
   int length = 0;  // elements that exist; the rest of BLOCK_SIZE_K is zero
 };
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE int slice_count(int k) {
+EXPERTILE_DEVICE int k_block_count(int k) {
   if constexpr (SPEC.scaling != Scaling::block) {
     return ceil_divide(k, SPEC.tile.block_size_k);
   } else {
-    constexpr int kSlicesABlock = ceil_divide(SPEC.block_k, SPEC.tile.block_size_k);
-    return k / SPEC.block_k * kSlicesABlock + ceil_divide(k % SPEC.block_k, SPEC.tile.block_size_k);
+    constexpr int kPerScaleBlock = ceil_divide(SPEC.block_k, SPEC.tile.block_size_k);
+    return k / SPEC.block_k * kPerScaleBlock + ceil_divide(k % SPEC.block_k, SPEC.tile.block_size_k);
   }
 }
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE Slice slice_at(int index, int k) {
+EXPERTILE_DEVICE KBlock k_block_at(int index, int k) {
   int begin = index * SPEC.tile.block_size_k;
   int end = k;
   if constexpr (SPEC.scaling == Scaling::block) {
-    constexpr int kSlicesABlock = ceil_divide(SPEC.block_k, SPEC.tile.block_size_k);
-    const int block = index / kSlicesABlock;
-    begin = block * SPEC.block_k + index % kSlicesABlock * SPEC.tile.block_size_k;
+    constexpr int kPerScaleBlock = ceil_divide(SPEC.block_k, SPEC.tile.block_size_k);
+    const int block = index / kPerScaleBlock;
+    begin = block * SPEC.block_k + index % kPerScaleBlock * SPEC.tile.block_size_k;
     if ((block + 1) * SPEC.block_k < k) end = (block + 1) * SPEC.block_k;
   }
   return {begin, end - begin < SPEC.tile.block_size_k ? end - begin : SPEC.tile.block_size_k};
@@ -106,14 +106,14 @@ EXPERTILE_DEVICE void load_narrow(unsigned offset, const unsigned char* from, in
 template <int ROWS, int ROW_BYTES, int THREADS>
 struct LoadShape {
   static constexpr int kChunks = ROW_BYTES / 16;
-  static constexpr int kRowsAPass = THREADS / kChunks > 0 ? THREADS / kChunks : 1;
-  static constexpr int kLoaders = kRowsAPass * kChunks;
-  static constexpr int kPasses = ceil_divide(ROWS, kRowsAPass);
+  static constexpr int kRowsPerPass = THREADS / kChunks > 0 ? THREADS / kChunks : 1;
+  static constexpr int kLoaders = kRowsPerPass * kChunks;
+  static constexpr int kPasses = ceil_divide(ROWS, kRowsPerPass);
   static_assert(kChunks <= THREADS, "a row of a stage is loaded by one thread a chunk");
 };
 
 // A whole tile: every row and every chunk exists, so nothing is asked and addresses only grow. from: the matrix's first
-// row at the slice.
+// row at the k-block.
 template <int ROWS, int ROW_BYTES, int THREADS>
 EXPERTILE_DEVICE void load_whole_tile(unsigned tile, const unsigned char* from, long long pitch_bytes) {
   using L = LoadShape<ROWS, ROW_BYTES, THREADS>;
@@ -124,34 +124,34 @@ EXPERTILE_DEVICE void load_whole_tile(unsigned tile, const unsigned char* from, 
   const unsigned char* source = from + row * pitch_bytes + chunk * 16;
 #pragma unroll
   for (int pass = 0; pass < L::kPasses; ++pass) {
-    if (ROWS % L::kRowsAPass != 0 && row >= ROWS) return;
+    if (ROWS % L::kRowsPerPass != 0 && row >= ROWS) return;
     ptx::cp_async16(tile + swizzled<ROW_BYTES>(row, chunk), source);
-    source += L::kRowsAPass * pitch_bytes;
-    row += L::kRowsAPass;
+    source += L::kRowsPerPass * pitch_bytes;
+    row += L::kRowsPerPass;
   }
 }
 
-// Starts loading rows [0, valid_rows) of a matrix, elements of `slice`, into a tile of ROWS rows; the rest becomes
+// Starts loading rows [0, valid_rows) of a matrix, elements of `k_block`, into a tile of ROWS rows; the rest becomes
 // zero.
 template <int ROWS, int ROW_BYTES, int ELEMENT_BYTES, int THREADS, bool WIDE>
 EXPERTILE_DEVICE void load_tile(unsigned tile, const unsigned char* matrix, long long pitch_bytes, int valid_rows,
-                                Slice slice) {
+                                KBlock k_block) {
   using L = LoadShape<ROWS, ROW_BYTES, THREADS>;
-  const unsigned char* slice_begin = matrix + static_cast<long long>(slice.begin) * ELEMENT_BYTES;
-  if (WIDE && valid_rows >= ROWS && slice.length * ELEMENT_BYTES == ROW_BYTES) {
-    load_whole_tile<ROWS, ROW_BYTES, THREADS>(tile, slice_begin, pitch_bytes);
+  const unsigned char* k_block_begin = matrix + static_cast<long long>(k_block.begin) * ELEMENT_BYTES;
+  if (WIDE && valid_rows >= ROWS && k_block.length * ELEMENT_BYTES == ROW_BYTES) {
+    load_whole_tile<ROWS, ROW_BYTES, THREADS>(tile, k_block_begin, pitch_bytes);
     return;
   }
   const int thread = ptx::thread_index();
   if (L::kLoaders != THREADS && thread >= L::kLoaders) return;
   const int chunk = thread % L::kChunks;
   const int first_row = thread / L::kChunks;
-  const int left = slice.length * ELEMENT_BYTES - chunk * 16;
+  const int left = k_block.length * ELEMENT_BYTES - chunk * 16;
   const int bytes = left < 0 ? 0 : left > 16 ? 16 : left;
-  const unsigned char* from = slice_begin + chunk * 16;
+  const unsigned char* from = k_block_begin + chunk * 16;
   const auto load_row = [&](int pass) {
-    const int row = first_row + pass * L::kRowsAPass;
-    if (ROWS % L::kRowsAPass != 0 && row >= ROWS) return;
+    const int row = first_row + pass * L::kRowsPerPass;
+    if (ROWS % L::kRowsPerPass != 0 && row >= ROWS) return;
     const int here = row < valid_rows ? bytes : 0;
     const unsigned to = tile + swizzled<ROW_BYTES>(row, chunk);
     const unsigned char* source = from + (here > 0 ? row * pitch_bytes : 0);
@@ -181,53 +181,51 @@ struct Fragments {
   unsigned y[ceil_divide(S::kY, 2)][fragment_words(SPEC.product, S::kStorageY)];
 };
 
-// step: of this warp's part of the stage.
+// step: of this warp's split of the stage.
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE void load_fragments(Fragments<SPEC>& fragments, unsigned stage, const WarpPlace& place, int step) {
+EXPERTILE_DEVICE void load_fragments(Fragments<SPEC>& fragments, unsigned stage, const WarpTile& warp, int step) {
   using S = Shape<SPEC>;
-  const unsigned tile_b = stage + static_cast<unsigned>(stage_bytes_a(SPEC));
+  const unsigned tile_b = stage + static_cast<unsigned>(kLayout<SPEC>.b);
   const unsigned x_tile = S::kSwapped ? tile_b : stage;
   const unsigned y_tile = S::kSwapped ? stage : tile_b;
   constexpr int kBlocks = S::kY > 1 ? 2 : 1;
   static_assert(S::kY == 1 || S::kY % 2 == 0, "blocks of Y are loaded in pairs");
-  const int in_stage = place.part * S::kSteps + step;
+  const int in_stage = warp.split * S::kSteps + step;
 #pragma unroll
   for (int m = 0; m < S::kX; ++m) {
-    load_x<SPEC.product, S::kStorageX, S::kRowBytesX>(fragments.x[m], x_tile, place.x + 16 * m, in_stage, place.lane);
+    load_x<SPEC.product, S::kStorageX, S::kRowBytesX>(fragments.x[m], x_tile, warp.x + 16 * m, in_stage, warp.lane);
   }
 #pragma unroll
   for (int n = 0; n < S::kY; n += 2) {
-    load_y<SPEC.product, S::kStorageY, S::kRowBytesY, kBlocks>(fragments.y[n / 2], y_tile, place.y + 8 * n, in_stage,
-                                                               place.lane);
+    load_y<SPEC.product, S::kStorageY, S::kRowBytesY, kBlocks>(fragments.y[n / 2], y_tile, warp.y + 8 * n, in_stage,
+                                                               warp.lane);
   }
 }
 
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void multiply_fragments(const Fragments<SPEC>& fragments, Sums<SPEC>& sums) {
   using S = Shape<SPEC>;
-  constexpr int kParts = operand_parts(SPEC.product);
-  unsigned x[S::kX][kParts][4];
+  constexpr int kOperands = operand_fragments(SPEC.product);
+  unsigned x[S::kX][kOperands][4];
 #pragma unroll
   for (int m = 0; m < S::kX; ++m) operands_x<SPEC.product, S::kStorageX>(x[m], fragments.x[m]);
 #pragma unroll
   for (int n = 0; n < S::kY; ++n) {
-    unsigned y[kParts][2];
+    unsigned y[kOperands][2];
     operands_y<SPEC.product, S::kStorageY>(y, fragments.y[n / 2], n % 2);
 #pragma unroll
-    for (int m = 0; m < S::kX; ++m) multiply_parts<SPEC.product>(sums.value[m][n], x[m], y);
+    for (int m = 0; m < S::kX; ++m) multiply_all<SPEC.product>(sums.value[m][n], x[m], y);
   }
 }
 
 // Row of X or Y within the tile that a lane's sum [m][n][i] belongs to.
-EXPERTILE_DEVICE int x_of(const WarpPlace& place, int m, int i) {
-  return place.x + 16 * m + place.lane / 4 + (i >= 2 ? 8 : 0);
+EXPERTILE_DEVICE int x_of(const WarpTile& warp, int m, int i) {
+  return warp.x + 16 * m + warp.lane / 4 + (i >= 2 ? 8 : 0);
 }
-EXPERTILE_DEVICE int y_of(const WarpPlace& place, int n, int i) {
-  return place.y + 8 * n + 2 * (place.lane % 4) + i % 2;
-}
+EXPERTILE_DEVICE int y_of(const WarpTile& warp, int n, int i) { return warp.y + 8 * n + 2 * (warp.lane % 4) + i % 2; }
 
-// The scales of one block of K, for the rows and columns of a lane's sums; loaded before the stage is waited for. Where
-// the whole tile lies in one block of the weights' scales, that one is multiplied into the tokens'.
+// The scales of one block along K, for the rows and columns of a lane's sums; loaded before the stage is waited for.
+// Where the whole tile lies in one block of the weights' scales, that one is multiplied into the tokens'.
 template <KernelSpec SPEC>
 struct BlockScales {
   using S = Shape<SPEC>;
@@ -238,30 +236,30 @@ struct BlockScales {
   float weight[kWeights];
 };
 // Row of the X (Y) side that scale j of a lane belongs to: the rows of x_of, the columns of y_of.
-EXPERTILE_DEVICE int scale_x_of(const WarpPlace& place, int j) { return x_of(place, j / 2, 2 * (j % 2)); }
-EXPERTILE_DEVICE int scale_y_of(const WarpPlace& place, int j) { return y_of(place, j / 2, j % 2); }
+EXPERTILE_DEVICE int scale_x_of(const WarpTile& warp, int j) { return x_of(warp, j / 2, 2 * (j % 2)); }
+EXPERTILE_DEVICE int scale_y_of(const WarpTile& warp, int j) { return y_of(warp, j / 2, j % 2); }
 
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE void load_scales(BlockScales<SPEC>& scales, const KernelArgs& args, const OutputTile& tile,
-                                  const WarpPlace& place, int block) {
+                                  const WarpTile& warp, int block) {
   using S = Shape<SPEC>;
   using Scales = BlockScales<SPEC>;
-  const int k_blocks = ceil_divide(args.k, SPEC.block_k);
+  const int scales_k = ceil_divide(args.k, SPEC.block_k);
 #pragma unroll
   for (int j = 0; j < Scales::kWeights; ++j) {
-    const int column = Scales::kOneWeightScale ? 0 : S::kSwapped ? scale_x_of(place, j) : scale_y_of(place, j);
-    scales.weight[j] = weight_scale<SPEC>(args, tile, column, block, k_blocks);
+    const int column = Scales::kOneWeightScale ? 0 : S::kSwapped ? scale_x_of(warp, j) : scale_y_of(warp, j);
+    scales.weight[j] = weight_scale<SPEC>(args, tile, column, block, scales_k);
   }
 #pragma unroll
   for (int j = 0; j < Scales::kTokens; ++j) {
-    const int row = S::kSwapped ? scale_y_of(place, j) : scale_x_of(place, j);
-    scales.token[j] = token_scale<SPEC>(args, tile, row, block, k_blocks);
+    const int row = S::kSwapped ? scale_y_of(warp, j) : scale_x_of(warp, j);
+    scales.token[j] = token_scale<SPEC>(args, tile, row, block, scales_k);
   }
 }
 
-// total += part * scales; part = 0. In float32, once a block of K.
+// total += sums * scales; sums = 0. In float32, once per block of scales along K.
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE void promote(float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4], Sums<SPEC>& part,
+EXPERTILE_DEVICE void promote(float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4], Sums<SPEC>& sums,
                               const BlockScales<SPEC>& scales) {
   using S = Shape<SPEC>;
 #pragma unroll
@@ -274,77 +272,80 @@ EXPERTILE_DEVICE void promote(float (&total)[Shape<SPEC>::kX][Shape<SPEC>::kY][4
         const int y = 2 * n + i % 2;
         const float token = scales.token[S::kSwapped ? y : x];
         const float weight = scales.weight[BlockScales<SPEC>::kOneWeightScale ? 0 : S::kSwapped ? x : y];
-        total[m][n][i] += static_cast<float>(part.value[m][n][i]) * (token * weight);
-        part.value[m][n][i] = 0;
+        total[m][n][i] += static_cast<float>(sums.value[m][n][i]) * (token * weight);
+        sums.value[m][n][i] = 0;
       }
     }
   }
 }
 
-// Starts loading slice `index` of both operands into its stage; does nothing behind the last. Always closes a group, so
-// that the number of groups in flight stays what cp_async_wait counts on.
+// Starts loading k-block `index` of both operands into its stage; does nothing behind the last. Always closes a group,
+// so that the number of groups in flight stays what cp_async_wait counts on.
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE void load_stage(const KernelArgs& args, const OutputTile& tile, unsigned ring, int index, int slices) {
+EXPERTILE_DEVICE void load_stage(const KernelArgs& args, const OutputTile& tile, unsigned stages, int index,
+                                 int k_blocks) {
   using S = Shape<SPEC>;
-  if (index < slices) {
-    const Slice slice = slice_at<SPEC>(index, args.k);
-    const unsigned stage = ring + static_cast<unsigned>(index % S::kTile.num_stages * S::kStageBytes);
+  if (index < k_blocks) {
+    const KBlock k_block = k_block_at<SPEC>(index, args.k);
+    const unsigned stage = stages + static_cast<unsigned>(index % S::kTile.num_stages * kLayout<SPEC>.stage_bytes);
     const long long pitch_a = args.a_pitch * size_of(SPEC.a);
     const long long pitch_b = args.b_pitch * size_of(SPEC.b);
     const int columns = args.n - tile.column < S::kTile.block_size_n ? args.n - tile.column : S::kTile.block_size_n;
     load_tile<S::kTile.block_size_m, S::kRowBytesA, size_of(SPEC.a), S::kThreads, SPEC.wide_loads>(
-        stage, static_cast<const unsigned char*>(args.a) + tile.row * pitch_a, pitch_a, tile.rows, slice);
+        stage, static_cast<const unsigned char*>(args.a) + tile.row * pitch_a, pitch_a, tile.rows, k_block);
     load_tile<S::kTile.block_size_n, S::kRowBytesB, size_of(SPEC.b), S::kThreads, SPEC.wide_loads>(
-        stage + static_cast<unsigned>(stage_bytes_a(SPEC)),
+        stage + static_cast<unsigned>(kLayout<SPEC>.b),
         static_cast<const unsigned char*>(args.b) +
             (static_cast<long long>(tile.expert) * args.n + tile.column) * pitch_b,
-        pitch_b, columns, slice);
+        pitch_b, columns, k_block);
   }
   ptx::cp_async_commit();
 }
 
-// total = A x B^T of the tile, this warp's part. On return the ring is free for other use.
+// total = A x B^T of this warp's part of the tile. On return the stages are free for other use.
 template <KernelSpec SPEC, class Total>
-EXPERTILE_DEVICE void multiply_tile(const KernelArgs& args, const OutputTile& tile, const WarpPlace& place,
-                                    unsigned ring, Total& total) {
+EXPERTILE_DEVICE void multiply_tile(const KernelArgs& args, const OutputTile& tile, const WarpTile& warp,
+                                    unsigned stages, Total& total) {
   using S = Shape<SPEC>;
   constexpr int kStages = S::kTile.num_stages;
   constexpr bool kPromotes = SPEC.scaling == Scaling::block;
-  constexpr int kSlicesABlock = kPromotes ? ceil_divide(SPEC.block_k, SPEC.tile.block_size_k) : 1;
+  constexpr int kPerScaleBlock = kPromotes ? ceil_divide(SPEC.block_k, SPEC.tile.block_size_k) : 1;
   [[maybe_unused]] constexpr int kUnroll =
       SPEC.product == Product::tf32x3 ? 1 : 4;  // conversions in flight take registers
-  const int slices = slice_count<SPEC>(args.k);
+  const int k_blocks = k_block_count<SPEC>(args.k);
 #pragma unroll
-  for (int i = 0; i < kStages - 1; ++i) load_stage<SPEC>(args, tile, ring, i, slices);
+  for (int i = 0; i < kStages - 1; ++i) load_stage<SPEC>(args, tile, stages, i, k_blocks);
   Sums<SPEC> sums{};
   BlockScales<SPEC> scales{};
-  const auto stage_of = [&](int index) { return ring + static_cast<unsigned>(index % kStages * S::kStageBytes); };
+  const auto stage_of = [&](int index) {
+    return stages + static_cast<unsigned>(index % kStages * kLayout<SPEC>.stage_bytes);
+  };
   ptx::cp_async_wait<kStages - 2>();
-  ptx::barrier();  // slice 0 is there for all
+  ptx::barrier();  // k-block 0 is there for all
   Fragments<SPEC> next;
-  load_fragments<SPEC>(next, stage_of(0), place, 0);
-  for (int i = 0; i < slices; ++i) {
+  load_fragments<SPEC>(next, stage_of(0), warp, 0);
+  for (int i = 0; i < k_blocks; ++i) {
     if constexpr (kPromotes) {
-      if (i % kSlicesABlock == 0) load_scales<SPEC>(scales, args, tile, place, i / kSlicesABlock);
+      if (i % kPerScaleBlock == 0) load_scales<SPEC>(scales, args, tile, warp, i / kPerScaleBlock);
     }
-    // Into the stage of slice i - 1: all took its last operands before the last barrier.
-    load_stage<SPEC>(args, tile, ring, i + kStages - 1, slices);
+    // Into the stage of k-block i - 1: all took its last operands before the last barrier.
+    load_stage<SPEC>(args, tile, stages, i + kStages - 1, k_blocks);
     // The operands of the next step are on their way while the tensor cores multiply those of this one.
 #pragma unroll kUnroll
     for (int step = 1; step < S::kSteps; ++step) {
       const Fragments<SPEC> current = next;
-      load_fragments<SPEC>(next, stage_of(i), place, step);
+      load_fragments<SPEC>(next, stage_of(i), warp, step);
       multiply_fragments<SPEC>(current, sums);
     }
     const Fragments<SPEC> last = next;
-    if (i + 1 < slices) {
+    if (i + 1 < k_blocks) {
       ptx::cp_async_wait<kStages - 2>();
-      ptx::barrier();  // slice i + 1 is there for all, and all have the last operands of slice i
-      load_fragments<SPEC>(next, stage_of(i + 1), place, 0);
+      ptx::barrier();  // k-block i + 1 is there for all, and all have the last operands of k-block i
+      load_fragments<SPEC>(next, stage_of(i + 1), warp, 0);
     }
     multiply_fragments<SPEC>(last, sums);
     if constexpr (kPromotes) {
-      if (i % kSlicesABlock == kSlicesABlock - 1 || i == slices - 1) promote<SPEC>(total, sums, scales);
+      if (i % kPerScaleBlock == kPerScaleBlock - 1 || i == k_blocks - 1) promote<SPEC>(total, sums, scales);
     }
   }
   if constexpr (!kPromotes) {
@@ -355,7 +356,7 @@ EXPERTILE_DEVICE void multiply_tile(const KernelArgs& args, const OutputTile& ti
     }
   }
   ptx::cp_async_wait<0>();
-  ptx::barrier();  // nobody reads or fills the ring any more
+  ptx::barrier();  // nobody reads or fills the stages any more
 }
 
 }  // namespace expertile::sm80

@@ -1,19 +1,19 @@
 #pragma once
 // Sums -> C: applies the scales that are constant along K, rounds, and writes rows of the group and columns below N
-// only. Of a tile whose K several blocks have multiplied, each writes the part that it has added up.
+// only. Of a tile whose K is split, each block writes the columns that it has reduced.
 
-#include "sm90/exchange.hpp"
-#include "sm90/slabs.hpp"
+#include "sm90/split_k.hpp"
+#include "sm90/store_tiles.hpp"
 
 namespace expertile::sm90 {
 
 // The scales of the rows of X that a lane has sums of: tokens, or, swapped, columns of C.
 template <KernelSpec SPEC>
-EXPERTILE_DEVICE void load_factors(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
+EXPERTILE_DEVICE void load_factors(const KernelArgs& args, const OutputTile& tile, const Consumer& consumer,
                                    float (&factor)[2 * Shape<SPEC>::kX]) {
 #pragma unroll
   for (int r = 0; r < 2 * Shape<SPEC>::kX; ++r) {
-    const int x = warp.x + 64 * (r / 2) + 8 * (r % 2) + warp.lane / 4;
+    const int x = consumer.x + 64 * (r / 2) + 8 * (r % 2) + consumer.lane / 4;
     if constexpr (Shape<SPEC>::kSwapped) {
       factor[r] = column_scale<SPEC.scaling>(args, tile, x);
     } else {
@@ -22,91 +22,93 @@ EXPERTILE_DEVICE void load_factors(const KernelArgs& args, const OutputTile& til
   }
 }
 
-// ---- C of 16 bits: through slabs ------------------------------------------------------------------------------------
+// ---- C of 16 bits: through store tiles ------------------------------------------------------------------------------
 
-// The parts of a warp's or warpgroup's C that a slab holds each: of so many blocks of 8 columns (swapped: of 8 tokens),
-// and 64 rows of X. They are filled all together, and then written, where there is a slab for each: a fence and a
+// An owner's uses of its store tiles for one tile of C: each takes so many blocks of 8 columns (swapped: of 8 tokens),
+// and 64 rows of X. They are filled all together, and then stored, where there is a store tile for each: a fence and a
 // barrier for all. Otherwise one after the other, so that one is filled while others are read; so are many, which would
 // take registers that their sums leave to none.
 template <KernelSpec SPEC>
-struct SlabParts {
+struct StoreUses {
   using S = Shape<SPEC>;
-  static constexpr int kWhole = S::kSwapped ? slab_rows(SPEC) / 8 : 8;
-  static constexpr int kTogether = S::kParts == 1 ? kWhole : written_together(SPEC.tile);
+  static constexpr int kWhole = S::kSwapped ? store_tile_rows(SPEC) / 8 : 8;
+  static constexpr int kTogether = S::kSplits == 1 ? kWhole : written_together(SPEC.tile);
   static constexpr int kCount = S::kX * ceil_divide(S::kY, kTogether);
   static constexpr int kMostAtOnce = 3;
-  static constexpr int kAtOnce = slabs_each(SPEC) >= kCount && kCount <= kMostAtOnce ? kCount : 1;
-  static constexpr int first(int part) { return part / S::kX * kTogether; }
-  static constexpr int blocks(int part) { return S::kY - first(part) < kTogether ? S::kY - first(part) : kTogether; }
-  static constexpr int x(int part) { return part % S::kX; }
+  static constexpr int kAtOnce = kLayout<SPEC>.store_tiles_each >= kCount && kCount <= kMostAtOnce ? kCount : 1;
+  static constexpr int first(int use) { return use / S::kX * kTogether; }
+  static constexpr int blocks(int use) { return S::kY - first(use) < kTogether ? S::kY - first(use) : kTogether; }
+  static constexpr int x(int use) { return use % S::kX; }
 };
 
-// Tokens on the 64-row side. A slab: 16 rows of C of 64 columns. It is filled as soon as it is free, with what has been
-// rounded meanwhile.
-template <KernelSpec SPEC, Storage C, class Total>
-EXPERTILE_DEVICE Part fill_straight(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
-                                    const Total& total, int part) {
-  using P = SlabParts<SPEC>;
+// Tokens on the 64-row side. A store tile: 16 rows of C of 64 columns. It is filled as soon as it is free, with what
+// has been rounded meanwhile.
+template <KernelSpec SPEC, class Total>
+EXPERTILE_DEVICE StoreTile fill_straight(const KernelArgs& args, const OutputTile& tile, const Consumer& consumer,
+                                         const Total& total, int use) {
+  using U = StoreUses<SPEC>;
   static_assert(Shape<SPEC>::kY % 4 == 0, "BLOCK_SIZE_N is a multiple of 32");
-  const int n = P::first(part);
-  const int row = warp.x + 64 * P::x(part);
+  const int n = U::first(use);
+  const int row = consumer.x + 64 * U::x(use);
   // Few scales at a time: the sums leave no registers for more.
-  const float factor[2] = {row_scale<SPEC.scaling>(args, tile, row + warp.lane / 4),
-                           row_scale<SPEC.scaling>(args, tile, row + warp.lane / 4 + 8)};
-  unsigned words[P::kTogether / 2][4];
+  const float factor[2] = {row_scale<SPEC.scaling>(args, tile, row + consumer.lane / 4),
+                           row_scale<SPEC.scaling>(args, tile, row + consumer.lane / 4 + 8)};
+  unsigned words[U::kTogether / 2][4];
 #pragma unroll
-  for (int j = 0; j < P::kTogether; j += 2) {  // a fixed count keeps the words in registers
-    if (j >= P::blocks(part)) continue;
+  for (int j = 0; j < U::kTogether; j += 2) {  // a fixed count keeps the words in registers
+    if (j >= U::blocks(use)) continue;
     float scale[4];
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      scale[i] = column_scale<SPEC.scaling>(args, tile, 8 * (n + j + i / 2) + 2 * (warp.lane % 4) + i % 2);
+      scale[i] = column_scale<SPEC.scaling>(args, tile, 8 * (n + j + i / 2) + 2 * (consumer.lane % 4) + i % 2);
     }
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const auto& sums = total[P::x(part)][n + j + i / 2];
-      words[j / 2][i] = rounded_pair<C>(sums[2 * (i % 2)] * (factor[i % 2] * scale[2 * (i / 2)]),
-                                        sums[2 * (i % 2) + 1] * (factor[i % 2] * scale[2 * (i / 2) + 1]));
+      const auto& sums = total[U::x(use)][n + j + i / 2];
+      words[j / 2][i] = rounded_pair<SPEC.c>(sums[2 * (i % 2)] * (factor[i % 2] * scale[2 * (i / 2)]),
+                                             sums[2 * (i % 2) + 1] * (factor[i % 2] * scale[2 * (i / 2) + 1]));
     }
   }
-  const unsigned slab = take_slab<SPEC>(warp, part);
-  const int matrix = warp.lane / 8;  // of four: 8 rows, the 8 below, and the same of the next 8 columns
-  const int slab_row = 8 * (matrix % 2) + warp.lane % 8;
+  const unsigned store_tile = acquire_store_tile<SPEC>(consumer, use);
+  const int matrix = consumer.lane / 8;  // of four: 8 rows, the 8 below, and the same of the next 8 columns
+  const int tile_row = 8 * (matrix % 2) + consumer.lane % 8;
 #pragma unroll
-  for (int j = 0; j < P::kTogether; j += 2) {
-    if (j < P::blocks(part)) ptx::store_matrices<false>(chunk_place(slab, slab_row, j + matrix / 2), words[j / 2]);
+  for (int j = 0; j < U::kTogether; j += 2) {
+    if (j < U::blocks(use))
+      ptx::store_matrices<false>(chunk_offset(store_tile, tile_row, j + matrix / 2), words[j / 2]);
   }
-  return {slab, row, 8 * n, 16, P::blocks(part)};
+  return {store_tile, row, 8 * n, 16, U::blocks(use)};
 }
 
-// Weights on the 64-row side: the matrices are transposed on their way. A slab: tokens of the 64 columns of C that a
-// block of the warpgroup's has, 16 of them each warp's.
-template <KernelSpec SPEC, Storage C, class Total>
-EXPERTILE_DEVICE Part fill_swapped(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
-                                   const Total& total, const float (&column_factor)[2 * Shape<SPEC>::kX], int part) {
-  using P = SlabParts<SPEC>;
-  const int n = P::first(part);
-  const int m = P::x(part);
-  const int matrix = warp.lane / 8;  // of four: 8 columns, the next 8, and the same of the next 8 tokens
-  const int chunk = (warp.x - warp.group) / 8 + matrix % 2;
-  float token_factor[2 * P::kTogether];
+// Weights on the 64-row side: the matrices are transposed on their way. A store tile: tokens of the 64 columns of C
+// that a block of the warpgroup's has, 16 of them each warp's.
+template <KernelSpec SPEC, class Total>
+EXPERTILE_DEVICE StoreTile fill_swapped(const KernelArgs& args, const OutputTile& tile, const Consumer& consumer,
+                                        const Total& total, const float (&column_factor)[2 * Shape<SPEC>::kX],
+                                        int use) {
+  using U = StoreUses<SPEC>;
+  const int n = U::first(use);
+  const int m = U::x(use);
+  const int matrix = consumer.lane / 8;  // of four: 8 columns, the next 8, and the same of the next 8 tokens
+  const int chunk = (consumer.x - consumer.warpgroup_x) / 8 + matrix % 2;
+  float token_factor[2 * U::kTogether];
 #pragma unroll
-  for (int t = 0; t < 2 * P::kTogether; ++t) {  // a fixed count keeps them in registers
-    if (t >= 2 * P::blocks(part)) continue;
-    token_factor[t] = row_scale<SPEC.scaling>(args, tile, 8 * (n + t / 2) + 2 * (warp.lane % 4) + t % 2);
+  for (int t = 0; t < 2 * U::kTogether; ++t) {  // a fixed count keeps them in registers
+    if (t >= 2 * U::blocks(use)) continue;
+    token_factor[t] = row_scale<SPEC.scaling>(args, tile, 8 * (n + t / 2) + 2 * (consumer.lane % 4) + t % 2);
   }
   const auto word = [&](int j, int half) {  // of 8 tokens and 8 columns
     const auto& sums = total[m][n + j];
     const float factor = column_factor[2 * m + half];
-    return rounded_pair<C>(sums[2 * half] * (token_factor[2 * j] * factor),
-                           sums[2 * half + 1] * (token_factor[2 * j + 1] * factor));
+    return rounded_pair<SPEC.c>(sums[2 * half] * (token_factor[2 * j] * factor),
+                                sums[2 * half + 1] * (token_factor[2 * j + 1] * factor));
   };
-  const unsigned slab = take_slab<SPEC>(warp, part);
+  const unsigned store_tile = acquire_store_tile<SPEC>(consumer, use);
 #pragma unroll
-  for (int j = 0; j < P::kTogether; j += 2) {
-    if (j >= P::blocks(part)) continue;
-    const unsigned to = chunk_place(slab, 8 * (j + matrix / 2) + warp.lane % 8, chunk);
-    if (j + 1 < P::blocks(part)) {
+  for (int j = 0; j < U::kTogether; j += 2) {
+    if (j >= U::blocks(use)) continue;
+    const unsigned to = chunk_offset(store_tile, 8 * (j + matrix / 2) + consumer.lane % 8, chunk);
+    if (j + 1 < U::blocks(use)) {
       const unsigned words[4] = {word(j, 0), word(j, 1), word(j + 1, 0), word(j + 1, 1)};
       ptx::store_matrices<true>(to, words);
     } else {
@@ -114,29 +116,29 @@ EXPERTILE_DEVICE Part fill_swapped(const KernelArgs& args, const OutputTile& til
       ptx::store_matrices<true>(to, words);
     }
   }
-  return {slab, 8 * n, warp.group + 64 * m, 8 * P::blocks(part), 8};
+  return {store_tile, 8 * n, consumer.warpgroup_x + 64 * m, 8 * U::blocks(use), 8};
 }
 
-template <KernelSpec SPEC, Storage C, class Total>
-EXPERTILE_DEVICE void write_in_slabs(const TiledArgs& in, const OutputTile& tile, const WarpPlace& warp,
-                                     const Total& total) {
-  using P = SlabParts<SPEC>;
+template <KernelSpec SPEC, class Total>
+EXPERTILE_DEVICE void write_through_store_tiles(const TiledArgs& in, const OutputTile& tile, const Consumer& consumer,
+                                                const Total& total) {
+  using U = StoreUses<SPEC>;
   [[maybe_unused]] float column_factor[2 * Shape<SPEC>::kX];
-  if constexpr (SPEC.tile.swap_ab != 0) load_factors<SPEC>(in.args, tile, warp, column_factor);
+  if constexpr (SPEC.tile.swap_ab != 0) load_factors<SPEC>(in.args, tile, consumer, column_factor);
 #pragma unroll
-  for (int first = 0; first < P::kCount; first += P::kAtOnce) {
-    if (is_empty<SPEC>(tile, P::first(first))) return;
-    if (!writes<SPEC>(P::first(first))) continue;
-    Part part[P::kAtOnce];
+  for (int first = 0; first < U::kCount; first += U::kAtOnce) {
+    if (is_empty<SPEC>(tile, U::first(first))) return;
+    if (!writes<SPEC>(U::first(first))) continue;
+    StoreTile filled[U::kAtOnce];
 #pragma unroll
-    for (int i = 0; i < P::kAtOnce; ++i) {
+    for (int i = 0; i < U::kAtOnce; ++i) {
       if constexpr (SPEC.tile.swap_ab != 0) {
-        part[i] = fill_swapped<SPEC, C>(in.args, tile, warp, total, column_factor, first + i);
+        filled[i] = fill_swapped<SPEC>(in.args, tile, consumer, total, column_factor, first + i);
       } else {
-        part[i] = fill_straight<SPEC, C>(in.args, tile, warp, total, first + i);
+        filled[i] = fill_straight<SPEC>(in.args, tile, consumer, total, first + i);
       }
     }
-    write_slabs<SPEC, C>(in, tile, warp, part);
+    store<SPEC>(in, tile, consumer, filled);
   }
 }
 
@@ -160,12 +162,12 @@ EXPERTILE_DEVICE void write_words(const Spot& spot, const unsigned (&word)[WORDS
 }
 
 template <KernelSpec SPEC, class Total>
-EXPERTILE_DEVICE void write_straight_float(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
+EXPERTILE_DEVICE void write_straight_float(const KernelArgs& args, const OutputTile& tile, const Consumer& consumer,
                                            const Total& total) {
   using S = Shape<SPEC>;
-  const int column = 2 * (warp.lane % 4);
+  const int column = 2 * (consumer.lane % 4);
   float row_factor[2 * S::kX];
-  load_factors<SPEC>(args, tile, warp, row_factor);
+  load_factors<SPEC>(args, tile, consumer, row_factor);
 #pragma unroll
   for (int n = 0; n < S::kY; ++n) {
     if (!writes<SPEC>(n)) continue;
@@ -173,7 +175,7 @@ EXPERTILE_DEVICE void write_straight_float(const KernelArgs& args, const OutputT
                             column_scale<SPEC.scaling>(args, tile, 8 * n + column + 1)};
 #pragma unroll
     for (int r = 0; r < 2 * S::kX; ++r) {
-      const int row = warp.x + 64 * (r / 2) + 8 * (r % 2) + warp.lane / 4;
+      const int row = consumer.x + 64 * (r / 2) + 8 * (r % 2) + consumer.lane / 4;
       const auto& sums = total[r / 2][n];
       const unsigned words[2] = {ptx::bits_of(sums[2 * (r % 2)] * (row_factor[r] * scale[0])),
                                  ptx::bits_of(sums[2 * (r % 2) + 1] * (row_factor[r] * scale[1]))};
@@ -183,22 +185,22 @@ EXPERTILE_DEVICE void write_straight_float(const KernelArgs& args, const OutputT
 }
 
 template <KernelSpec SPEC, class Total>
-EXPERTILE_DEVICE void write_swapped_float(const KernelArgs& args, const OutputTile& tile, const WarpPlace& warp,
+EXPERTILE_DEVICE void write_swapped_float(const KernelArgs& args, const OutputTile& tile, const Consumer& consumer,
                                           const Total& total) {
   using S = Shape<SPEC>;
   float column_factor[2 * S::kX];
-  load_factors<SPEC>(args, tile, warp, column_factor);
+  load_factors<SPEC>(args, tile, consumer, column_factor);
 #pragma unroll
   for (int n = 0; n < S::kY; ++n) {
     if (8 * n >= tile.rows) return;
     if (!writes<SPEC>(n)) continue;
 #pragma unroll
     for (int t = 0; t < 2; ++t) {
-      const int token = 8 * n + 2 * (warp.lane % 4) + t;
+      const int token = 8 * n + 2 * (consumer.lane % 4) + t;
       const float factor = row_scale<SPEC.scaling>(args, tile, token);
 #pragma unroll
       for (int r = 0; r < 2 * S::kX; ++r) {
-        const int column = warp.x + 64 * (r / 2) + 8 * (r % 2) + warp.lane / 4;
+        const int column = consumer.x + 64 * (r / 2) + 8 * (r % 2) + consumer.lane / 4;
         const unsigned word[1] = {ptx::bits_of(total[r / 2][n][2 * (r % 2) + t] * (factor * column_factor[r]))};
         write_words(spot_at<Storage::float32>(args, tile, token, column), word);
       }
@@ -207,14 +209,14 @@ EXPERTILE_DEVICE void write_swapped_float(const KernelArgs& args, const OutputTi
 }
 
 template <KernelSpec SPEC, class Total>
-EXPERTILE_DEVICE void write_tile(const TiledArgs& in, const OutputTile& tile, WarpPlace warp, const Total& total) {
-  ptx::hold(warp.lane);  // what is worked out of it is not kept in registers from tile to tile
+EXPERTILE_DEVICE void write_tile(const TiledArgs& in, const OutputTile& tile, Consumer consumer, const Total& total) {
+  ptx::fence_operand(consumer.lane);  // what is worked out of it is not kept in registers from tile to tile
   if constexpr (SPEC.c != Storage::float32) {
-    write_in_slabs<SPEC, SPEC.c>(in, tile, warp, total);
+    write_through_store_tiles<SPEC>(in, tile, consumer, total);
   } else if constexpr (SPEC.tile.swap_ab != 0) {
-    write_swapped_float<SPEC>(in.args, tile, warp, total);
+    write_swapped_float<SPEC>(in.args, tile, consumer, total);
   } else {
-    write_straight_float<SPEC>(in.args, tile, warp, total);
+    write_straight_float<SPEC>(in.args, tile, consumer, total);
   }
 }
 

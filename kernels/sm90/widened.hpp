@@ -1,6 +1,6 @@
 #pragma once
-// int8 weights beside 16-bit tokens: from a box in shared memory to the registers that a warpgroup's product takes its
-// 64-row side from.
+// int8 weights beside 16-bit tokens: from a panel in shared memory to the registers that a warpgroup's product takes
+// its 64-row side from.
 //
 // The tensor core wants of each row, for 16 elements of K, elements 2 * (lane % 4) and the next, and those 8 behind
 // them, while the tokens lie in shared memory in the order of K and cannot be read in another. ldmatrix gives a lane 4
@@ -17,9 +17,9 @@
 
 namespace expertile::sm90 {
 
-// Where a lane's first pair of the 16 rows from `row` on (a multiple of 8) lies in a box of weights, for step 0.
+// Where a lane's first pair of the 16 rows from `row` on (a multiple of 8) lies in a panel of weights, for step 0.
 EXPERTILE_DEVICE unsigned first_pair(int row, int lane) {
-  return static_cast<unsigned>((row + lane / 4) * kBoxBytes + lane / 4 * 16 + 2 * (lane % 4));
+  return static_cast<unsigned>((row + lane / 4) * kSwizzleBytes + lane / 4 * 16 + 2 * (lane % 4));
 }
 
 // Two weights in a register's low half to two of the tokens' type.
@@ -32,11 +32,11 @@ EXPERTILE_DEVICE unsigned widened_pair(unsigned pair) {
   }
 }
 
-// x: mma's a of 16 rows of a box of weights, K from 16 * step on: one 16-byte chunk of each row. from: of the box, plus
-// first_pair. The row 8 below has its chunks in the same places.
+// x: mma's a of 16 rows of a panel of weights, K from 16 * step on: one 16-byte chunk of each row. from: of the panel,
+// plus first_pair. The row 8 below has its chunks at the same offsets.
 template <Product PRODUCT>
 EXPERTILE_DEVICE void load_widened(unsigned (&x)[4], unsigned from, int step) {
-  constexpr int kBelow = 8 * kBoxBytes;
+  constexpr int kBelow = 8 * kSwizzleBytes;
   constexpr int kBehind = 8;  // in K
   const unsigned pairs = from ^ static_cast<unsigned>(16 * step);
   x[0] = widened_pair<PRODUCT>(ptx::load_pair<0>(pairs));

@@ -7,7 +7,7 @@
 #include "files/files.hpp"
 #include "jit/device_text.hpp"
 #include "jit/wgmma_text.hpp"
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 #include "plan/tile_schema.hpp"
 
 namespace expertile::jit {
@@ -61,10 +61,9 @@ extern "C" __global__ void __launch_bounds__({}, 1){} {}(const __grid_constant__
   expertile::{}::grouped_gemm<expertile::kSpec>(args);
 }}
 )",
-      family.name, spelled(spec.tile), static_cast<int>(spec.a), static_cast<int>(spec.b),
-      static_cast<int>(spec.c), static_cast<int>(spec.scaling), static_cast<int>(spec.product), spec.block_n,
-      spec.block_k, spec.scales_a, spec.wide_loads, threads_of(spec), clusters, kKernelName,
-      family.arguments, family.name);
+      family.name, spelled(spec.tile), static_cast<int>(spec.a), static_cast<int>(spec.b), static_cast<int>(spec.c),
+      static_cast<int>(spec.scaling), static_cast<int>(spec.product), spec.block_n, spec.block_k, spec.scales_a,
+      spec.wide_loads, threads_of(spec), clusters, kKernelName, family.arguments, family.name);
   Source source{"grouped_gemm.cu", text, device_headers()};
   if (spec.tile.kernel == KernelFamily::sm90) source.headers.emplace_back("wgmma.hpp", wgmma_text(spec));
   return source;

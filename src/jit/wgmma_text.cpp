@@ -5,7 +5,7 @@
 #include <set>
 #include <string_view>
 
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 
 namespace expertile::jit {
 namespace {
@@ -80,7 +80,7 @@ std::set<int> widths(const KernelSpec& spec) {
   std::set<int> all;
   for (int columns = 0; columns < tile_y(spec.tile);) {
     columns = next_columns(spec, columns);
-    all.insert(piece_of(spec, {blocks_x(spec.tile), columns}).columns);
+    all.insert(subtile_of(spec, {blocks_x(spec.tile), columns}).columns);
   }
   return all;
 }

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <utility>
 
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 #include "plan/sm80/family.hpp"
 
 namespace expertile {
@@ -30,7 +30,7 @@ bool resembles(const TileConfig& a, const TileConfig& b) {
 bool has_shape(const TileConfig& a, const TileConfig& b) {
   return a.block_size_m == b.block_size_m && a.block_size_n == b.block_size_n && a.swap_ab == b.swap_ab &&
          a.kernel == b.kernel && a.pingpong == b.pingpong && a.cluster_size == b.cluster_size &&
-         a.cluster_m == b.cluster_m && parts_of_k(a) == parts_of_k(b);
+         a.cluster_m == b.cluster_m && k_splits(a) == k_splits(b);
 }
 
 bool is_represented(const std::vector<TileConfig>& chosen, const TileConfig& tile, bool is_gpu, bool has_families) {

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 
 namespace expertile {
 namespace {
@@ -44,8 +44,8 @@ Scaling scaling_of(Scales scales) {
   return Scaling::block;
 }
 
-// The most row tiles that `rows` rows in `groups` groups can make, where no row is in two: a bound that needs no look at
-// the routing. (Offsets that decrease may put rows into several groups: kernels take those tiles too.)
+// The most row tiles that `rows` rows in `groups` groups can make: a bound that needs no look at the routing. (No row
+// is in two groups, whatever the offsets are: kernels see to that.)
 std::int64_t most_row_tiles(std::int64_t rows, std::int64_t groups, int block_size_m) {
   // Every group that has rows wastes less than a tile; a group without rows makes none.
   const std::int64_t active = std::min(rows, groups);

@@ -6,7 +6,7 @@
 
 #include "backend/reference.hpp"
 #include "plan/kernel_plan.hpp"
-#include "tile_figures.hpp"
+#include "tile_shape.hpp"
 #include "tune/tensors.hpp"
 
 namespace expertile {

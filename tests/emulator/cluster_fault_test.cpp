@@ -8,7 +8,7 @@
 
 #include "emulator/emulator.hpp"
 #include "emulator/tensor_map.hpp"
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 
 namespace expertile::testing {
 namespace {

@@ -16,6 +16,7 @@
 #include "backend/backend.hpp"
 #include "backend/reference.hpp"
 #include "emulator/run_emulated.hpp"
+#include "plan/candidates.hpp"
 #include "support/placed_problem.hpp"
 
 namespace expertile::testing {
@@ -109,7 +110,7 @@ TEST(Emulated, Tf32ThatIsCutOffInsteadOfRoundedIsCaught) {
           store_element(m.type, std::bit_cast<float>(0x3f801fffU), const_cast<void*>(m.data), i);
         }
       }
-      const auto status = multiply_emulated(kernel, random.problem(), args, {.copies_round = copies_round});
+      const auto status = multiply_emulated(kernel, random.problem(), args, copies_round);
       ASSERT_TRUE(status) << status.error().message;
       const double error =
           worst_error_over_bound(random.problem(), args, reference_grouped_gemm(random.problem(), args));

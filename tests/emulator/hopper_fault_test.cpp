@@ -44,8 +44,8 @@ class HopperFault : public ::testing::Test {
   static void multiply_matrix(unsigned place = 0) {
     float d[1][4];
     ptx::wgmma_fence();
-    ptx::wgmma<Product::float16, 8, false>(d, ptx::matrix_operand(ptx::matrix_place(1024 + place)),
-                                           ptx::matrix_operand(ptx::matrix_place(1024)));
+    ptx::wgmma<Product::float16, 8, false>(d, ptx::descriptor(ptx::descriptor_base(1024 + place)),
+                                           ptx::descriptor(ptx::descriptor_base(1024)));
     ptx::wgmma_commit();
     ptx::wgmma_wait<0>();
   }

@@ -91,7 +91,7 @@ void consume(bool x_in_registers, const Mistakes& mistakes, ptx::WideSum<PRODUCT
     if (!mistakes.skips_product_fence) ptx::wgmma_fence();
     for (int step = 0; step < kSteps; ++step) {
       const auto place = static_cast<unsigned>(32 * step);
-      const auto y = ptx::matrix_operand(ptx::matrix_place(kY + stage * kYBytes + place));
+      const auto y = ptx::descriptor(ptx::descriptor_base(kY + stage * kYBytes + place));
       const bool adds = slice > 0 || step > 0;
       if (x_in_registers) {
         if (adds) {
@@ -101,7 +101,7 @@ void consume(bool x_in_registers, const Mistakes& mistakes, ptx::WideSum<PRODUCT
         }
       } else {
         const auto in_shared =
-            ptx::matrix_operand(ptx::matrix_place(kX + stage * kRows * 128 + place)) + mistakes.x_descriptor;
+            ptx::descriptor(ptx::descriptor_base(kX + stage * kRows * 128 + place)) + mistakes.x_descriptor;
         if (adds) {
           ptx::wgmma<PRODUCT, kColumns, true>(d, in_shared, y);
         } else {

@@ -2,7 +2,7 @@
 // One combination -> its emulated kernels of the Hopper family.
 
 #include "emulator/emulated_kernels.hpp"
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 #include "sm90/grouped_gemm.hpp"
 
 namespace expertile::testing {
@@ -41,7 +41,7 @@ constexpr KernelSpec hopper_spec(int index, const TileConfig& tile, Storage a, S
 // that are cut, clusters of two and four that share tokens, of two that share weights, and that share a tile's K.
 template <Storage STORAGE, Scaling SCALING, Product PRODUCT>
 std::vector<EmulatedKernel> hopper_kernels_of() {
-  constexpr int kOne = kBoxBytes / size_of(STORAGE);  // panel
+  constexpr int kOne = kSwizzleBytes / size_of(STORAGE);  // panel
   constexpr int kTwo = 2 * kOne;
   constexpr auto spec = [](int index, int m, int n, int k, const TileConfig& more, int block_n) {
     return hopper_spec(index, hopper_tile(m, n, k, more), STORAGE, STORAGE, SCALING, PRODUCT, block_n);
@@ -78,7 +78,7 @@ EmulatedKernel hopper_kernel_whose_lanes_all_arrive() {
   static_assert(ptx::kArrivingLanes == 32);
   return emulated_on_hopper<hopper_spec(
       0,
-      hopper_tile(64, 64, kBoxBytes / size_of(STORAGE),
+      hopper_tile(64, 64, kSwizzleBytes / size_of(STORAGE),
                   {.num_warps = 8, .num_stages = 3, .pingpong = 1, .cluster_size = 2}),
       STORAGE, STORAGE, SCALING, PRODUCT, 64)>();
 }
@@ -88,7 +88,7 @@ EmulatedKernel hopper_kernel_whose_lanes_all_arrive() {
 // and by one alone.
 template <Storage STORAGE, Scaling SCALING, Product PRODUCT>
 std::vector<EmulatedKernel> hopper_subtiles_of() {
-  constexpr int kOne = kBoxBytes / size_of(STORAGE);
+  constexpr int kOne = kSwizzleBytes / size_of(STORAGE);
   constexpr auto spec = [](int index, int m, int n, int k, const TileConfig& more) {
     return hopper_spec(index, hopper_tile(m, n, k, more), STORAGE, STORAGE, SCALING, PRODUCT, 128);
   };

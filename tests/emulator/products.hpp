@@ -15,7 +15,7 @@
 #include "emulator/clocks.hpp"
 #include "emulator/fault.hpp"
 #include "emulator/shared_memory.hpp"
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 
 namespace expertile::emulator {
 

@@ -149,6 +149,13 @@ EXPERTILE_DEVICE unsigned uniform(unsigned value, const Where& where = Where::cu
 EXPERTILE_DEVICE float shuffle_xor(float value, int mask, const Where& where = Where::current()) {
   return exchange("shuffle_xor", value, (thread_index() % 32) ^ mask, where);
 }
+EXPERTILE_DEVICE int largest(int value, const Where& where = Where::current()) {
+  for (int mask = 16; mask > 0; mask /= 2) {
+    const int other = exchange("largest", value, (thread_index() % 32) ^ mask, where);
+    if (other > value) value = other;
+  }
+  return value;
+}
 EXPERTILE_DEVICE int count_lanes(bool yes, const Where& where = Where::current()) {
   struct Vote {
     bool yes;

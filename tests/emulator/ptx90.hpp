@@ -97,15 +97,17 @@ EXPERTILE_DEVICE void copy_box_to(unsigned offset, const TensorMap& map, int col
 // ---- products of a warpgroup ----------------------------------------------------------------------------------------
 
 // Shared memory begins at address 0 here.
-EXPERTILE_DEVICE unsigned matrix_place(unsigned offset) {
+EXPERTILE_DEVICE unsigned descriptor_base(unsigned offset) {
   constexpr unsigned kUnused = 1U << 16;
   return kUnused | (offset & 0x3ffffU) >> 4;
 }
-EXPERTILE_DEVICE unsigned behind(unsigned place, int bytes) { return place + static_cast<unsigned>(bytes / 16); }
-EXPERTILE_DEVICE unsigned long long matrix_operand(unsigned place) {
+EXPERTILE_DEVICE unsigned advance_descriptor(unsigned base, int bytes) {
+  return base + static_cast<unsigned>(bytes / 16);
+}
+EXPERTILE_DEVICE unsigned long long descriptor(unsigned base) {
   constexpr unsigned long long kSwizzle128 = 1ULL << 62;
   constexpr unsigned long long kEightRows = static_cast<unsigned long long>(1024 / 16) << 32;
-  return kSwizzle128 | kEightRows | place;
+  return kSwizzle128 | kEightRows | base;
 }
 EXPERTILE_DEVICE void wgmma_fence(const Where& where = Where::current()) { emulator::fence_products(where); }
 EXPERTILE_DEVICE void wgmma_commit(const Where& where = Where::current()) { emulator::commit_products(where); }
@@ -117,9 +119,9 @@ template <int REGISTERS>
 EXPERTILE_DEVICE void give_registers() {}
 template <int REGISTERS>
 EXPERTILE_DEVICE void take_registers() {}
-EXPERTILE_DEVICE void hold(float&) {}
-EXPERTILE_DEVICE void hold(int&) {}
-EXPERTILE_DEVICE void hold(unsigned&) {}
+EXPERTILE_DEVICE void fence_operand(float&) {}
+EXPERTILE_DEVICE void fence_operand(int&) {}
+EXPERTILE_DEVICE void fence_operand(unsigned&) {}
 
 // ---- between lanes --------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@
 
 #include "emulator/emulator.hpp"
 #include "emulator/tensor_map.hpp"
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 #include "plan/kernel_plan.hpp"
 #include "problem/sizes.hpp"
 #include "quantise.hpp"
@@ -53,13 +53,13 @@ Status quantise(const Problem& problem, const GroupedGemmArgs& args) {
 }  // namespace
 
 Status multiply_emulated(const EmulatedKernel& kernel, const Problem& problem, const GroupedGemmArgs& args,
-                         const EmulatedCall& call) {
+                         bool copies_round) {
   const TileConfig& tile = kernel.spec.tile;
   TiledArgs in{make_kernel_args(problem, args), nullptr, {}, {}, {}};
   const auto groups = static_cast<std::int64_t>(args.weight_indices.size());
   auto blocks = static_cast<int>(block_count(problem, tile, args.a.rows, groups));
   if (tile.kernel == KernelFamily::sm90) {
-    const bool rounds = call.copies_round && kernel.spec.product == Product::tf32;
+    const bool rounds = copies_round && kernel.spec.product == Product::tf32;
     const auto map = [rounds](const ConstMatrixView& m, int box_rows) {
       const int bytes = static_cast<int>(size_of(m.type));
       const TensorMap one = emulator::make_tensor_map(m.data, m.rows, m.cols, m.pitch * bytes, bytes, box_rows);
@@ -70,13 +70,8 @@ Status multiply_emulated(const EmulatedKernel& kernel, const Problem& problem, c
     if (in.args.stores_boxes != 0) in.c = map(args.c, kBoxRowsC);
     blocks = static_cast<int>(staying_blocks(tile, blocks, kMultiprocessors));
   }
-  emulator::Region c = region("C", args.c, true);
-  if (call.groups_share_rows) {
-    c.is_output = false;
-    c.is_counter = true;  // may be written as often as one likes
-  }
   int taken = 0;
-  if (args.a.rows % 2 == 1) in.taken = &taken;  // else clusters take their turns
+  if (args.a.rows % 2 == 1) in.tile_counter = &taken;  // else clusters take their turns
   const emulator::Launch launch{
       .blocks = blocks,
       .threads = threads_of(kernel.spec),
@@ -84,7 +79,7 @@ Status multiply_emulated(const EmulatedKernel& kernel, const Problem& problem, c
       .cluster_size = cluster_blocks(tile),
       .memory = {region("A", args.a),
                  region("B", args.b),
-                 c,
+                 region("C", args.c, true),
                  region("seg_indptr", args.seg_indptr),
                  region("weight_indices", args.weight_indices),
                  region("scale_a", args.scale_a),
@@ -95,8 +90,7 @@ Status multiply_emulated(const EmulatedKernel& kernel, const Problem& problem, c
   return status;
 }
 
-Status run_emulated(const EmulatedKernel& kernel, const Problem& problem, GroupedGemmArgs args,
-                    const EmulatedCall& call) {
+Status run_emulated(const EmulatedKernel& kernel, const Problem& problem, GroupedGemmArgs args) {
   struct alignas(kWorkspaceAlignment) Unit {
     std::byte bytes[kWorkspaceAlignment];
   };
@@ -108,7 +102,7 @@ Status run_emulated(const EmulatedKernel& kernel, const Problem& problem, Groupe
     if (auto status = quantise(problem, args); !status) return status;
     args = quantised_call(problem, args);
   }
-  return multiply_emulated(kernel, problem, args, call);
+  return multiply_emulated(kernel, problem, args);
 }
 
 Combination combination_named(const std::string& name) {

@@ -7,18 +7,11 @@
 
 namespace expertile::testing {
 
-// How a call differs from an ordinary one.
-struct EmulatedCall {
-  bool copies_round = true;        // tf32, on the way to shared memory
-  bool groups_share_rows = false;  // so that rows of C are written more than once
-};
-
-// A is what the kernel multiplies.
+// A is what the kernel multiplies. copies_round: to tf32 where the product is, as the copies of a GPU do.
 [[nodiscard]] Status multiply_emulated(const EmulatedKernel& kernel, const Problem& problem,
-                                       const GroupedGemmArgs& args, const EmulatedCall& call = {});
+                                       const GroupedGemmArgs& args, bool copies_round = true);
 // Quantises A first where the problem says so.
-[[nodiscard]] Status run_emulated(const EmulatedKernel& kernel, const Problem& problem, GroupedGemmArgs args,
-                                  const EmulatedCall& call = {});
+[[nodiscard]] Status run_emulated(const EmulatedKernel& kernel, const Problem& problem, GroupedGemmArgs args);
 
 [[nodiscard]] Combination combination_named(const std::string& name);
 // A family's kernels whose specification is what the planner asks for.

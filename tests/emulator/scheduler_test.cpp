@@ -233,7 +233,7 @@ TEST(Scheduler, EveryTurnTakesTheNextTilesOnce) {
   for (const int blocks : {1, 2, 7, 66, 114, 132}) {
     for (int turn = 0; turn < 2 * blocks; ++turn) {
       std::vector<int> tiles;
-      for (int block = 0; block < blocks; ++block) tiles.push_back(tile_of_turn(block, blocks, turn));
+      for (int block = 0; block < blocks; ++block) tiles.push_back(tile_of_wave(block, blocks, turn));
       std::sort(tiles.begin(), tiles.end());
       std::vector<int> wanted(static_cast<std::size_t>(blocks));
       std::iota(wanted.begin(), wanted.end(), turn * blocks);
@@ -247,7 +247,7 @@ int unevenness(int blocks, int period, int turns) {
   std::vector<int> counts;
   for (int block = 0; block < blocks; ++block) {
     int count = 0;
-    for (int turn = 0; turn < turns; ++turn) count += tile_of_turn(block, blocks, turn) % period == 0 ? 1 : 0;
+    for (int turn = 0; turn < turns; ++turn) count += tile_of_wave(block, blocks, turn) % period == 0 ? 1 : 0;
     counts.push_back(count);
   }
   const auto [least, most] = std::minmax_element(counts.begin(), counts.end());

@@ -18,12 +18,12 @@ double as_tf32(unsigned bits) { return std::bit_cast<float>(bits & 0xffffe000U);
 
 // How far the parts of a value are from it, relative to it.
 double error_of_parts(float value) {
-  const Tf32Parts parts = tf32_parts(std::bit_cast<unsigned>(value));
+  const Tf32Terms parts = tf32_terms(std::bit_cast<unsigned>(value));
   return std::fabs((as_tf32(parts.large) + as_tf32(parts.small) - value) / value);
 }
 double error_of_rest(float value) {
   const auto bits = std::bit_cast<unsigned>(value);
-  return std::fabs((as_tf32(bits) + as_tf32(tf32_rest(bits)) - value) / value);
+  return std::fabs((as_tf32(bits) + as_tf32(tf32_residual(bits)) - value) / value);
 }
 
 TEST(Tf32, PartsKeepNearlyAllBits) {
@@ -44,10 +44,10 @@ TEST(Tf32, PartsKeepNearlyAllBits) {
 TEST(Tf32, PartsOfWhatTf32HoldsAreTheValueAndNothing) {
   for (const float value : {0.0F, -0.0F, 1.0F, -1.5F, 0x1.ffcp100F, 0x1p-126F}) {
     const auto bits = std::bit_cast<unsigned>(value);
-    EXPECT_EQ(as_tf32(tf32_parts(bits).large), value);
-    EXPECT_EQ(as_tf32(tf32_parts(bits).small), 0);
+    EXPECT_EQ(as_tf32(tf32_terms(bits).large), value);
+    EXPECT_EQ(as_tf32(tf32_terms(bits).small), 0);
     EXPECT_EQ(as_tf32(bits), value);
-    EXPECT_EQ(as_tf32(tf32_rest(bits)), 0);
+    EXPECT_EQ(as_tf32(tf32_residual(bits)), 0);
   }
 }
 
@@ -55,9 +55,9 @@ TEST(Tf32, InfinitiesAndNaNLeaveNothing) {
   using Limits = std::numeric_limits<float>;
   for (const float value : {Limits::infinity(), -Limits::infinity(), Limits::quiet_NaN()}) {
     const auto bits = std::bit_cast<unsigned>(value);
-    EXPECT_EQ(tf32_parts(bits).large, bits);
-    EXPECT_EQ(tf32_parts(bits).small, 0U);
-    EXPECT_EQ(tf32_rest(bits), 0U);
+    EXPECT_EQ(tf32_terms(bits).large, bits);
+    EXPECT_EQ(tf32_terms(bits).small, 0U);
+    EXPECT_EQ(tf32_residual(bits), 0U);
   }
   EXPECT_LE(error_of_rest(Limits::max()), 0x1p-22);
 }

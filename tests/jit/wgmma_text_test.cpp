@@ -13,7 +13,7 @@
 #include "jit/device_text.hpp"
 #include "jit/kernel_source.hpp"
 #include "jit/nvrtc.hpp"
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 
 namespace expertile::jit {
 namespace {
@@ -55,7 +55,7 @@ __device__ void multiply(const X& x, unsigned long long y, Sum* out) {{
   ::expertile::ptx::wgmma_wait<0>();
   for (auto& column : d) {{
     for (Sum& sum : column) {{
-      ::expertile::ptx::hold(sum);
+      ::expertile::ptx::fence_operand(sum);
       *out++ = sum;
     }}
   }}
@@ -79,7 +79,7 @@ Source source(Product product, const std::vector<int>& all_columns) {
     KernelSpec spec;
     spec.product = product;
     spec.tile = {.block_size_m = 64, .block_size_n = columns, .num_warps = 4, .kernel = KernelFamily::sm90};
-    if (in_pieces(spec)) continue;  // wider products than a piece's are never written
+    if (has_subtiles(spec)) continue;  // wider products than a subtile's are never written
     made.text += kernels(product, columns);
     made.headers.emplace_back(fmt::format("wgmma_{}.hpp", columns), wgmma_text(spec));
   }

@@ -14,7 +14,7 @@
 #include "backend/cuda/tensor_map.hpp"
 #include "backend/cuda/tile_counters.hpp"
 #include "backend/cuda/timing.hpp"
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 #include "plan/candidates.hpp"
 #include "plan/kernel_plan.hpp"
 #include "problem/sizes.hpp"
@@ -250,7 +250,7 @@ Status CudaBackend::enqueue(const Problem& problem, const TileConfig& tile, cons
     if (!*map) return fail(map->error());
   }
   const std::int64_t staying = staying_blocks(used, blocks, kernel->blocks_at_once);
-  int* taken = counts_taken(used) && staying < blocks ? counters_->of(stream) : nullptr;
+  int* taken = counts_tiles(used) && staying < blocks ? counters_->of(stream) : nullptr;
   const TiledArgs tiled{in, taken, *map_a, *map_b, *map_c};
   return launch(how, &tiled, staying, stream);
 }

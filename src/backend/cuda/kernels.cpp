@@ -9,7 +9,7 @@
 #include "jit/compile_all.hpp"
 #include "jit/kernel_source.hpp"
 #include "jit/ptxas_report.hpp"
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 
 namespace expertile::cuda {
 namespace {
@@ -38,9 +38,7 @@ jit::CompileRequest KernelShelf::request(jit::Source source) const {
   return jit::kernel_request(std::move(source), arch_);
 }
 
-jit::CompileRequest KernelShelf::request(const KernelSpec& spec) const {
-  return request(jit::kernel_source(spec));
-}
+jit::CompileRequest KernelShelf::request(const KernelSpec& spec) const { return request(jit::kernel_source(spec)); }
 
 std::vector<Result<jit::Cubin>> KernelShelf::compile(const std::vector<jit::CompileRequest>& requests) const {
   std::vector<jit::CubinCache> caches;

@@ -4,7 +4,7 @@
 
 #include <limits>
 
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 
 namespace expertile::cuda {
 namespace {
@@ -42,7 +42,7 @@ Result<TensorMap> make_tensor_map(const Driver& driver, const ConstMatrixView& m
   // Innermost first.
   const std::uint64_t sizes[kRank] = {static_cast<std::uint64_t>(matrix.cols), static_cast<std::uint64_t>(matrix.rows)};
   const std::uint64_t pitches[kRank - 1] = {static_cast<std::uint64_t>(matrix.pitch * element)};
-  const std::uint32_t box[kRank] = {static_cast<std::uint32_t>(kBoxBytes / element),
+  const std::uint32_t box[kRank] = {static_cast<std::uint32_t>(kSwizzleBytes / element),
                                     static_cast<std::uint32_t>(box_rows)};
   const std::uint32_t steps[kRank] = {1, 1};
   TensorMap map{};

@@ -1,7 +1,7 @@
 #pragma once
-// Counters in GPU memory by which the blocks of a launch share out its tiles (TiledArgs::taken). Each is 0 between
-// launches, and no two launches that may run at the same time have the same one: those of one stream run one after the
-// other, and what is captured from one stream into one graph does too.
+// Counters in GPU memory by which the blocks of a launch share out its tiles (TiledArgs::tile_counter). Each is 0
+// between launches, and no two launches that may run at the same time have the same one: those of one stream run one
+// after the other, and what is captured from one stream into one graph does too.
 
 #include <cstdint>
 #include <map>

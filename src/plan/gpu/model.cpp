@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 #include "plan/gpu/rows.hpp"
 #include "problem/sizes.hpp"
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 #include "plan/kernel_plan.hpp"
 #include "plan/tile_schema.hpp"
 

@@ -7,7 +7,7 @@
 #include <initializer_list>
 #include <utility>
 
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 #include "plan/distinct.hpp"
 #include "plan/sm80/family.hpp"
 

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 #include "plan/sm80/family.hpp"
 
 namespace expertile::sm80 {
@@ -42,7 +42,7 @@ int held_registers(const KernelSpec& spec) {
   const int y = tile_y(spec.tile) / warps.y / 8;
   const int words = fragment_words(spec.product, swapped ? spec.b : spec.a) * x +
                     fragment_words(spec.product, swapped ? spec.a : spec.b) * ((y + 1) / 2);
-  const int converted = operand_parts(spec.product) > 1 ? 8 * x : 0;
+  const int converted = operand_fragments(spec.product) > 1 ? 8 * x : 0;
   const bool one_weight_scale = spec.block_n > 0 && spec.block_n % spec.tile.block_size_n == 0;
   const int tokens = swapped ? 2 * y : 2 * x;
   const int scales = spec.scaling == Scaling::block ? tokens + (one_weight_scale ? 1 : 2 * (x + y) - tokens) : 0;

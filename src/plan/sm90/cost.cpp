@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 #include "plan/gpu/model.hpp"
 #include "plan/gpu/rows.hpp"
 #include "plan/sm90/family.hpp"
@@ -71,7 +71,7 @@ gpu::TileCounts count_tiles(const Problem& problem, const KernelSpec& spec, std:
 // Taking sums over, for every span of K.
 double promotion_clocks(const KernelSpec& spec) {
   if (!promotes(spec)) return 0;
-  const double columns = tile_x(spec.tile) / 64.0 / sharers(spec.tile) * tile_y(spec.tile);
+  const double columns = tile_x(spec.tile) / 64.0 / warpgroups_per_tile(spec.tile) * tile_y(spec.tile);
   const double clocks = kDrainClocks + (reads_scales_late(spec) ? kLatePromotionClocks : kPromotionClocks) * columns;
   return clocks * span_elements(spec) / summed_elements(spec);
 }
@@ -107,7 +107,7 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const double steps = span * size_of(spec.a) / 32.0;
   const double y = tile_y(tile);
   const double blocks_x = tile_x(tile) / 64.0;
-  const bool splits = splits_tokens(spec);
+  const bool splits = keeps_residuals(spec);
   const double products = splits ? 3 : 1;
   const double held = widens_weights(spec.product) ? y / 2 + kWideningClocks : splits ? kSplittingClocks : 0;
   const double rows_read = splits ? (2 * 64 + 3 * y + 6 * y / blocks_x) / kTensorShare : 64 + y;
@@ -125,7 +125,7 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const double exchange = exchange_clocks(tile);
   const double alone = busy + spans * kSliceClocks + promotion + exchange + kTileSeconds * gpu::kClock;
   const double tiles_each = std::ceil(counts.blocks() / multiprocessors);
-  const double at_once = std::min(tiles_each, resident * warpgroups(tile) / sharers(tile));
+  const double at_once = std::min(tiles_each, resident * warpgroups(tile) / warpgroups_per_tile(tile));
   const double turn = tile.pingpong != 0 ? (busy + promotion) / resident : 0;
   const double clocks = tiles_each * std::max({busy, turn, alone / at_once});
   const double coupled = tile.split_k > 1 ? kPartsCost : tile.pingpong != 0 ? kTurnsCost : 1.0;

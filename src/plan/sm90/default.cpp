@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 #include "plan/sm90/family.hpp"
 
 namespace expertile::sm90 {

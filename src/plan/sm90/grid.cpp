@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 #include "plan/distinct.hpp"
 #include "plan/gpu/rows.hpp"
 #include "plan/sm90/family.hpp"
@@ -101,7 +101,7 @@ void add_swapped(std::vector<TileConfig>& tiles, int k, int cluster, int group) 
 std::vector<TileConfig> shapes(const Problem& problem) {
   std::vector<TileConfig> tiles;
   const KernelSpec any = gpu::spec_of(problem, {});
-  const bool only_swapped = holds_weights(any.product);
+  const bool only_swapped = weights_in_registers(any.product);
   const int span = span_elements(any);
   for (const int k : {2 * span, span}) {  // long rows of weights where memory is the limit
     add_small(tiles, k);
@@ -123,7 +123,7 @@ std::vector<TileConfig> shapes(const Problem& problem) {
 std::vector<TileConfig> grid(const Problem& problem) {
   std::vector<TileConfig> tiles;
   // Where weights are widened a stage has twice as many products as else, where they are split three times as many.
-  const int fewest_stages = holds_weights(gpu::spec_of(problem, {}).product) ? 2 : 3;
+  const int fewest_stages = weights_in_registers(gpu::spec_of(problem, {}).product) ? 2 : 3;
   for (TileConfig tile : shapes(problem)) {
     std::vector<TileConfig> of_shape;  // different numbers of blocks may leave room for as many stages
     for (const int blocks : {1, 2, 3, 4}) {

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 #include "plan/kernel_plan.hpp"
 #include "plan/sm90/family.hpp"
 
@@ -33,16 +33,17 @@ Status check_numbers(const TileConfig& tile) {
 
 Status check_shape(const KernelSpec& spec) {
   const TileConfig& tile = spec.tile;
-  if (holds_weights(spec.product) && tile.swap_ab == 0) {
+  if (weights_in_registers(spec.product) && tile.swap_ab == 0) {
     return gpu::refused(tile, fmt::format("SWAP_AB must be 1: {} in the registers of the tensor core's rows",
                                           widens_weights(spec.product) ? "int8 weights are widened"
                                                                        : "float32 weights are split into parts"));
   }
   const int x = tile_x(tile);
   const int y = tile_y(tile);
-  if (x < 64 || x > 256 || x % (64 * sharers(tile)) != 0) {
-    return gpu::refused(tile, fmt::format("{} must be a multiple of {} up to 256",
-                                          tile.swap_ab != 0 ? "BLOCK_SIZE_N" : "BLOCK_SIZE_M", 64 * sharers(tile)));
+  if (x < 64 || x > 256 || x % (64 * warpgroups_per_tile(tile)) != 0) {
+    return gpu::refused(
+        tile, fmt::format("{} must be a multiple of {} up to 256", tile.swap_ab != 0 ? "BLOCK_SIZE_N" : "BLOCK_SIZE_M",
+                          64 * warpgroups_per_tile(tile)));
   }
   const int unit = tile.swap_ab == 0 ? 32 : spec.product == Product::int8 && y > 32 ? 16 : 8;
   if (y < unit || y > 256 || y % unit != 0) {
@@ -54,23 +55,23 @@ Status check_shape(const KernelSpec& spec) {
                                           8 * tile.cluster_size));
   }
   // 12 warps have 128 registers a thread at the launch, and the compiler takes no product that needs more.
-  const int widest = holds_weights(spec.product) ? 64 : 192;
+  const int widest = weights_in_registers(spec.product) ? 64 : 192;
   if (tile.num_warps == 12 && y > widest) {
     return gpu::refused(tile,
                         fmt::format("{} must be at most {} with num_warps=12, for which there are fewer registers",
                                     tile.swap_ab != 0 ? "BLOCK_SIZE_M" : "BLOCK_SIZE_N", widest));
   }
   const int span = span_elements(spec);
-  const int longest = 4 * std::min(box_elements(spec.a), box_elements(spec.b));
+  const int longest = 4 * std::min(panel_elements(spec.a), panel_elements(spec.b));
   if (tile.block_size_k < span || tile.block_size_k > longest || tile.block_size_k % span != 0) {
     return gpu::refused(tile, fmt::format("BLOCK_SIZE_K must be a multiple of {} elements up to {}", span, longest));
   }
-  if (in_pieces(spec) && tile.swap_ab == 0 && spec.scaling == Scaling::block) {
+  if (has_subtiles(spec) && tile.swap_ab == 0 && spec.scaling == Scaling::block) {
     return gpu::refused(tile, "SWAP_AB must be 1: with the tokens on the rows, their scales leave too few registers");
   }
-  if (in_pieces(spec) && tile.swap_ab == 0 && y % kPieceColumns != 0) {
-    return gpu::refused(
-        tile, fmt::format("BLOCK_SIZE_N must be a multiple of {} where a tile is multiplied in pieces", kPieceColumns));
+  if (has_subtiles(spec) && tile.swap_ab == 0 && y % kSubtileColumns != 0) {
+    return gpu::refused(tile, fmt::format("BLOCK_SIZE_N must be a multiple of {} where a tile is multiplied in pieces",
+                                          kSubtileColumns));
   }
   return {};
 }
@@ -95,13 +96,13 @@ Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceIn
   if (auto status = check_shape(spec); !status) return status;
   if (auto status = gpu::check_shared_memory(spec, device); !status) return status;
   const bool scales_turns = tile.pingpong != 0 && spec.scaling == Scaling::per_token_channel;
-  const int most = tile.num_warps == 12  ? kMostHeldByTwelve
-                   : splits_tokens(spec) ? kMostHeldSplit
-                   : scales_turns        ? kMostHeldInTurns
-                                         : kMostHeld;
-  if (tiled_registers(spec) > most) {
+  const int most = tile.num_warps == 12    ? kMostHeldByTwelve
+                   : keeps_residuals(spec) ? kMostHeldSplit
+                   : scales_turns          ? kMostHeldInTurns
+                                           : kMostHeld;
+  if (sm90_registers(spec) > most) {
     return gpu::refused(tile, fmt::format("needs {} registers a thread for sums, scales and weights, {} are allowed",
-                                          tiled_registers(spec), most));
+                                          sm90_registers(spec), most));
   }
   return {};
 }

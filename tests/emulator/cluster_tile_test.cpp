@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "emulator/emulator.hpp"
-#include "sm90/tiles.hpp"
+#include "sm90/tile_queue.hpp"
 
 namespace expertile::testing {
 namespace {
@@ -22,6 +22,7 @@ constexpr KernelSpec spec_of_pairs(int blocks) {
   spec.tile.block_size_n = 64;
   spec.tile.block_size_k = 64;
   spec.tile.group_size_m = 2;
+  spec.tile.num_warps = 4;
   spec.tile.num_stages = 2;
   spec.tile.cluster_size = blocks;
   return spec;
@@ -46,7 +47,7 @@ Taken take_all(int clusters, int tiles, int* counter) {
   in.args.experts = 2;
   in.args.rows = static_cast<int>(segments[2]);
   in.args.n = 64 * kBlocks;
-  in.taken = counter;
+  in.tile_counter = counter;
   Taken taken;
   taken.numbers.resize(static_cast<std::size_t>(clusters) * kBlocks);
   const emulator::Launch launch{.blocks = clusters * kBlocks,
@@ -58,7 +59,7 @@ Taken take_all(int clusters, int tiles, int* counter) {
                                            {"taken", counter, sizeof(int), false, true}}};
   const auto status = emulator::run(launch, [&] {
     if (ptx::thread_index() == 0) {
-      sm90::init_tiles<SPEC>();
+      sm90::init_tile_queue<SPEC>();
       ptx::mbarrier_fence_inits();
     }
     ptx::cluster_barrier();
@@ -66,13 +67,13 @@ Taken take_all(int clusters, int tiles, int* counter) {
     GroupCursor groups;
     int answer = 0;
     for (int turn = 0;; ++turn) {
-      const int number = sm90::number_of_turn<SPEC>(in, elected, turn, answer);
-      if (sm90::take_tile<SPEC>(in.args, groups, number).rows < 0) {
-        sm90::set_back<SPEC>(in, elected, groups, number, turn);
+      const int number = sm90::tile_number<SPEC>(in, elected, turn, answer);
+      if (sm90::tile_of_block<SPEC>(in.args, groups, number).rows < 0) {
+        sm90::reset_counter<SPEC>(in, elected, groups, number, turn);
         break;
       }
       if (ptx::thread_index() == 0) taken.numbers[static_cast<std::size_t>(ptx::block_index())].push_back(number);
-      if (elected.is_this) answer = sm90::ask<SPEC>(in);
+      if (elected.is_this) answer = sm90::claim_tile<SPEC>(in);
     }
     ptx::cluster_barrier();
   });

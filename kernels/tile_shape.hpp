@@ -1,6 +1,6 @@
 #pragma once
-// Figures of a tile that host and device must agree on, for both families: how warps, blocks and clusters share it, and
-// how its operands are read.
+// The shape of a tile, for host and device and both families: how warps, blocks and clusters share it, and how its
+// operands are read.
 
 #include "kernel_spec.hpp"
 
@@ -23,27 +23,27 @@ constexpr int cluster_tile_m(const TileConfig& tile) { return tile.block_size_m 
 constexpr int rows_of_bands(const TileConfig& tile, int row_tiles) {
   return 2 * row_tiles < 3 * tile.group_size_m ? row_tiles : tile.group_size_m;
 }
-// Blocks that copy for each other: either tokens or weights.
-constexpr int copying_blocks(const TileConfig& tile) { return tile.cluster_size * tile.cluster_m; }
+// Blocks that multicast to each other: either tokens or weights.
+constexpr int multicast_blocks(const TileConfig& tile) { return tile.cluster_size * tile.cluster_m; }
 
-// sm90: blocks that each multiply a part of K of one tile.
-constexpr int parts_of_k(const TileConfig& tile) { return tile.kernel == KernelFamily::sm90 ? tile.split_k : 1; }
-// Blocks of a cluster: those that copy for each other, or those with parts of the same tile's K.
-constexpr int cluster_blocks(const TileConfig& tile) { return copying_blocks(tile) * parts_of_k(tile); }
-// Columns of sums (8 of Y each) that the epilogue writes together, and that go to one of the blocks with parts of K.
+// sm90: blocks that each multiply one of so many splits of K of the same tile.
+constexpr int k_splits(const TileConfig& tile) { return tile.kernel == KernelFamily::sm90 ? tile.split_k : 1; }
+// Blocks of a cluster: those that multicast to each other, or those that split a tile's K.
+constexpr int cluster_blocks(const TileConfig& tile) { return multicast_blocks(tile) * k_splits(tile); }
+// Columns of sums (8 of Y each) that the epilogue writes together, and that go to one of the blocks that split K.
 constexpr int written_together(const TileConfig& tile) {
   if (tile.swap_ab == 0) return 4;
   return tile_y(tile) % 16 == 0 ? 2 : 1;
 }
 // The most columns that one of them writes: some may write fewer, or none.
-constexpr int columns_a_part(const TileConfig& tile) {
+constexpr int columns_per_split(const TileConfig& tile) {
   const int together = written_together(tile);
-  return together * ceil_divide(ceil_divide(tile_y(tile), 8 * together), parts_of_k(tile));
+  return together * ceil_divide(ceil_divide(tile_y(tile), 8 * together), k_splits(tile));
 }
 
 // sm90: warpgroups that multiply, and how many of them share a tile.
 constexpr int warpgroups(const TileConfig& tile) { return tile.num_warps / 4; }
-constexpr int sharers(const TileConfig& tile) { return tile.pingpong ? 1 : warpgroups(tile); }
+constexpr int warpgroups_per_tile(const TileConfig& tile) { return tile.pingpong ? 1 : warpgroups(tile); }
 
 struct WarpGrid {
   int x = 0;  // warps along X; 0 where no arrangement fits
@@ -86,9 +86,9 @@ constexpr bool widens_weights(Product product) {
   return product == Product::int8_float16 || product == Product::int8_bfloat16;
 }
 
-// sm90: whether weights go through registers, which the tensor core takes its 64-row side from: to be widened, or to be
-// split into parts.
-constexpr bool holds_weights(Product product) { return widens_weights(product) || product == Product::tf32x3; }
+// sm90: whether weights go through registers, which the tensor core takes its 64-row side from: to be widened, or to
+// become two tf32 terms.
+constexpr bool weights_in_registers(Product product) { return widens_weights(product) || product == Product::tf32x3; }
 
 // How an operand comes out of shared memory.
 enum class Reading : int {
@@ -102,9 +102,9 @@ constexpr Reading reading(Product product, Storage storage) {
   return storage == Storage::int8 ? Reading::widened : Reading::permuted;
 }
 
-// What one step's fragment of an operand becomes: 1 as it lies, 2 halves of K where 8 bits are widened, 2 parts of each
-// value (large and small) for tf32x3.
-constexpr int operand_parts(Product product) {
+// Fragments that one step's fragment of an operand becomes: 1 as it lies; 2, the halves of K, where 8 bits are widened;
+// 2, the large and the small term of each value, for tf32x3.
+constexpr int operand_fragments(Product product) {
   switch (product) {
     case Product::e4m3:
     case Product::int8_float16:

@@ -2,7 +2,7 @@
 // split the tokens, a warpgroup splits its weights and multiplies. It keeps float32's accuracy, and every mistake that
 // is planted in it is stopped.
 
-#include "sm90/split.hpp"  // with the emulator's ptx90.hpp
+#include "sm90/residuals.hpp"  // with the emulator's ptx90.hpp
 
 #include <gtest/gtest.h>
 
@@ -14,7 +14,7 @@
 
 #include "emulator/emulator.hpp"
 #include "emulator/tensor_map.hpp"
-#include "kernel_figures.hpp"
+#include "kernel_shape.hpp"
 
 namespace expertile::testing {
 namespace {
@@ -28,8 +28,8 @@ constexpr int kK = kSlices * 32;
 constexpr int kCopier = 128;    // thread
 constexpr int kSplitter = 160;  // the first
 constexpr int kThreads = 256;
-constexpr unsigned kWeightBytes = kRows * kBoxBytes;  // a stage's
-constexpr unsigned kTokenBytes = kTokens * kBoxBytes;
+constexpr unsigned kWeightBytes = kRows * kSwizzleBytes;  // a stage's
+constexpr unsigned kTokenBytes = kTokens * kSwizzleBytes;
 constexpr unsigned kRaw = kStages * kWeightBytes;
 constexpr unsigned kSmall = kRaw + kStages * kTokenBytes;
 constexpr unsigned kFull = kSmall + kStages * kTokenBytes;
@@ -59,7 +59,7 @@ void copy(const TensorMap& weights, const TensorMap& tokens) {
   for (int slice = 0; slice < kSlices; ++slice) {
     const auto stage = static_cast<unsigned>(slice % kStages);
     ptx::mbarrier_wait(kEmpty + 8 * stage, 1 - slice / kStages % 2);
-    ptx::mbarrier_arrive_expecting(kFull + 8 * stage, (kRows + kTokens) * kBoxBytes);
+    ptx::mbarrier_arrive_expecting(kFull + 8 * stage, (kRows + kTokens) * kSwizzleBytes);
     ptx::copy_box(stage * kWeightBytes, weights, 32 * slice, 0, kFull + 8 * stage);
     ptx::copy_box(kRaw + stage * kTokenBytes, tokens, 32 * slice, 0, kFull + 8 * stage);
   }
@@ -71,8 +71,8 @@ void split(const Mistakes& mistakes) {
     const auto stage = static_cast<unsigned>(slice % kStages);
     if (!mistakes.skips_full_wait) ptx::mbarrier_wait(kFull + 8 * stage, slice / kStages % 2);
     if (mistakes.fences_first) ptx::fence_stores();
-    sm90::split_box(kRaw + stage * kTokenBytes, kSmall + stage * kTokenBytes,
-                    kTokens * kBoxBytes / 16 - (mistakes.splits_too_little ? 1 : 0), thread);
+    sm90::write_residuals(kRaw + stage * kTokenBytes, kSmall + stage * kTokenBytes,
+                          kTokens * kSwizzleBytes / 16 - (mistakes.splits_too_little ? 1 : 0), thread);
     const bool fences = !mistakes.skips_fence && !mistakes.fences_first;
     if (fences && !(mistakes.one_lane_does_not_fence && thread == 37)) ptx::fence_stores();
     if (!mistakes.skips_warp_barrier) ptx::warp_barrier();
@@ -89,14 +89,16 @@ void multiply(float (&d)[kTokens / 8][4], const Mistakes& mistakes) {
     ptx::mbarrier_wait(kFull + 8 * stage, slice / kStages % 2);
     unsigned x[kSteps][2][4];
     for (int step = 0; step < kSteps; ++step) {
-      sm90::load_split(x[step], stage * kWeightBytes + sm90::matrix_row(16 * warp, lane), step);
+      sm90::load_weight_terms(x[step], stage * kWeightBytes + sm90::matrix_row(16 * warp, lane), step);
     }
     ptx::warp_barrier();
     if (!mistakes.skips_split_wait) ptx::mbarrier_wait(kSplit + 8 * stage, slice / kStages % 2);
     ptx::wgmma_fence();
     for (int step = 0; step < kSteps; ++step) {
-      const auto y = ptx::matrix_operand(ptx::behind(ptx::matrix_place(kRaw + stage * kTokenBytes), 32 * step));
-      const auto small_y = ptx::matrix_operand(ptx::behind(ptx::matrix_place(kSmall + stage * kTokenBytes), 32 * step));
+      const auto y =
+          ptx::descriptor(ptx::advance_descriptor(ptx::descriptor_base(kRaw + stage * kTokenBytes), 32 * step));
+      const auto small_y =
+          ptx::descriptor(ptx::advance_descriptor(ptx::descriptor_base(kSmall + stage * kTokenBytes), 32 * step));
       ptx::wgmma_from_registers<kProduct, kTokens, true>(d, x[step][1], y);
       if (!mistakes.forgets_small_parts) ptx::wgmma_from_registers<kProduct, kTokens, true>(d, x[step][0], small_y);
       ptx::wgmma_from_registers<kProduct, kTokens, true>(d, x[step][0], y);
@@ -113,7 +115,7 @@ void kernel(const TensorMap& weights, const TensorMap& tokens, Operands& operand
     for (unsigned stage = 0; stage < kStages; ++stage) {
       ptx::mbarrier_init(kFull + 8 * stage, 1);
       ptx::mbarrier_init(kEmpty + 8 * stage, 4);
-      ptx::mbarrier_init(kSplit + 8 * stage, kSplittingWarps);
+      ptx::mbarrier_init(kSplit + 8 * stage, kResidualWarps);
     }
     ptx::mbarrier_fence_inits();
   }
@@ -251,8 +253,8 @@ void copy_matrix(const TensorMap& map) {
 void multiply_matrix() {
   float d[1][4];
   ptx::wgmma_fence();
-  ptx::wgmma<Product::tf32, 8, false>(d, ptx::matrix_operand(ptx::matrix_place(kMatrix)),
-                                      ptx::matrix_operand(ptx::matrix_place(kMatrix)));
+  ptx::wgmma<Product::tf32, 8, false>(d, ptx::descriptor(ptx::descriptor_base(kMatrix)),
+                                      ptx::descriptor(ptx::descriptor_base(kMatrix)));
   ptx::wgmma_commit();
   ptx::wgmma_wait<0>();
 }
