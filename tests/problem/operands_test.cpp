@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "plan/kernel_plan.hpp"
 #include "problem/presets.hpp"
 #include "problem/sizes.hpp"
+#include "support/random_problem.hpp"
 
 namespace expertile {
 namespace {
@@ -86,6 +88,18 @@ TEST(Presets, AreAllMultipliedOnAGpu) {
   for (const Preset& preset : presets()) {
     const Status status = check_product(problem_of(preset));
     EXPECT_TRUE(status) << status.error().message;
+  }
+}
+
+TEST(Presets, AreAllAmongTheCombinationsThatKernelsAreTestedWith) {
+  const auto combinations = testing::all_combinations();
+  for (const Preset& preset : presets()) {
+    for (const E a : types_of_a(preset)) {
+      const bool found = std::any_of(combinations.begin(), combinations.end(), [&](const auto& one) {
+        return one.dtype == preset.dtype && one.scales == preset.scales && one.a == a;
+      });
+      EXPECT_TRUE(found) << name(preset.dtype) << ' ' << name(preset.scales) << " with A in " << name(a);
+    }
   }
 }
 
