@@ -22,7 +22,17 @@ enum class Product : int {
 };
 
 constexpr int size_of(Storage storage) {
-  return storage == Storage::float32 ? 4 : storage == Storage::e4m3 || storage == Storage::int8 ? 1 : 2;
+  switch (storage) {
+    case Storage::float32:
+      return 4;
+    case Storage::float16:
+    case Storage::bfloat16:
+      return 2;
+    case Storage::e4m3:
+    case Storage::int8:
+      return 1;
+  }
+  return 0;
 }
 
 // A tile configuration and everything of the problem that is compiled in. N and K are arguments.

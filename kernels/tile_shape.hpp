@@ -76,9 +76,13 @@ constexpr int step_elements(Product product) {
     case Product::tf32:
     case Product::tf32x3:
       return 8;
-    default:
+    case Product::int8:
+    case Product::e4m3:
+    case Product::int8_float16:
+    case Product::int8_bfloat16:
       return 32;
   }
+  return 0;
 }
 
 // Whether 8-bit weights stand beside 16-bit tokens, and become 16 bits on the way to the tensor core.
@@ -97,9 +101,20 @@ enum class Reading : int {
   permuted,  // 16 bits, in the order of a widened operand beside it
 };
 constexpr Reading reading(Product product, Storage storage) {
-  if (product == Product::e4m3) return Reading::widened;
-  if (!widens_weights(product)) return Reading::plain;
-  return storage == Storage::int8 ? Reading::widened : Reading::permuted;
+  switch (product) {
+    case Product::float16:
+    case Product::bfloat16:
+    case Product::tf32:
+    case Product::tf32x3:
+    case Product::int8:
+      return Reading::plain;
+    case Product::e4m3:
+      return Reading::widened;
+    case Product::int8_float16:
+    case Product::int8_bfloat16:
+      return storage == Storage::int8 ? Reading::widened : Reading::permuted;
+  }
+  return Reading::plain;
 }
 
 // Fragments that one step's fragment of an operand becomes: 1 as it lies; 2, the halves of K, where 8 bits are widened;
@@ -111,9 +126,13 @@ constexpr int operand_fragments(Product product) {
     case Product::int8_bfloat16:
     case Product::tf32x3:
       return 2;
-    default:
+    case Product::float16:
+    case Product::bfloat16:
+    case Product::tf32:
+    case Product::int8:
       return 1;
   }
+  return 0;
 }
 
 // Registers that 16 rows (two times 8 rows) and one step of K take as they come out of shared memory.

@@ -2,16 +2,18 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
-#include <utility>
+#include <string>
 
+#include "problem/presets.hpp"
 #include "problem/sizes.hpp"
 
 namespace expertile {
 namespace {
 
-bool is_float_type(ElementType type) {
-  return type == ElementType::float16 || type == ElementType::bfloat16 || type == ElementType::float32;
+bool contains(std::span<const ElementType> types, ElementType type) {
+  return std::find(types.begin(), types.end(), type) != types.end();
 }
 
 Status check_matrix(const char* what, const ConstMatrixView& m, std::int64_t rows, std::int64_t cols) {
@@ -39,27 +41,30 @@ Status check_matrix(const char* what, const ConstMatrixView& m, std::int64_t row
   return {};
 }
 
+// fits: the types that the problem's preset has for the operand; multiplied: those that any preset has.
+Status refuse_element(const char* what, const Problem& problem, ElementType type, std::span<const ElementType> fits,
+                      std::span<const ElementType> multiplied) {
+  const std::string needed = fmt::format("dtype {}{} needs {}", name(problem.dtype),
+                                         problem.block_shape ? " with a block_shape" : "", join(fits, "or"));
+  if (contains(multiplied, type)) {
+    return fail(ErrorCode::invalid_argument, fmt::format("{} is {}, {}", what, name(type), needed));
+  }
+  return fail(ErrorCode::unsupported, fmt::format("{} is {}: no kernel multiplies it, only {}; {}", what, name(type),
+                                                  join(multiplied, "and"), needed));
+}
+
 Status check_types(const Problem& problem, const GroupedGemmArgs& args) {
-  const ElementType weights = weight_type(problem);
-  if (args.b.type != weights) {
+  const Preset& preset = preset_of(problem);
+  const ElementType b = preset.b.element;
+  if (args.b.type != b) return refuse_element("B", problem, args.b.type, {&b, 1}, types_of_b());
+  if (args.a.type != preset.a.element && args.a.type != preset.other_a) {
+    return refuse_element("A", problem, args.a.type, types_of_a(preset), types_of_a());
+  }
+  if (!contains(types_of_c(), args.c.type)) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("B is {}, dtype {}{} needs {}", name(args.b.type), name(problem.dtype),
-                            problem.block_shape ? " with a block_shape" : "", name(weights)));
+                fmt::format("C is {}, it must be {}", name(args.c.type), join(types_of_c(), "or")));
   }
-  if (problem.dtype == DType::int8_w8a16) {
-    if (args.a.type != ElementType::float16 && args.a.type != ElementType::bfloat16) {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("A is {}, dtype int8_w8a16 needs float16 or bfloat16", name(args.a.type)));
-    }
-  } else if (args.a.type != activation_type(problem.dtype)) {
-    return fail(ErrorCode::invalid_argument, fmt::format("A is {}, dtype {} needs {}", name(args.a.type),
-                                                         name(problem.dtype), name(activation_type(problem.dtype))));
-  }
-  if (!is_float_type(args.c.type)) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("C is {}, it must be float16, bfloat16 or float32", name(args.c.type)));
-  }
-  if (quantises_a(problem) && args.c.type != args.a.type) {
+  if (preset.quantised_a && args.c.type != args.a.type) {
     return fail(ErrorCode::invalid_argument, fmt::format("C is {}, dtype {} with a block_shape writes A's type {}",
                                                          name(args.c.type), name(problem.dtype), name(args.a.type)));
   }
@@ -79,41 +84,33 @@ Status check_group_count(const GroupedGemmArgs& args) {
   return {};
 }
 
-Status check_scale(const char* what, std::span<const float> scale, std::int64_t needed, const char* shape,
-                   const Problem& problem) {
-  const auto given = static_cast<std::int64_t>(scale.size());
-  if (given == needed && (needed == 0 || scale.data() != nullptr)) return {};
+// "[E, ceil(N/bn), ceil(K/bk)] =", of a preset's scales.
+std::string shape_text(const std::optional<ScaleSpec>& scales, const char* by_row, const char* by_block) {
+  if (!scales) return "none:";
+  const char* rows = scales->rows == 0 ? "E" : scales->rows == kOfBlockShape ? by_block : by_row;
+  return fmt::format("[{}{}] =", rows, scales->k == 0 ? "" : ", ceil(K/bk)");
+}
+
+Status refuse_scale(const char* what, std::span<const float> scale, std::int64_t needed, const std::string& shape,
+                    const Problem& problem) {
   return fail(ErrorCode::invalid_argument,
-              fmt::format("{} has {} entries, scales '{}' of dtype {} need {} {}", what, given,
+              fmt::format("{} has {} entries, scales '{}' of dtype {} need {} {}", what, scale.size(),
                           name(scales_of(problem)), name(problem.dtype), shape, needed));
 }
 
-struct ScaleShapes {
-  const char* a = "none:";
-  const char* b = "none:";
-};
-
-ScaleShapes scale_shapes(Scales scales, bool a_has_blocks) {
-  switch (scales) {
-    case Scales::none:
-      return {};
-    case Scales::per_tensor:
-      return {"[E] =", "[E] ="};
-    case Scales::per_token_channel:
-      return {"[M] =", "[E, N] ="};
-    case Scales::per_channel:
-      return {"none:", "[E, N] ="};
-    case Scales::block:
-      break;
-  }
-  return {a_has_blocks ? "[M, ceil(K/bk)] =" : "none:", "[E, ceil(N/bn), ceil(K/bk)] ="};
-}
-
 Status check_scales(const Problem& problem, const GroupedGemmArgs& args) {
+  const Preset& preset = preset_of(problem);
   const ScaleSizes need = scale_sizes(problem, args.a.rows);
-  const ScaleShapes shapes = scale_shapes(scales_of(problem), scale_sizes(problem, 1).a > 0);
-  if (auto status = check_scale("scale_a", args.scale_a, need.a, shapes.a, problem); !status) return status;
-  return check_scale("scale_b", args.scale_b, need.b, shapes.b, problem);
+  const auto fits = [](std::span<const float> scale, std::int64_t needed) {
+    return static_cast<std::int64_t>(scale.size()) == needed && (needed == 0 || scale.data() != nullptr);
+  };
+  if (!fits(args.scale_a, need.a)) {
+    return refuse_scale("scale_a", args.scale_a, need.a, shape_text(preset.a.scales, "M", ""), problem);
+  }
+  if (!fits(args.scale_b, need.b)) {
+    return refuse_scale("scale_b", args.scale_b, need.b, shape_text(preset.b.scales, "E, N", "E, ceil(N/bn)"), problem);
+  }
+  return {};
 }
 
 }  // namespace

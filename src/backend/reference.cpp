@@ -78,9 +78,23 @@ struct OutputFormat {
 };
 
 OutputFormat format_of(ElementType type) {
-  if (type == ElementType::float16) return {0x1p-11, 0x1p-25, 65504.0};
-  if (type == ElementType::bfloat16) return {0x1p-8, 0x1p-134, 0x1.fep127};
-  return {0x1p-24, 0x1p-150, static_cast<double>(std::numeric_limits<float>::max())};
+  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  switch (type) {
+    case ElementType::float16:
+      return {0x1p-11, 0x1p-25, 65504.0};
+    case ElementType::bfloat16:
+      return {0x1p-8, 0x1p-134, 0x1.fep127};
+    case ElementType::float32:
+      return {0x1p-24, 0x1p-150, static_cast<double>(std::numeric_limits<float>::max())};
+    case ElementType::float8_e4m3:
+    case ElementType::int8:
+    case ElementType::int4:
+    case ElementType::uint4:
+    case ElementType::float4_e2m1:
+    case ElementType::float8_e8m0:
+      break;
+  }
+  return {kNaN, kNaN, kNaN};  // never C's type: no value is within such a bound
 }
 
 }  // namespace

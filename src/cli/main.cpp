@@ -44,8 +44,7 @@ void add_problem_options(CLI::App& app, TextOptions& text) {
   app.add_option("--model", text.model, "a directory, a config.json or a Hugging Face name (org/name)");
   app.add_option("--hidden-size", text.hidden_size, "hidden size, without --model (default 4096)");
   app.add_option("--dtype", text.dtype,
-                 "auto, float16, bfloat16, float32, fp8_w8a8, int8_w8a16 or int8_w8a8 (default float16, with --model "
-                 "auto: the model's)");
+                 "auto, " + dtype_choices() + " (default float16, with --model auto: the model's)");
   app.add_option("--batch-size", text.batch_size, "one, or a comma list, in tokens (default 1,2,4,...,2048)");
   app.add_option("--block-shape", text.block_shape, "block quantisation N,K of the weights, e.g. 128,128");
   app.add_flag("--tf32", text.tf32, "float32 on a GPU: multiply in tf32, faster, with 10 bits of mantissa");

@@ -132,15 +132,12 @@ Result<std::optional<DType>> parse_dtype_option(const TextOptions& text) {
   if (!text.dtype || (*text.dtype == "auto" && text.model)) return std::optional<DType>{};
   if (*text.dtype == "auto") {
     return fail(ErrorCode::invalid_argument,
-                "--dtype 'auto' takes the model's dtype; give --model too, or one of float16, bfloat16, float32, "
-                "fp8_w8a8, int8_w8a16, int8_w8a8");
+                fmt::format("--dtype 'auto' takes the model's dtype; give --model too, or {}", dtype_choices()));
   }
   const auto dtype = parse_dtype(*text.dtype);
   if (!dtype) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("--dtype '{}' is not known; choose auto, float16, bfloat16, float32, fp8_w8a8, int8_w8a16 "
-                            "or int8_w8a8",
-                            *text.dtype));
+                fmt::format("--dtype '{}' is not known; choose auto, {}", *text.dtype, dtype_choices()));
   }
   return std::optional<DType>{*dtype};
 }

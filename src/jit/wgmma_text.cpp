@@ -30,9 +30,9 @@ Instruction instruction(Product product) {
     case Product::e4m3:
       return {"k32.f32.e4m3.e4m3"};
     case Product::int8:
-      break;
+      return {"k32.s32.s8.s8", true};
   }
-  return {"k32.s32.s8.s8", true};
+  return {};
 }
 
 // "%first, %first+1, ..."

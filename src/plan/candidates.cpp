@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kernel_shape.hpp"
+#include "plan/kernel_plan.hpp"
 #include "plan/sm80/family.hpp"
 
 namespace expertile {
@@ -79,6 +80,9 @@ Status check_tile(const Problem& problem, const TileConfig& tile, const DeviceIn
   if (device.is_gpu() != (tile.kernel != KernelFamily::cpu)) {
     return fail(ErrorCode::unsupported,
                 fmt::format("kernel={} does not run on device {}", name(tile.kernel), device.name));
+  }
+  if (device.is_gpu()) {
+    if (auto status = check_product(problem); !status) return status;
   }
   return functions_of(tile.kernel).check_tile(problem, tile, device);
 }

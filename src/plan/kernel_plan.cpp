@@ -5,27 +5,15 @@
 #include <algorithm>
 
 #include "kernel_shape.hpp"
+#include "problem/presets.hpp"
 
 namespace expertile {
 namespace {
 
-Product product_of(Storage a, Storage b) {
-  if (b == Storage::int8) {
-    if (a == Storage::int8) return Product::int8;
-    return a == Storage::float16 ? Product::int8_float16 : Product::int8_bfloat16;
-  }
-  switch (a) {
-    case Storage::float16:
-      return Product::float16;
-    case Storage::bfloat16:
-      return Product::bfloat16;
-    case Storage::float32:
-      return Product::tf32x3;
-    default:
-      // The tensor cores' own e4m3 product keeps fewer bits of the sum than float32 has; float16 holds every e4m3
-      // value.
-      return Product::e4m3;
-  }
+// What kernels multiply of an A that calls give as `given`.
+ElementType multiplied_a(const Problem& problem, ElementType given) {
+  const Preset& preset = preset_of(problem);
+  return preset.quantised_a ? preset.quantised_a->element : given;
 }
 
 Scaling scaling_of(Scales scales) {
@@ -39,9 +27,9 @@ Scaling scaling_of(Scales scales) {
     case Scales::per_channel:
       return Scaling::per_channel;
     case Scales::block:
-      break;
+      return Scaling::block;
   }
-  return Scaling::block;
+  return Scaling::none;
 }
 
 // The most row tiles that `rows` rows in `groups` groups can make: a bound that needs no look at the routing. (No row
@@ -54,7 +42,7 @@ std::int64_t most_row_tiles(std::int64_t rows, std::int64_t groups, int block_si
 
 }  // namespace
 
-Storage storage_of(ElementType type) noexcept {
+std::optional<Storage> storage_of(ElementType type) noexcept {
   switch (type) {
     case ElementType::float16:
       return Storage::float16;
@@ -65,9 +53,51 @@ Storage storage_of(ElementType type) noexcept {
     case ElementType::float8_e4m3:
       return Storage::e4m3;
     case ElementType::int8:
+      return Storage::int8;
+    case ElementType::int4:
+    case ElementType::uint4:
+    case ElementType::float4_e2m1:
+    case ElementType::float8_e8m0:
       break;
   }
-  return Storage::int8;
+  return std::nullopt;
+}
+
+std::optional<Product> product_of(ElementType a, ElementType b, bool tf32) noexcept {
+  const auto only_with_itself = [&](Product product) { return a == b ? std::optional(product) : std::nullopt; };
+  switch (b) {
+    case ElementType::float16:
+      return only_with_itself(Product::float16);
+    case ElementType::bfloat16:
+      return only_with_itself(Product::bfloat16);
+    case ElementType::float32:
+      return only_with_itself(tf32 ? Product::tf32 : Product::tf32x3);
+    case ElementType::float8_e4m3:
+      // The tensor cores' own e4m3 product keeps fewer bits of the sum than float32 has; float16 holds every e4m3
+      // value.
+      return only_with_itself(Product::e4m3);
+    case ElementType::int8:
+      if (a == ElementType::float16) return Product::int8_float16;
+      if (a == ElementType::bfloat16) return Product::int8_bfloat16;
+      return only_with_itself(Product::int8);
+    case ElementType::int4:
+    case ElementType::uint4:
+    case ElementType::float4_e2m1:
+    case ElementType::float8_e8m0:
+      break;
+  }
+  return std::nullopt;
+}
+
+Status check_product(const Problem& problem) {
+  const ElementType b = preset_of(problem).b.element;
+  for (const CallTypes& types : call_types(problem)) {
+    const ElementType a = multiplied_a(problem, types.a);
+    if (product_of(a, b, problem.tf32) && storage_of(types.a) && storage_of(types.c)) continue;
+    return fail(ErrorCode::unsupported,
+                fmt::format("A is {} and B is {}, no GPU kernel multiplies the two", name(a), name(b)));
+  }
+  return {};
 }
 
 CallTypes types_of(const GroupedGemmArgs& args) noexcept { return {args.a.type, args.c.type}; }
@@ -75,16 +105,18 @@ CallTypes types_of(const GroupedGemmArgs& args) noexcept { return {args.a.type, 
 KernelSpec make_spec(const Problem& problem, const TileConfig& tile, const CallTypes& types, bool wide_loads) noexcept {
   KernelSpec spec;
   spec.tile = tile;
-  spec.a = quantises_a(problem) ? Storage::e4m3 : storage_of(types.a);
-  spec.b = storage_of(weight_type(problem.dtype, problem.block_shape.has_value()));
-  spec.c = storage_of(types.c);
+  const Preset& preset = preset_of(problem);
+  const ElementType a = multiplied_a(problem, types.a);
+  spec.a = storage_of(a).value();
+  spec.b = storage_of(preset.b.element).value();
+  spec.c = storage_of(types.c).value();
   spec.scaling = scaling_of(scales_of(problem));
-  spec.product = problem.tf32 ? Product::tf32 : product_of(spec.a, spec.b);
+  spec.product = product_of(a, preset.b.element, problem.tf32).value();
   if (problem.block_shape) {
     constexpr std::int64_t kLongest = std::int64_t{1} << 30;  // longer than any N and K that a device's memory holds
     spec.block_n = static_cast<int>(std::min(problem.block_shape->n, kLongest));
     spec.block_k = static_cast<int>(std::min(problem.block_shape->k, kLongest));
-    spec.scales_a = problem.dtype != DType::int8_w8a16;
+    spec.scales_a = preset.quantised_a.value_or(preset.a).scales.has_value();
   }
   spec.wide_loads = wide_loads;
   return spec;
@@ -131,7 +163,7 @@ KernelArgs make_kernel_args(const Problem& problem, const GroupedGemmArgs& args)
   in.n = static_cast<int>(problem.n);
   in.k = static_cast<int>(problem.k);
   in.wide_stores = has_wide_rows(args.c) ? 1 : 0;
-  in.stores_boxes = can_store_boxes(storage_of(args.c.type), in) ? 1 : 0;
+  in.stores_boxes = can_store_boxes(storage_of(args.c.type).value(), in) ? 1 : 0;
   return in;
 }
 
@@ -187,7 +219,7 @@ QuantiseArgs make_quantise_args(const Problem& problem, const GroupedGemmArgs& a
 GroupedGemmArgs quantised_call(const Problem& problem, const GroupedGemmArgs& args) noexcept {
   const QuantiseArgs made = make_quantise_args(problem, args);
   GroupedGemmArgs call = args;
-  call.a = {made.out, args.a.rows, problem.k, problem.k, ElementType::float8_e4m3};
+  call.a = {made.out, args.a.rows, problem.k, problem.k, multiplied_a(problem, args.a.type)};
   call.scale_a = {made.scales, static_cast<std::size_t>(made.rows * ceil_div(made.k, made.block_k))};
   return call;
 }

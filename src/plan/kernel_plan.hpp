@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "expertile/grouped_gemm.hpp"
 #include "expertile/problem.hpp"
@@ -12,11 +13,16 @@
 
 namespace expertile {
 
-[[nodiscard]] Storage storage_of(ElementType type) noexcept;
+// How kernels read and write an element; none where no kernel does.
+[[nodiscard]] std::optional<Storage> storage_of(ElementType type) noexcept;
+// How a GPU multiplies a pair of operands; none where no kernel does. tf32: as of Problem.
+[[nodiscard]] std::optional<Product> product_of(ElementType a, ElementType b, bool tf32) noexcept;
+// Whether there is a kernel for every call that the problem allows.
+[[nodiscard]] Status check_product(const Problem& problem);
 
 [[nodiscard]] CallTypes types_of(const GroupedGemmArgs& args) noexcept;
 
-// wide_loads: rows of A and B begin at multiples of 16 bytes.
+// Of a problem that check_product accepts. wide_loads: rows of A and B begin at multiples of 16 bytes.
 [[nodiscard]] KernelSpec make_spec(const Problem& problem, const TileConfig& tile, const CallTypes& types,
                                    bool wide_loads) noexcept;
 

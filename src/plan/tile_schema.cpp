@@ -38,9 +38,12 @@ std::string Values::text() const {
       for (std::size_t i = 1; i < listed; ++i) all += fmt::format("{}{}", i + 1 < listed ? ", " : " or ", list[i]);
       return all;
     }
-    default:
-      return fmt::format("from {} to {}", least, most);
+    case Kind::none:
+    case Kind::range:
+    case Kind::unread:
+      break;
   }
+  return fmt::format("from {} to {}", least, most);
 }
 
 std::string TileField::member_name() const {

@@ -5,6 +5,8 @@
 #include <limits>
 #include <utility>
 
+#include "problem/presets.hpp"
+
 namespace expertile {
 namespace {
 
@@ -15,33 +17,18 @@ Status check_size(const char* what, std::int64_t value) {
   return fail(ErrorCode::invalid_argument, fmt::format("{} is {}, it must be from 1 to {}", what, value, kLargestSize));
 }
 
-bool is_float(DType dtype) { return dtype == DType::float16 || dtype == DType::bfloat16 || dtype == DType::float32; }
-
 bool scales_fit(const Problem& problem) {
   const Scales scales = scales_of(problem);
-  if (problem.block_shape.has_value() != (scales == Scales::block)) return false;
-  if (scales == Scales::block) return true;
-  if (is_float(problem.dtype)) return scales == Scales::none;
-  if (problem.dtype == DType::int8_w8a16) return scales == Scales::per_channel;
-  if (problem.dtype == DType::int8_w8a8) return scales == Scales::per_token_channel;
-  return scales == Scales::per_tensor || scales == Scales::per_token_channel;
+  return problem.block_shape.has_value() == (scales == Scales::block) && find_preset(problem.dtype, scales) != nullptr;
+}
+
+// The product of float32 operands alone can be made in tf32.
+bool multiplies_float32(const Problem& problem) {
+  const Operands operands = operands_of(problem);
+  return operands.multiplied_a.element == ElementType::float32 && operands.b.element == ElementType::float32;
 }
 
 }  // namespace
-
-Scales usual_scales(DType dtype, bool has_block_shape) noexcept {
-  if (has_block_shape) return Scales::block;
-  switch (dtype) {
-    case DType::fp8_w8a8:
-      return Scales::per_tensor;
-    case DType::int8_w8a16:
-      return Scales::per_channel;
-    case DType::int8_w8a8:
-      return Scales::per_token_channel;
-    default:
-      return Scales::none;
-  }
-}
 
 Scales scales_of(const Problem& problem) noexcept {
   return problem.scales.value_or(usual_scales(problem.dtype, problem.block_shape.has_value()));
@@ -51,7 +38,7 @@ std::int64_t hidden_size_of(const Problem& problem) noexcept {
   return problem.hidden_size == 0 ? problem.k : problem.hidden_size;
 }
 
-bool quantises_a(const Problem& problem) noexcept { return problem.block_shape.has_value() && is_float(problem.dtype); }
+bool quantises_a(const Problem& problem) noexcept { return preset_of(problem).quantised_a.has_value(); }
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) noexcept { return a / b + (a % b != 0 ? 1 : 0); }
 
@@ -64,11 +51,15 @@ Status validate(const Problem& problem) {
   if (problem.hidden_size != 0) {
     if (auto status = check_size("hidden_size", problem.hidden_size); !status) return status;
   }
+  if (name(problem.dtype).empty()) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("dtype is {}, which is none of {}", static_cast<int>(problem.dtype), dtype_choices()));
+  }
   if (problem.block_shape) {
     if (auto status = check_size("block_shape n", problem.block_shape->n); !status) return status;
     if (auto status = check_size("block_shape k", problem.block_shape->k); !status) return status;
   }
-  if (problem.tf32 && (problem.dtype != DType::float32 || problem.block_shape)) {
+  if (problem.tf32 && !multiplies_float32(problem)) {
     return fail(ErrorCode::invalid_argument,
                 fmt::format("tf32 is a way to multiply float32, it does not fit dtype {}{}", name(problem.dtype),
                             problem.block_shape ? " with a block_shape" : ""));

@@ -2,61 +2,55 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+
+#include "problem/presets.hpp"
 
 namespace expertile {
 namespace {
 
-double bytes_of(ElementType type) { return static_cast<double>(size_of(type)); }
+// What one expert and one row of A cost: scales go with whichever they are counted by.
+struct Shares {
+  double by_expert = 0;
+  double by_row = 0;
+};
 
-// Of one expert.
-double weight_bytes(const Problem& problem) {
-  return static_cast<double>(problem.n) * static_cast<double>(problem.k) * bytes_of(weight_type(problem));
-}
-
-// A row of A, of C, and of the scales of A.
-double row_bytes(const Problem& problem) {
-  const bool scaled_by_row = scales_of(problem) != Scales::per_tensor;
-  const double scales = scaled_by_row ? 4.0 * static_cast<double>(scale_sizes(problem, 1).a) : 0.0;
-  return static_cast<double>(problem.k) * bytes_of(activation_type(problem.dtype)) +
-         static_cast<double>(problem.n) * bytes_of(output_type(problem.dtype)) + scales;
+Shares shares_of(const Problem& problem) {
+  const Operands operands = operands_of(problem);
+  const OperandBytes b = bytes_of(operands.b, {1, 1, problem.n, problem.k});
+  const OperandBytes a = bytes_of(operands.a, {1, 1, 1, problem.k});
+  const std::int64_t scales_of_a = a.total() - a.elements;
+  const bool a_is_scaled_by_expert = operands.a.scales && operands.a.scales->rows == 0;
+  const auto shared = static_cast<double>(b.total() + (a_is_scaled_by_expert ? scales_of_a : 0));
+  const std::int64_t row = a.elements + (a_is_scaled_by_expert ? 0 : scales_of_a) + bytes_of(operands.c, problem.n);
+  return {shared, static_cast<double>(row)};
 }
 
 }  // namespace
 
 ScaleSizes scale_sizes(const Problem& problem, std::int64_t rows) noexcept {
-  switch (scales_of(problem)) {
-    case Scales::none:
-      return {};
-    case Scales::per_tensor:
-      return {problem.experts, problem.experts};
-    case Scales::per_token_channel:
-      return {rows, problem.experts * problem.n};
-    case Scales::per_channel:
-      return {0, problem.experts * problem.n};
-    case Scales::block:
-      break;
-  }
-  const std::int64_t k_blocks = ceil_div(problem.k, problem.block_shape->k);
-  const bool a_is_given_quantised = !quantises_a(problem) && problem.dtype != DType::int8_w8a16;
-  return {a_is_given_quantised ? rows * k_blocks : 0,
-          problem.experts * ceil_div(problem.n, problem.block_shape->n) * k_blocks};
+  const Operands operands = operands_of(problem);
+  const auto count = [](const Operand& operand, const OperandShape& shape) {
+    return operand.scales ? scale_count(*operand.scales, shape) : 0;
+  };
+  return {count(operands.a, shape_of_a(problem, rows)), count(operands.b, shape_of_b(problem))};
 }
 
-ElementType weight_type(const Problem& problem) noexcept {
-  return weight_type(problem.dtype, problem.block_shape.has_value());
-}
+ElementType weight_type(const Problem& problem) noexcept { return preset_of(problem).b.element; }
 
 CallTypes usual_types(const Problem& problem) noexcept {
-  return {activation_type(problem.dtype), output_type(problem.dtype)};
+  const Preset& preset = preset_of(problem);
+  return {preset.a.element, preset.c};
 }
 
 std::vector<CallTypes> call_types(const Problem& problem) {
-  std::vector<ElementType> activations{activation_type(problem.dtype)};
-  if (problem.dtype == DType::int8_w8a16) activations = {ElementType::bfloat16, ElementType::float16};
+  const Preset& preset = preset_of(problem);
+  std::vector<ElementType> activations{preset.a.element};
+  if (preset.other_a) activations.push_back(*preset.other_a);
   std::vector<CallTypes> types;
   for (const ElementType a : activations) {
-    for (const ElementType c : {ElementType::float16, ElementType::bfloat16, ElementType::float32}) {
-      if (!quantises_a(problem) || c == a) types.push_back({a, c});
+    for (const ElementType c : types_of_c()) {
+      if (!preset.quantised_a || c == a) types.push_back({a, c});
     }
   }
   return types;
@@ -67,10 +61,8 @@ double tensor_bytes(const Problem& problem, double rows) noexcept {
 }
 
 double bytes_moved(const Problem& problem, double rows, double active_groups) noexcept {
-  const ScaleSizes scales = scale_sizes(problem, 1);
-  const double by_expert = static_cast<double>(scales.b) / static_cast<double>(problem.experts) +
-                           (scales_of(problem) == Scales::per_tensor ? 1.0 : 0.0);
-  return active_groups * (weight_bytes(problem) + 4.0 * by_expert) + rows * row_bytes(problem);
+  const Shares shares = shares_of(problem);
+  return active_groups * shares.by_expert + rows * shares.by_row;
 }
 
 float load_element(ElementType type, const void* data, std::int64_t index) noexcept {
@@ -84,9 +76,14 @@ float load_element(ElementType type, const void* data, std::int64_t index) noexc
     case ElementType::float8_e4m3:
       return to_float(static_cast<const Float8E4M3*>(data)[index]);
     case ElementType::int8:
+      return static_cast<const std::int8_t*>(data)[index];
+    case ElementType::int4:
+    case ElementType::uint4:
+    case ElementType::float4_e2m1:
+    case ElementType::float8_e8m0:
       break;
   }
-  return static_cast<const std::int8_t*>(data)[index];
+  return std::numeric_limits<float>::quiet_NaN();
 }
 
 void store_element(ElementType type, float value, void* data, std::int64_t index) noexcept {
@@ -103,12 +100,18 @@ void store_element(ElementType type, float value, void* data, std::int64_t index
     case ElementType::float8_e4m3:
       static_cast<Float8E4M3*>(data)[index] = to_float8_e4m3(value);
       return;
-    case ElementType::int8:
-      break;
+    case ElementType::int8: {
+      // NaN has no int8: its scale carries it.
+      const float clamped = std::isnan(value) ? 0.0F : std::clamp(std::nearbyint(value), -128.0F, 127.0F);
+      static_cast<std::int8_t*>(data)[index] = static_cast<std::int8_t>(clamped);
+      return;
+    }
+    case ElementType::int4:
+    case ElementType::uint4:
+    case ElementType::float4_e2m1:
+    case ElementType::float8_e8m0:
+      return;
   }
-  // NaN has no int8: its scale carries it.
-  const float clamped = std::isnan(value) ? 0.0F : std::clamp(std::nearbyint(value), -128.0F, 127.0F);
-  static_cast<std::int8_t*>(data)[index] = static_cast<std::int8_t>(clamped);
 }
 
 }  // namespace expertile

@@ -35,7 +35,8 @@ struct CallTypes {
 // The least that a call must move: the active experts' weights and scales, A, and C.
 [[nodiscard]] double bytes_moved(const Problem& problem, double rows, double active_groups) noexcept;
 
-// An element of any type as a float, and back (rounded to nearest even, int8 saturates, NaN gives 0).
+// An element as a float, and back (rounded to nearest even, int8 saturates, NaN gives 0), of the types that kernels
+// read and write. Any other is NaN, and stays as it is.
 [[nodiscard]] float load_element(ElementType type, const void* data, std::int64_t index) noexcept;
 void store_element(ElementType type, float value, void* data, std::int64_t index) noexcept;
 

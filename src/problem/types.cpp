@@ -1,7 +1,5 @@
 #include "expertile/types.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -29,6 +27,45 @@ std::uint32_t encode(double value, int mantissa, int min_exponent) {
   if (scaled < hidden) return scaled;
   return (static_cast<std::uint32_t>(unbiased - min_exponent + 1) << mantissa) | (scaled - hidden);
 }
+
+struct Format {
+  std::string_view name;
+  int bits = 0;
+};
+
+constexpr Format format_of(ElementType type) {
+  switch (type) {
+    case ElementType::float16:
+      return {"float16", 16};
+    case ElementType::bfloat16:
+      return {"bfloat16", 16};
+    case ElementType::float32:
+      return {"float32", 32};
+    case ElementType::float8_e4m3:
+      return {"float8_e4m3", 8};
+    case ElementType::int8:
+      return {"int8", 8};
+    case ElementType::int4:
+      return {"int4", 4};
+    case ElementType::uint4:
+      return {"uint4", 4};
+    case ElementType::float4_e2m1:
+      return {"float4_e2m1", 4};
+    case ElementType::float8_e8m0:
+      return {"float8_e8m0", 8};
+  }
+  return {"unknown", 8};  // no such type: refused like one that nothing multiplies
+}
+
+// A type with a format that kElementTypes lacks does not compile.
+constexpr bool every_type_is_listed() {
+  std::size_t listed = 0;
+  for (const ElementType type : kElementTypes) {
+    if (type != static_cast<ElementType>(listed++)) return false;
+  }
+  return format_of(static_cast<ElementType>(listed)).name == "unknown";
+}
+static_assert(every_type_is_listed());
 
 }  // namespace
 
@@ -82,53 +119,15 @@ Float8E4M3 to_float8_e4m3(float value) noexcept {
   return {static_cast<std::uint8_t>(sign | ((rounded >> 20) - (120U << 3)))};
 }
 
-std::size_t size_of(ElementType type) noexcept {
-  switch (type) {
-    case ElementType::float32:
-      return 4;
-    case ElementType::float16:
-    case ElementType::bfloat16:
-      return 2;
-    case ElementType::float8_e4m3:
-    case ElementType::int8:
-      break;
-  }
-  return 1;
+int bits_of(ElementType type) noexcept { return format_of(type).bits; }
+std::string_view name(ElementType type) noexcept { return format_of(type).name; }
+
+std::int64_t bytes_of(ElementType type, std::int64_t elements) noexcept {
+  const std::int64_t bits = bits_of(type);
+  return elements / 8 * bits + (elements % 8 * bits + 7) / 8;  // eight elements have as many bytes as one has bits
 }
 
-std::string_view name(ElementType type) noexcept {
-  switch (type) {
-    case ElementType::float16:
-      return "float16";
-    case ElementType::bfloat16:
-      return "bfloat16";
-    case ElementType::float32:
-      return "float32";
-    case ElementType::float8_e4m3:
-      return "float8_e4m3";
-    case ElementType::int8:
-      break;
-  }
-  return "int8";
-}
-
-std::string_view name(DType dtype) noexcept {
-  switch (dtype) {
-    case DType::float16:
-      return "float16";
-    case DType::bfloat16:
-      return "bfloat16";
-    case DType::float32:
-      return "float32";
-    case DType::fp8_w8a8:
-      return "fp8_w8a8";
-    case DType::int8_w8a16:
-      return "int8_w8a16";
-    case DType::int8_w8a8:
-      break;
-  }
-  return "int8_w8a8";
-}
+std::size_t size_of(ElementType type) noexcept { return static_cast<std::size_t>(bytes_of(type, 1)); }
 
 std::string_view name(Scales scales) noexcept {
   switch (scales) {
@@ -141,65 +140,9 @@ std::string_view name(Scales scales) noexcept {
     case Scales::per_channel:
       return "per_channel";
     case Scales::block:
-      break;
+      return "block";
   }
-  return "block";
-}
-
-Result<DType> parse_dtype(std::string_view text) {
-  for (const DType dtype :
-       {DType::float16, DType::bfloat16, DType::float32, DType::fp8_w8a8, DType::int8_w8a16, DType::int8_w8a8}) {
-    if (text == name(dtype)) return dtype;
-  }
-  return fail(
-      ErrorCode::invalid_argument,
-      fmt::format("dtype '{}' is not known; choose float16, bfloat16, float32, fp8_w8a8, int8_w8a16 or int8_w8a8",
-                  text));
-}
-
-ElementType weight_type(DType dtype, bool has_block_shape) noexcept {
-  switch (dtype) {
-    case DType::float16:
-      return has_block_shape ? ElementType::float8_e4m3 : ElementType::float16;
-    case DType::bfloat16:
-      return has_block_shape ? ElementType::float8_e4m3 : ElementType::bfloat16;
-    case DType::float32:
-      return has_block_shape ? ElementType::float8_e4m3 : ElementType::float32;
-    case DType::fp8_w8a8:
-      return ElementType::float8_e4m3;
-    case DType::int8_w8a16:
-    case DType::int8_w8a8:
-      break;
-  }
-  return ElementType::int8;
-}
-
-ElementType activation_type(DType dtype) noexcept {
-  switch (dtype) {
-    case DType::float16:
-      return ElementType::float16;
-    case DType::bfloat16:
-    case DType::int8_w8a16:
-      return ElementType::bfloat16;
-    case DType::float32:
-      return ElementType::float32;
-    case DType::fp8_w8a8:
-      return ElementType::float8_e4m3;
-    case DType::int8_w8a8:
-      break;
-  }
-  return ElementType::int8;
-}
-
-ElementType output_type(DType dtype) noexcept {
-  switch (dtype) {
-    case DType::float16:
-      return ElementType::float16;
-    case DType::float32:
-      return ElementType::float32;
-    default:
-      return ElementType::bfloat16;
-  }
+  return "";
 }
 
 }  // namespace expertile

@@ -22,7 +22,7 @@ float nearly_normal(std::uint64_t bits) {
 
 std::vector<std::byte> random_elements(ElementType type, std::size_t count, std::mt19937_64& generator) {
   const std::size_t fresh = std::min(count, kPatternElements);
-  std::vector<std::byte> out(fresh * size_of(type));
+  std::vector<std::byte> out(static_cast<std::size_t>(bytes_of(type, static_cast<std::int64_t>(fresh))));
   const float spread = type == ElementType::int8 ? 40.0F : 1.0F;  // most of int8's range
   for (std::size_t i = 0; i < fresh; ++i) {
     store_element(type, spread * nearly_normal(generator()), out.data(), static_cast<std::int64_t>(i));

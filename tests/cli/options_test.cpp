@@ -50,8 +50,8 @@ TEST(Options, EachWrongValueIsOneLineAndExitStatusTwo) {
       {{"--dtype", "int3"},
        "--dtype 'int3' is not known; choose auto, float16, bfloat16, float32, fp8_w8a8, int8_w8a16 or int8_w8a8"},
       {{"--dtype", "auto"},
-       "--dtype 'auto' takes the model's dtype; give --model too, or one of float16, bfloat16, float32, fp8_w8a8, "
-       "int8_w8a16, int8_w8a8"},
+       "--dtype 'auto' takes the model's dtype; give --model too, or float16, bfloat16, float32, fp8_w8a8, "
+       "int8_w8a16 or int8_w8a8"},
       {{"--projection", "up"}, "--projection 'up' is not known; choose gate_up, down or both"},
       {{"--top-k", "9"}, "--top-k '9' is more than the 8 experts; give at most 8"},
       {{"--tp-size", "3"}, "--tp-size '3' does not divide the intermediate size 2048; give a divisor of 2048"},

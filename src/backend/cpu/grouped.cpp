@@ -1,5 +1,7 @@
 #include "backend/cpu/grouped.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -175,13 +177,24 @@ double epilogue_scale(const Call& call, const Tile& tile, std::int64_t row, std:
 void write_row(const Call& call, const float* values, std::int64_t row, std::int64_t column, std::int64_t columns) {
   const MatrixView& c = call.args.c;
   auto* out = static_cast<std::byte*>(c.data) + (row * c.pitch + column) * static_cast<std::int64_t>(size_of(c.type));
-  if (c.type == ElementType::float32) {
-    std::memcpy(out, values, static_cast<std::size_t>(columns) * sizeof(float));
-  } else if (c.type == ElementType::float16) {
-    call.kernels.float16_from_float(values, reinterpret_cast<std::uint16_t*>(out), columns);
-  } else {
-    auto* to = reinterpret_cast<BFloat16*>(out);
-    for (std::int64_t n = 0; n < columns; ++n) to[n] = to_bfloat16(values[n]);
+  switch (c.type) {
+    case ElementType::float32:
+      std::memcpy(out, values, static_cast<std::size_t>(columns) * sizeof(float));
+      return;
+    case ElementType::float16:
+      return call.kernels.float16_from_float(values, reinterpret_cast<std::uint16_t*>(out), columns);
+    case ElementType::bfloat16: {
+      auto* to = reinterpret_cast<BFloat16*>(out);
+      for (std::int64_t n = 0; n < columns; ++n) to[n] = to_bfloat16(values[n]);
+      return;
+    }
+    case ElementType::float8_e4m3:
+    case ElementType::int8:
+    case ElementType::int4:
+    case ElementType::uint4:
+    case ElementType::float4_e2m1:
+    case ElementType::float8_e8m0:
+      return;  // validate() lets none of them be C
   }
 }
 
@@ -209,21 +222,27 @@ void run_tile(const Call& call, const Tile& tile, Scratch& scratch) {
 
 }  // namespace
 
-Compute compute_of(const Problem& problem, const TileConfig& tile, ElementType a, const KernelSet& kernels) {
+Compute compute_of(const Problem& problem, const TileConfig& tile, ElementType a, ElementType b,
+                   const KernelSet& kernels) {
   if (scales_of(problem) == Scales::block) return Compute::float32;  // scales are folded into the packed operands
-  if (problem.dtype == DType::int8_w8a8) return Compute::int16;
-  const bool exact_in_bfloat16 = a == ElementType::bfloat16 || a == ElementType::float8_e4m3;
+  if (a == ElementType::int8 && b == ElementType::int8) return Compute::int16;
+  const bool exact_in_bfloat16 = can_pack(kernels, Compute::bfloat16, a) && can_pack(kernels, Compute::bfloat16, b);
   const bool few_rows = tile.block_size_m <= kMostReadsInPlace;
   return exact_in_bfloat16 && few_rows && kernels.multiplies_bfloat16 ? Compute::bfloat16 : Compute::float32;
 }
 
 Status run_tiles(const KernelSet& kernels, int threads, const Problem& problem, const TileConfig& tile,
                  const GroupedGemmArgs& args) {
+  const Compute compute = compute_of(problem, tile, args.a.type, args.b.type, kernels);
+  if (!can_pack(kernels, compute, args.a.type) || !can_pack(kernels, compute, args.b.type)) {
+    return fail(ErrorCode::unsupported, fmt::format("A is {} and B is {}, no CPU kernel multiplies the two",
+                                                    name(args.a.type), name(args.b.type)));
+  }
   const Call call{kernels,
                   problem,
                   tile,
                   args,
-                  compute_of(problem, tile, args.a.type, kernels),
+                  compute,
                   scales_of(problem),
                   problem.block_shape ? ceil_div(problem.k, problem.block_shape->k) : 0};
   const TileOrder order(problem, tile, args);

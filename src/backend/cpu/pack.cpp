@@ -6,6 +6,7 @@
 namespace expertile::cpu {
 namespace {
 
+// Null where there is none.
 ToFloat to_float_of(const KernelSet& kernels, ElementType type) {
   switch (type) {
     case ElementType::float16:
@@ -17,9 +18,33 @@ ToFloat to_float_of(const KernelSet& kernels, ElementType type) {
     case ElementType::float8_e4m3:
       return kernels.float_from_e4m3;
     case ElementType::int8:
+      return kernels.float_from_int8;
+    case ElementType::int4:
+    case ElementType::uint4:
+    case ElementType::float4_e2m1:
+    case ElementType::float8_e8m0:
       break;
   }
-  return kernels.float_from_int8;
+  return nullptr;
+}
+
+// Of those that bfloat16 holds exactly; bfloat16 itself is copied.
+Widen to_bfloat16_of(const KernelSet& kernels, ElementType type) {
+  switch (type) {
+    case ElementType::float8_e4m3:
+      return kernels.bfloat16_from_e4m3;
+    case ElementType::int8:
+      return kernels.bfloat16_from_int8;
+    case ElementType::bfloat16:
+    case ElementType::float16:
+    case ElementType::float32:
+    case ElementType::int4:
+    case ElementType::uint4:
+    case ElementType::float4_e2m1:
+    case ElementType::float8_e8m0:
+      break;
+  }
+  return nullptr;
 }
 
 void pack_float(const KernelSet& kernels, ElementType type, const std::byte* from, std::int64_t k0, std::int64_t count,
@@ -36,6 +61,18 @@ void pack_float(const KernelSet& kernels, ElementType type, const std::byte* fro
 }
 
 }  // namespace
+
+bool can_pack(const KernelSet& kernels, Compute compute, ElementType type) {
+  switch (compute) {
+    case Compute::float32:
+      return to_float_of(kernels, type) != nullptr;
+    case Compute::bfloat16:
+      return type == ElementType::bfloat16 || to_bfloat16_of(kernels, type) != nullptr;
+    case Compute::int16:
+      return type == ElementType::int8;
+  }
+  return false;
+}
 
 bool stored_as_computed(Compute compute, ElementType type) {
   return (compute == Compute::float32 && type == ElementType::float32) ||
@@ -54,8 +91,7 @@ void pack_row(const KernelSet& kernels, Compute compute, ElementType type, const
   } else if (type == ElementType::bfloat16) {
     std::memcpy(packed, from, static_cast<std::size_t>(count) * 2);
   } else {
-    const Widen widen = type == ElementType::int8 ? kernels.bfloat16_from_int8 : kernels.bfloat16_from_e4m3;
-    widen(from, static_cast<std::uint16_t*>(packed), count);
+    to_bfloat16_of(kernels, type)(from, static_cast<std::uint16_t*>(packed), count);
   }
   const std::int64_t padded = ceil_div(count, kPackAlignment) * kPackAlignment;
   const std::size_t bytes = element_bytes(compute);

@@ -14,8 +14,11 @@ struct RowScales {
   std::int64_t block_k = 0;
 };
 
+// Whether elements of a type have a conversion to the compute type, which keeps their values.
+[[nodiscard]] bool can_pack(const KernelSet& kernels, Compute compute, ElementType type);
+
 // Converts elements [k0, k0 + count) of the row at `row` and fills up to the next multiple of kPackAlignment with
-// zeros. packed: float or 16-bit elements, by `compute`.
+// zeros. packed: float or 16-bit elements, by `compute`, which can_pack the type.
 void pack_row(const KernelSet& kernels, Compute compute, ElementType type, const void* row, std::int64_t k0,
               std::int64_t count, RowScales scales, void* packed);
 

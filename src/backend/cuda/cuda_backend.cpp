@@ -113,7 +113,7 @@ class CudaBackend final : public Backend {
                                             const std::vector<CallTypes>& types) const override {
     const auto added = shelf_.add(kernels_for_calls(problem, tiles, types));
     Status quantise;
-    if (quantises_a(problem)) quantise = shelf_.add_quantise(storage_of(activation_type(problem.dtype)));
+    if (quantises_a(problem)) quantise = shelf_.add_quantise(storage_of(activation_type(problem.dtype)).value());
     std::vector<Status> statuses(tiles.size(), quantise);
     auto next = added.begin();
     for (std::size_t i = 0; i < types.size(); ++i) {
@@ -136,7 +136,7 @@ class CudaBackend final : public Backend {
                                     const std::vector<CallTypes>& types,
                                     const std::filesystem::path& directory) const override {
     std::optional<Storage> quantised;
-    if (quantises_a(problem)) quantised = storage_of(activation_type(problem.dtype));
+    if (quantises_a(problem)) quantised = storage_of(activation_type(problem.dtype)).value();
     return shelf_.keep(kernels_for_calls(problem, tiles, types), quantised, directory);
   }
   void use_kernels(const std::filesystem::path& directory) const override { shelf_.use(directory); }
@@ -206,7 +206,7 @@ class CudaBackend final : public Backend {
 
 Status CudaBackend::quantise(const Problem& problem, const GroupedGemmArgs& args, StreamHandle stream) const {
   if (auto status = check_workspace(problem, args); !status) return status;
-  const FunctionHandle function = shelf_.quantise(storage_of(args.a.type));
+  const FunctionHandle function = shelf_.quantise(storage_of(args.a.type).value());
   if (function == nullptr) return fail(ErrorCode::internal, "the quantising kernel was not prepared");
   QuantiseArgs in = make_quantise_args(problem, args);
   const std::int64_t items = in.rows * ceil_div(in.k, in.block_k);

@@ -3,15 +3,16 @@
 #include <fmt/format.h>
 
 #include <limits>
+#include <optional>
 
 #include "kernel_shape.hpp"
 
 namespace expertile::cuda {
 namespace {
 
-// CUtensorMapDataType. Bytes that the tensor core reads as e4m3 are copied as any others. float32 that is multiplied as
-// tf32 alone is rounded to that by the copy: the tensor core would cut it off.
-int data_type(ElementType type, bool rounds_to_tf32) {
+// CUtensorMapDataType; none where no kernel reads the type. Bytes that the tensor core reads as e4m3 are copied as any
+// others. float32 that is multiplied as tf32 alone is rounded to that by the copy: the tensor core would cut it off.
+std::optional<int> data_type(ElementType type, bool rounds_to_tf32) {
   switch (type) {
     case ElementType::float16:
       return 6;
@@ -19,9 +20,16 @@ int data_type(ElementType type, bool rounds_to_tf32) {
       return rounds_to_tf32 ? 11 : 7;  // TFLOAT32, FLOAT32
     case ElementType::bfloat16:
       return 9;
-    default:
+    case ElementType::float8_e4m3:
+    case ElementType::int8:
       return 0;  // UINT8
+    case ElementType::int4:
+    case ElementType::uint4:
+    case ElementType::float4_e2m1:
+    case ElementType::float8_e8m0:
+      break;
   }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -38,6 +46,10 @@ Result<TensorMap> make_tensor_map(const Driver& driver, const ConstMatrixView& m
     return fail(ErrorCode::unsupported,
                 fmt::format("a matrix of {} rows, a bulk copy numbers {}", matrix.rows, kMostRows));
   }
+  const auto type = data_type(matrix.type, rounds_to_tf32);
+  if (!type) {
+    return fail(ErrorCode::unsupported, fmt::format("a matrix of {}, bulk copies bring none", name(matrix.type)));
+  }
   const auto element = static_cast<std::int64_t>(size_of(matrix.type));
   // Innermost first.
   const std::uint64_t sizes[kRank] = {static_cast<std::uint64_t>(matrix.cols), static_cast<std::uint64_t>(matrix.rows)};
@@ -46,9 +58,8 @@ Result<TensorMap> make_tensor_map(const Driver& driver, const ConstMatrixView& m
                                     static_cast<std::uint32_t>(box_rows)};
   const std::uint32_t steps[kRank] = {1, 1};
   TensorMap map{};
-  const int code =
-      driver.encode_tiled(&map, data_type(matrix.type, rounds_to_tf32), kRank, const_cast<void*>(matrix.data), sizes,
-                          pitches, box, steps, kNotInterleaved, kSwizzle128, kPromoteTo128, kZeroOutside);
+  const int code = driver.encode_tiled(&map, *type, kRank, const_cast<void*>(matrix.data), sizes, pitches, box, steps,
+                                       kNotInterleaved, kSwizzle128, kPromoteTo128, kZeroOutside);
   if (code != kSuccess) {
     return fail(
         ErrorCode::unsupported,

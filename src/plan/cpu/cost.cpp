@@ -39,7 +39,7 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const double compute = multiply + pack_a + pack_b + sums + row_tiles * column_tiles * kTileSeconds;
   // Row tiles that run side by side share one reading of B.
   const double readings = std::ceil(row_tiles / std::max(tile.group_size_m, device.cpu().threads));
-  const double memory = readings * n * k * static_cast<double>(size_of(weights)) / kWeightBytesPerSecond;
+  const double memory = readings * n * k * (bits_of(weights) / 8.0) / kWeightBytesPerSecond;
 
   const double tiles = groups * row_tiles * column_tiles;
   const double balance = std::ceil(tiles / device.cpu().threads) * device.cpu().threads / tiles;  // the last wave waits

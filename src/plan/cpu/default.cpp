@@ -5,6 +5,7 @@
 #include "plan/cpu/family.hpp"
 #include "plan/distinct.hpp"
 #include "plan/row_steps.hpp"
+#include "problem/sizes.hpp"
 
 namespace expertile::cpu {
 
@@ -27,7 +28,7 @@ TileConfig built_in_tile(const std::vector<TileConfig>& /*tiles*/, const Problem
   // as long as the L2 allows; many rows reuse a shorter panel while it is in the L2. Weights that are multiplied where
   // they lie want their rows of A in the L1 instead.
   const bool few = each <= 8;
-  const bool in_place = few && each > 2 && problem.dtype == DType::bfloat16 && !problem.block_shape;
+  const bool in_place = few && each > 2 && weight_type(problem) == ElementType::bfloat16;
   tile.block_size_m = each <= 2 ? 4 : few ? 8 : each <= 24 ? 16 : each <= 48 ? 32 : 64;
   tile.block_size_n = in_place ? 24 : few ? 48 : 96;
   tile.block_size_k = static_cast<int>(std::min<std::int64_t>(problem.k, few && !in_place ? 4096 : 1024));

@@ -28,9 +28,11 @@ double product_rate(Product product) {
     case Product::int8_float16:
     case Product::int8_bfloat16:
       return 2.4e12;
-    default:
+    case Product::float16:
+    case Product::bfloat16:
       return 3.2e12;
   }
+  return 0.0;
 }
 
 }  // namespace
