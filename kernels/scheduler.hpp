@@ -48,10 +48,19 @@ EXPERTILE_DEVICE Group load_group(const KernelArgs& args, int index, bool& decre
 }
 
 // Rows that offsets put into several groups stay with the first of them: no row of C is written twice, and there are no
-// more tiles than the host has launched blocks for. Collective of a warp that has 32 groups in hand. end: of the rows
-// of all groups before them.
-EXPERTILE_DEVICE void cut_common_rows(Group& mine, int end, int lane) {
+// more tiles than the host has launched blocks for. Only where some offset decreases can groups have rows in common, so
+// nothing is kept for this: the groups before are read again. Collective of a warp that has 32 groups in hand, from
+// `first` on.
+EXPERTILE_DEVICE void cut_common_rows(const KernelArgs& args, Group& mine, int first, int lane) {
+  bool ignored = false;
+  int end = 0;  // of the rows of all groups before
+#pragma unroll 1
+  for (int index = 0; index < first; index += 32) {
+    const Group before = load_group(args, index + lane, ignored);
+    end = ptx::largest(before.rows > 0 && before.begin + before.rows > end ? before.begin + before.rows : end);
+  }
   int taken = mine.rows > 0 ? mine.begin + mine.rows : 0;  // the furthest end up to and with this lane's
+#pragma unroll 1
   for (int distance = 1; distance < 32; distance *= 2) {
     const int below = ptx::shuffle_up(taken, distance);
     if (lane >= distance && below > taken) taken = below;
@@ -164,10 +173,10 @@ EXPERTILE_DEVICE int from_both_ends(const Group& mine, int local, int total) {
 // The 32 groups that a warp has in hand, one a lane. Tiles are asked for in rising order, so no group is looked at
 // twice, however many tiles a block takes.
 struct GroupCursor {
-  int next = 0;    // the first group behind those in hand
-  int before = 0;  // tiles of the groups before them
-  int until = 0;   // tiles of theirs up to and with this lane's
-  int end = 0;     // of the rows of all groups before the next
+  int next = 0;       // the first group behind those in hand
+  int before = 0;     // tiles of the groups before them
+  int until = 0;      // tiles of theirs up to and with this lane's
+  int decreased = 0;  // 1 once an offset has
   Group mine;
 };
 
@@ -205,9 +214,8 @@ EXPERTILE_DEVICE OutputTile find_tile(const KernelArgs& args, GroupCursor& curso
     cursor.before += total;
     bool decreases = false;
     cursor.mine = load_group(args, cursor.next + lane, decreases);
-    const bool has_common_rows = decreases || (cursor.mine.rows > 0 && cursor.mine.begin < cursor.end);
-    if (ptx::count_lanes(has_common_rows) > 0) cut_common_rows(cursor.mine, cursor.end, lane);
-    cursor.end = ptx::largest(cursor.mine.rows > 0 ? cursor.mine.begin + cursor.mine.rows : cursor.end);
+    if (ptx::count_lanes(decreases) > 0) cursor.decreased = 1;
+    if (cursor.decreased != 0) cut_common_rows(args, cursor.mine, cursor.next, lane);
     if constexpr (has_large_tiles(TILE)) put_heaviest_first(cursor.mine, lane);
     cursor.next += 32;
     cursor.until = tiles_of_group<TILE>(cursor.mine.rows, args.n);
