@@ -1,4 +1,4 @@
-# Writes OUTPUT: device_headers() with the text of every file of kernels/ and the party wall.
+# Writes OUTPUT: device_texts() with the text of every file of kernels/ and the party wall.
 set(entries "")
 file(GLOB_RECURSE files RELATIVE ${SOURCE_DIR}/kernels ${SOURCE_DIR}/kernels/*.hpp)
 list(SORT files)
@@ -13,7 +13,7 @@ file(CONFIGURE OUTPUT ${OUTPUT} CONTENT [[
 
 namespace expertile::jit {
 
-std::vector<std::pair<std::string, std::string>> device_headers() {
+std::vector<Header> device_texts() {
   return {
 @entries@  };
 }

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
-#include <thread>
+
+#include "jit/side_by_side.hpp"
 
 namespace expertile::jit {
 namespace {
@@ -38,17 +38,9 @@ std::vector<Result<Cubin>> compile_all(const Nvrtc* nvrtc, const std::vector<Cub
   for (const CompileRequest& request : requests) {
     first.push_back(static_cast<std::size_t>(std::find(requests.begin(), requests.end(), request) - requests.begin()));
   }
-  std::atomic<std::size_t> next{0};
-  const auto work = [&] {
-    for (std::size_t i = next++; i < requests.size(); i = next++) {
-      if (first[i] == i) results[i] = compile_one(nvrtc, caches, requests[i]);
-    }
-  };
-  const std::size_t workers = std::min(requests.size(), static_cast<std::size_t>(std::max(threads, 1)));
-  std::vector<std::jthread> others;
-  for (std::size_t i = 1; i < workers; ++i) others.emplace_back(work);
-  work();
-  others.clear();  // joins
+  side_by_side(requests.size(), threads, [&](std::size_t i) {
+    if (first[i] == i) results[i] = compile_one(nvrtc, caches, requests[i]);
+  });
   for (std::size_t i = 0; i < results.size(); ++i) {
     if (first[i] != i) results[i] = results[first[i]];
   }

@@ -7,40 +7,31 @@
 #include <vector>
 
 #include "files/files.hpp"
+#include "jit/digest.hpp"
 
 namespace expertile::jit {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kMagic = "expertile cubin 1\n";
+constexpr std::string_view kMagic = "expertile cubin 2\n";
 constexpr std::int64_t kMostEntryBytes = 64 << 20;
-
-// FNV-1a, 64 bits, from a given start: two of them name an entry. The whole key is in the entry and is compared, so
-// that a collision costs a compilation and nothing else.
-std::uint64_t hash(std::string_view text, std::uint64_t start) {
-  std::uint64_t value = start;
-  for (const char c : text) value = (value ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
-  return value;
-}
 
 void put(std::string& out, std::string_view field) { out += fmt::format("{}\n{}\n", field.size(), field); }
 
-// Everything that went into a cubin but the compiler's version.
+// Everything that went into a cubin but the compiler's version; what all kernels share by its digest alone, since it is
+// long and they are looked for by the dozen. A digest names an entry, and the key is in it and is compared.
 std::string key_of(const CompileRequest& request) {
   std::string key;
   put(key, request.arch);
   put(key, request.source.text);
   for (const std::string& flag : request.flags) put(key, flag);
+  put(key, request.source.shared ? request.source.shared->digest : std::string());
   for (const auto& [name, text] : request.source.headers) {
     put(key, name);
     put(key, text);
   }
   return key;
-}
-
-std::string stem_of(const std::string& key) {
-  return fmt::format("{:016x}{:016x}", hash(key, 0xcbf29ce484222325U), hash(key, 0x9e3779b97f4a7c15U));
 }
 
 // Reads what put wrote, never past the end.
@@ -78,7 +69,7 @@ std::string entry_text(const std::string& key, const Cubin& cubin) {
       fmt::format("{} registers\n{} bytes spill stores\n{} bytes spill loads\n{} bytes stack frame\n{} bytes smem\n{}",
                   r.registers, r.spill_store_bytes, r.spill_load_bytes, r.stack_bytes, r.shared_bytes, advisories));
   std::string entry(kMagic);
-  put(entry, fmt::format("{:016x}", hash(body, 0xcbf29ce484222325U)));
+  put(entry, fmt::format("{:016x}", hash(body)));
   return entry + body;
 }
 
@@ -90,7 +81,7 @@ std::optional<Cubin> parse_entry(std::string_view text, std::string_view key) {
   if (!checksum) return std::nullopt;
   const std::string_view body =
       text.substr(static_cast<std::size_t>(checksum->data() - text.data()) + checksum->size() + 1);
-  if (*checksum != fmt::format("{:016x}", hash(body, 0xcbf29ce484222325U))) return std::nullopt;
+  if (*checksum != fmt::format("{:016x}", hash(body))) return std::nullopt;
   const auto stored_key = reader.field();
   const auto image = reader.field();
   const auto report = reader.field();
@@ -113,7 +104,7 @@ CubinCache::CubinCache(fs::path directory, std::int64_t most_bytes)
 std::optional<Cubin> CubinCache::find(const CompileRequest& request, const std::string& nvrtc_version) const {
   if (directory_.empty()) return std::nullopt;
   const std::string key = key_of(request);
-  const std::string stem = stem_of(key);
+  const std::string stem = digest_of(key);
   std::vector<fs::path> files{directory_ / fmt::format("{}-{}.cubin", stem, nvrtc_version)};
   if (nvrtc_version.empty()) {
     files.clear();
@@ -134,7 +125,7 @@ std::optional<Cubin> CubinCache::find(const CompileRequest& request, const std::
 Status CubinCache::store(const CompileRequest& request, const std::string& nvrtc_version, const Cubin& cubin) const {
   if (directory_.empty()) return {};
   const std::string key = key_of(request);
-  const fs::path file = directory_ / fmt::format("{}-{}.cubin", stem_of(key), nvrtc_version);
+  const fs::path file = directory_ / fmt::format("{}-{}.cubin", digest_of(key), nvrtc_version);
   if (auto status = write_atomically(file, entry_text(key, cubin)); !status) return status;
   drop_oldest();
   return {};

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "files/files.hpp"
+#include "jit/digest.hpp"
 
 namespace expertile::jit {
 namespace {
@@ -59,6 +60,13 @@ struct Nvrtc::Library {
   }
 };
 
+std::shared_ptr<const Headers> make_headers(std::vector<Header> texts) {
+  std::string all;
+  for (const auto& [name, text] : texts) all += fmt::format("{} {}\n{}{}", name.size(), text.size(), name, text);
+  std::string digest = digest_of(all);
+  return std::make_shared<const Headers>(Headers{std::move(texts), std::move(digest)});
+}
+
 Nvrtc::Nvrtc(std::shared_ptr<const Library> library) : library_(std::move(library)) {}
 
 Result<Nvrtc> Nvrtc::open() {
@@ -97,10 +105,14 @@ std::string Nvrtc::version() const { return fmt::format("{}.{}", library_->major
 Result<Cubin> Nvrtc::compile(const CompileRequest& request) const {
   std::vector<const char*> texts;
   std::vector<const char*> names;
-  for (const auto& [name, text] : request.source.headers) {
-    names.push_back(name.c_str());
-    texts.push_back(text.c_str());
-  }
+  const auto add = [&](const std::vector<Header>& headers) {
+    for (const auto& [name, text] : headers) {
+      names.push_back(name.c_str());
+      texts.push_back(text.c_str());
+    }
+  };
+  if (request.source.shared) add(request.source.shared->texts);
+  add(request.source.headers);
   Program created = nullptr;
   if (const int code = library_->create(&created, request.source.text.c_str(), request.source.name.c_str(),
                                         static_cast<int>(names.size()), texts.data(), names.data());

@@ -11,10 +11,20 @@
 
 namespace expertile::jit {
 
+using Header = std::pair<std::string, std::string>;  // the name that it is included by, its text
+
+// Headers that many sources share, with what tells them from others: caches name kernels by it.
+struct Headers {
+  std::vector<Header> texts;
+  std::string digest;  // 128 bits of all names and texts, as hexadecimal digits
+};
+[[nodiscard]] std::shared_ptr<const Headers> make_headers(std::vector<Header> texts);
+
 struct Source {
   std::string name;  // for messages
   std::string text;
-  std::vector<std::pair<std::string, std::string>> headers;  // include name, text
+  std::shared_ptr<const Headers> shared{};  // null: none
+  std::vector<Header> headers{};            // of its own
 
   friend bool operator==(const Source&, const Source&) = default;
 };

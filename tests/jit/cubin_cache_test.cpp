@@ -20,7 +20,8 @@ namespace fs = std::filesystem;
 constexpr std::int64_t kPlenty = 1 << 20;
 
 CompileRequest request(const std::string& text, const std::string& arch = "sm_90a") {
-  return {{"kernel.cu", text, {{"header.hpp", "int x;"}}}, arch, {"--fmad=true"}};
+  return {
+      {"kernel.cu", text, make_headers({{"shared.hpp", "int s;"}}), {{"header.hpp", "int x;"}}}, arch, {"--fmad=true"}};
 }
 
 Cubin cubin(const std::string& image) {
@@ -54,6 +55,9 @@ TEST(CubinCache, FindsWhatItStoredAndNothingElse) {
   CompileRequest other_header = request("a");
   other_header.source.headers[0].second = "int y;";
   EXPECT_FALSE(cache.find(other_header, "13.0"));
+  CompileRequest other_shared = request("a");
+  other_shared.source.shared = make_headers({{"shared.hpp", "int t;"}});
+  EXPECT_FALSE(cache.find(other_shared, "13.0"));
 }
 
 TEST(CubinCache, AHostThatCannotCompileTakesAnyVersion) {
