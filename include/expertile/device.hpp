@@ -1,11 +1,14 @@
 #pragma once
-// What a device is, in numbers.
+// A device: what it is, in numbers, and that it is open.
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <variant>
+
+#include "expertile/error.hpp"
 
 namespace expertile {
 
@@ -45,5 +48,31 @@ struct DeviceInfo {
 [[nodiscard]] std::string_view kind_name(const DeviceInfo& device) noexcept;  // "cpu" or "cuda"
 // What kernels are made for on this device: "avx512_bf16", "sm_90a".
 [[nodiscard]] std::string isa_name(const DeviceInfo& device);
+
+class Backend;
+
+// An open device. The first who asks for it, here or by GroupedGemm::prepare, opens it, and all share it: a GPU's
+// primary context (the one that the CUDA runtime and every framework use), its loaded kernels and its counters.
+//
+// It stays open until the process ends, and nothing that was loaded is unloaded before. So devices and operations may
+// be destroyed in any order, while calls that they enqueued still run and while captured graphs hold such calls: a
+// graph may be replayed when the operation is gone. What a call was given (tensors, scales, routing, workspace) belongs
+// to the caller, and must live until the call is complete, or for as long as the graph is replayed. cudaDeviceReset
+// ends all of this: nothing may be called on that device afterwards.
+//
+// Copies are the same device. Any thread may use any of this at any time.
+class Device {
+ public:
+  // name: "auto" (a GPU when there is one), "cpu", "cuda" or "cuda:I". threads: of a CPU, 0 for all that OpenMP would
+  // use; each number is a device of its own.
+  [[nodiscard]] static Result<Device> open(std::string_view name = "auto", int threads = 0);
+  [[nodiscard]] const DeviceInfo& info() const noexcept;
+  // Kernels that are loaded, of all operations; 0 on a CPU.
+  [[nodiscard]] std::size_t loaded_kernels() const noexcept;
+
+ private:
+  explicit Device(std::shared_ptr<const Backend> backend);
+  std::shared_ptr<const Backend> backend_;
+};
 
 }  // namespace expertile

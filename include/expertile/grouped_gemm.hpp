@@ -14,6 +14,7 @@
 #include <string>
 #include <type_traits>
 
+#include "expertile/device.hpp"
 #include "expertile/error.hpp"
 #include "expertile/problem.hpp"
 #include "expertile/tile_config.hpp"
@@ -103,19 +104,21 @@ struct Selection {
 };
 
 struct PrepareOptions {
-  std::string device = "auto";         // auto (a GPU when there is one), cpu, cuda or cuda:I
-  int threads = 0;                     // 0: all that OpenMP would use
+  std::string device = "auto";         // as Device::open takes it
+  int threads = 0;                     // likewise
   std::filesystem::path config_dir{};  // empty: $EXPERTILE_CONFIG_DIR, else the user's data directory
   // Of C in the calls to come; none: any that the problem allows. On a GPU each type has kernels of its own, which are
   // compiled here where none are kept.
   std::optional<ElementType> c_type{};
 };
 
-// A prepared operation. Copies share state; calls from several threads at once are safe.
+// A prepared operation. Copies share state; calls from several threads at once are safe. It may be destroyed while its
+// calls are still enqueued or captured: see Device.
 class GroupedGemm {
  public:
-  // Looks the configuration up (the only time files are read) and binds it to a device. Logs one line, once per
-  // problem and process, when no file for the exact shape was found.
+  // Looks the configuration up (the only time files are read) and binds it to a device, which all operations share:
+  // kernels that another one has loaded are taken from there. What does not depend on a call's pointers is worked out
+  // here. Logs one line, once per problem and process, when no file for the exact shape was found.
   [[nodiscard]] static Result<GroupedGemm> prepare(const Problem& problem, const PrepareOptions& options = {});
 
   // rows: M, seg_indptr's last value (on a GPU: the rows of A).

@@ -18,6 +18,7 @@
 #include "api/validate.hpp"
 #include "backend/backend.hpp"
 #include "plan/candidates.hpp"
+#include "plan/distinct.hpp"
 #include "problem/sizes.hpp"
 #include "store/config_file.hpp"
 #include "store/lookup.hpp"
@@ -91,9 +92,19 @@ std::string_view name(Match match) noexcept {
 
 struct GroupedGemm::State {
   Problem problem;
-  std::unique_ptr<Backend> backend;
+  CallShapes shapes;
+  std::shared_ptr<const Backend> backend;
   LookUp found;
+  std::vector<SharedPlan> plans;      // of every tile that a call may choose
   std::optional<ElementType> c_type;  // of all calls
+
+  // The plan of one of those tiles.
+  [[nodiscard]] const CallPlan* plan_of(const TileConfig& tile) const {
+    for (const SharedPlan& plan : plans) {
+      if (plan->tile() == tile) return plan.get();
+    }
+    return nullptr;
+  }
 };
 
 namespace {
@@ -110,54 +121,59 @@ Result<std::vector<CallTypes>> wanted_types(const Problem& problem, std::optiona
               fmt::format("c_type is {}, C of this problem can be {}", name(*c_type), fmt::join(known, ", ")));
 }
 
-// One status a tile. Where there are kernels for the usual types alone (the tuning was stopped, and there is no NVRTC),
-// a tile is used, and a warning says which calls fail.
-std::vector<Status> prepare_for(const Backend& backend, const Problem& problem, const std::vector<TileConfig>& tiles,
-                                const std::vector<CallTypes>& types, std::vector<std::string>& warnings) {
+// A plan a tile, or why there is none. Where there are kernels for the usual types alone (the tuning was stopped, and
+// there is no NVRTC), a tile is used, and a warning says which calls fail.
+std::vector<Result<SharedPlan>> plan_tiles(const Backend& backend, const Problem& problem,
+                                           const std::vector<TileConfig>& tiles, const std::vector<CallTypes>& types,
+                                           std::vector<std::string>& warnings) {
   if (tiles.empty()) return {};
-  std::vector<Status> statuses = backend.prepare(problem, tiles, types);
+  std::vector<Result<SharedPlan>> plans = backend.plan(problem, tiles, types);
   const CallTypes usual = usual_types(problem);
-  const bool is_whole =
-      std::all_of(statuses.begin(), statuses.end(), [](const Status& one) { return one.has_value(); });
-  if (is_whole || types.size() == 1 || std::find(types.begin(), types.end(), usual) == types.end()) return statuses;
-  const std::vector<Status> of_usual = backend.prepare(problem, tiles, {usual});
+  const bool is_whole = std::all_of(plans.begin(), plans.end(), [](const auto& one) { return one.has_value(); });
+  if (is_whole || types.size() == 1 || std::find(types.begin(), types.end(), usual) == types.end()) return plans;
+  const std::vector<Result<SharedPlan>> of_usual = backend.plan(problem, tiles, {usual});
   std::string missing;  // why the first of the tiles has no kernel for the others
   for (std::size_t i = 0; i < tiles.size(); ++i) {
-    if (statuses[i] || !of_usual[i]) continue;
-    if (missing.empty()) missing = statuses[i].error().message;
-    statuses[i] = {};
+    if (plans[i] || !of_usual[i]) continue;
+    if (missing.empty()) missing = plans[i].error().message;
+    plans[i] = of_usual[i];
   }
   if (!missing.empty()) {
     warnings.push_back(
         fmt::format("only calls with A in {} and C in {} have a kernel: {}", name(usual.a), name(usual.c), missing));
   }
-  return statuses;
+  return plans;
 }
 
-// Prepares every tile that a call may choose. A tile of the file that cannot run is dropped with a warning; the
+// The plans of every tile that a call may choose. A tile of the file that cannot run is dropped with a warning; the
 // built-in ones are needed only where none of the file is left.
-Status prepare_tiles(const Backend& backend, const Problem& problem, const std::vector<CallTypes>& types,
-                     LookUp& found) {
+Result<std::vector<SharedPlan>> make_plans(const Backend& backend, const Problem& problem,
+                                           const std::vector<CallTypes>& types, LookUp& found) {
   if (!found.file.empty()) backend.use_kernels(kernel_directory(found.file));
   std::vector<TileConfig> tiles;
-  for (const auto& [batch, tile] : found.tiles) tiles.push_back(tile);
-  const auto statuses = prepare_for(backend, problem, tiles, types, found.warnings);
-  auto status = statuses.begin();
-  for (auto entry = found.tiles.begin(); entry != found.tiles.end(); ++status) {
-    if (*status) {
+  for (const auto& entry : found.tiles) add_once(tiles, entry.second);
+  const auto of_file = plan_tiles(backend, problem, tiles, types, found.warnings);
+  std::vector<SharedPlan> plans;
+  for (const auto& plan : of_file) {
+    if (plan) plans.push_back(*plan);
+  }
+  for (auto entry = found.tiles.begin(); entry != found.tiles.end();) {
+    const auto& plan = of_file[static_cast<std::size_t>(std::ranges::find(tiles, entry->second) - tiles.begin())];
+    if (plan) {
       ++entry;
       continue;
     }
     found.warnings.push_back(fmt::format("{}: the tile of batch size {} is not used: {}", found.file.string(),
-                                         entry->first, status->error().message));
+                                         entry->first, plan.error().message));
     entry = found.tiles.erase(entry);
   }
-  if (!found.tiles.empty()) return {};
+  if (!found.tiles.empty()) return plans;
   if (!found.built_in) use_built_in(found, problem, backend.info());
-  for (const Status& built_in : backend.prepare(problem, found.built_in->all(), types)) {
-    if (!built_in) return built_in;
+  for (const auto& plan : backend.plan(problem, found.built_in->all(), types)) {
+    if (!plan) return fail(plan.error());
+    plans.push_back(*plan);
   }
-  return {};
+  return plans;
 }
 
 }  // namespace
@@ -168,13 +184,14 @@ Result<GroupedGemm> GroupedGemm::prepare(const Problem& problem, const PrepareOp
   if (auto status = validate(problem); !status) return fail(status.error());
   const auto types = wanted_types(problem, options.c_type);
   if (!types) return fail(types.error());
-  auto backend = make_backend(options.device, options.threads);
+  const auto backend = open_backend(options.device, options.threads);
   if (!backend) return fail(backend.error());
   LookUp found = look_up(config_directories(options.config_dir), (*backend)->info(), problem);
-  if (auto status = prepare_tiles(**backend, problem, *types, found); !status) return fail(status.error());
+  auto plans = make_plans(**backend, problem, *types, found);
+  if (!plans) return fail(plans.error());
   log_look_up(found, problem, options.config_dir);
-  return GroupedGemm(
-      std::make_shared<const State>(State{problem, std::move(*backend), std::move(found), options.c_type}));
+  return GroupedGemm(std::make_shared<const State>(
+      State{problem, CallShapes(problem), *backend, std::move(found), std::move(*plans), options.c_type}));
 }
 
 Selection GroupedGemm::selection(std::int64_t rows) const {
@@ -184,7 +201,7 @@ Selection GroupedGemm::selection(std::int64_t rows) const {
 Status GroupedGemm::operator()(const GroupedGemmArgs& args) const {
   const Backend& backend = *state_->backend;
   const bool on_host = !backend.info().is_gpu();
-  if (auto status = validate_shapes(state_->problem, args); !status) return status;
+  if (auto status = state_->shapes.check(args); !status) return status;
   if (state_->c_type && args.c.type != *state_->c_type) {
     return fail(ErrorCode::invalid_argument, fmt::format("C is {}, the operation was prepared for C in {}",
                                                          name(args.c.type), name(*state_->c_type)));
@@ -193,8 +210,10 @@ Status GroupedGemm::operator()(const GroupedGemmArgs& args) const {
     return status;
   }
   const std::int64_t rows = on_host ? args.seg_indptr.back() : args.a.rows;
+  const CallPlan* plan = state_->plan_of(choose_tile(state_->found, state_->problem, rows));
+  if (plan == nullptr) return fail(ErrorCode::internal, fmt::format("no tile was prepared for {} rows", rows));
   try {
-    return backend.run(state_->problem, choose_tile(state_->found, state_->problem, rows), args);
+    return backend.run(*plan, args);
   } catch (const std::exception& error) {
     return fail(ErrorCode::internal, fmt::format("the grouped GEMM failed: {}", error.what()));
   }

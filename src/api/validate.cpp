@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 #include <string>
 
 #include "problem/presets.hpp"
@@ -25,18 +24,18 @@ Status check_matrix(const char* what, const ConstMatrixView& m, std::int64_t row
     return fail(ErrorCode::invalid_argument,
                 fmt::format("{}'s pitch is {}, it must be at least its {} columns", what, m.pitch, m.cols));
   }
-  const auto limit = std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(size_of(m.type));
-  if (m.rows > 0 && m.pitch > limit / m.rows) {
+  const auto element = static_cast<std::int64_t>(size_of(m.type));
+  std::int64_t bytes = 0;
+  if (__builtin_mul_overflow(m.pitch, m.rows, &bytes) || __builtin_mul_overflow(bytes, element, &bytes)) {
     return fail(ErrorCode::invalid_argument,
                 fmt::format("{}'s pitch is {}: {} such rows do not fit an address space", what, m.pitch, m.rows));
   }
   if (m.rows > 0 && m.data == nullptr) {
     return fail(ErrorCode::invalid_argument, fmt::format("{}'s data is null, it must hold [{}, {}]", what, rows, cols));
   }
-  const auto alignment = size_of(m.type);
-  if (reinterpret_cast<std::uintptr_t>(m.data) % alignment != 0) {
+  if (reinterpret_cast<std::uintptr_t>(m.data) % static_cast<std::uintptr_t>(element) != 0) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("{}'s data is not aligned to its element's {} bytes", what, alignment));
+                fmt::format("{}'s data is not aligned to its element's {} bytes", what, element));
   }
   return {};
 }
@@ -51,24 +50,6 @@ Status refuse_element(const char* what, const Problem& problem, ElementType type
   }
   return fail(ErrorCode::unsupported, fmt::format("{} is {}: no kernel multiplies it, only {}; {}", what, name(type),
                                                   join(multiplied, "and"), needed));
-}
-
-Status check_types(const Problem& problem, const GroupedGemmArgs& args) {
-  const Preset& preset = preset_of(problem);
-  const ElementType b = preset.b.element;
-  if (args.b.type != b) return refuse_element("B", problem, args.b.type, {&b, 1}, types_of_b());
-  if (args.a.type != preset.a.element && args.a.type != preset.other_a) {
-    return refuse_element("A", problem, args.a.type, types_of_a(preset), types_of_a());
-  }
-  if (!contains(types_of_c(), args.c.type)) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("C is {}, it must be {}", name(args.c.type), join(types_of_c(), "or")));
-  }
-  if (preset.quantised_a && args.c.type != args.a.type) {
-    return fail(ErrorCode::invalid_argument, fmt::format("C is {}, dtype {} with a block_shape writes A's type {}",
-                                                         name(args.c.type), name(problem.dtype), name(args.a.type)));
-  }
-  return {};
 }
 
 Status check_group_count(const GroupedGemmArgs& args) {
@@ -98,34 +79,56 @@ Status refuse_scale(const char* what, std::span<const float> scale, std::int64_t
                           name(scales_of(problem)), name(problem.dtype), shape, needed));
 }
 
-Status check_scales(const Problem& problem, const GroupedGemmArgs& args) {
-  const Preset& preset = preset_of(problem);
-  const ScaleSizes need = scale_sizes(problem, args.a.rows);
-  const auto fits = [](std::span<const float> scale, std::int64_t needed) {
-    return static_cast<std::int64_t>(scale.size()) == needed && (needed == 0 || scale.data() != nullptr);
-  };
-  if (!fits(args.scale_a, need.a)) {
-    return refuse_scale("scale_a", args.scale_a, need.a, shape_text(preset.a.scales, "M", ""), problem);
+}  // namespace
+
+Status CallShapes::check_types(const GroupedGemmArgs& args) const {
+  const ElementType b = preset_.b.element;
+  if (args.b.type != b) return refuse_element("B", problem_, args.b.type, {&b, 1}, types_of_b());
+  if (args.a.type != preset_.a.element && args.a.type != preset_.other_a) {
+    return refuse_element("A", problem_, args.a.type, types_of_a(preset_), types_of_a());
   }
-  if (!fits(args.scale_b, need.b)) {
-    return refuse_scale("scale_b", args.scale_b, need.b, shape_text(preset.b.scales, "E, N", "E, ceil(N/bn)"), problem);
+  if (!contains(types_of_c(), args.c.type)) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("C is {}, it must be {}", name(args.c.type), join(types_of_c(), "or")));
+  }
+  if (preset_.quantised_a && args.c.type != args.a.type) {
+    return fail(ErrorCode::invalid_argument, fmt::format("C is {}, dtype {} with a block_shape writes A's type {}",
+                                                         name(args.c.type), name(problem_.dtype), name(args.a.type)));
   }
   return {};
 }
 
-}  // namespace
+Status CallShapes::check_scales(const GroupedGemmArgs& args) const {
+  const ScaleSizes need{scales_.a + args.a.rows * scales_a_per_row_, scales_.b};
+  const auto fits = [](std::span<const float> scale, std::int64_t needed) {
+    return static_cast<std::int64_t>(scale.size()) == needed && (needed == 0 || scale.data() != nullptr);
+  };
+  if (!fits(args.scale_a, need.a)) {
+    return refuse_scale("scale_a", args.scale_a, need.a, shape_text(preset_.a.scales, "M", ""), problem_);
+  }
+  if (!fits(args.scale_b, need.b)) {
+    return refuse_scale("scale_b", args.scale_b, need.b, shape_text(preset_.b.scales, "E, N", "E, ceil(N/bn)"),
+                        problem_);
+  }
+  return {};
+}
 
-Status validate_shapes(const Problem& problem, const GroupedGemmArgs& args) {
+CallShapes::CallShapes(const Problem& problem)
+    : problem_(problem),
+      preset_(preset_of(problem)),
+      scales_(scale_sizes(problem, 0)),
+      scales_a_per_row_(scale_sizes(problem, 1).a - scales_.a) {}
+
+Status CallShapes::check(const GroupedGemmArgs& args) const {
   if (args.a.rows < 0) {
     return fail(ErrorCode::invalid_argument, fmt::format("A has {} rows, it must have 0 or more", args.a.rows));
   }
-  const ConstMatrixView c{args.c.data, args.c.rows, args.c.cols, args.c.pitch, args.c.type};
-  if (auto status = check_types(problem, args); !status) return status;
-  if (auto status = check_matrix("A", args.a, args.a.rows, problem.k); !status) return status;
-  if (auto status = check_matrix("B", args.b, problem.experts * problem.n, problem.k); !status) return status;
-  if (auto status = check_matrix("C", c, args.a.rows, problem.n); !status) return status;
+  if (auto status = check_types(args); !status) return status;
+  if (auto status = check_matrix("A", args.a, args.a.rows, problem_.k); !status) return status;
+  if (auto status = check_matrix("B", args.b, problem_.experts * problem_.n, problem_.k); !status) return status;
+  if (auto status = check_matrix("C", args.c, args.a.rows, problem_.n); !status) return status;
   if (auto status = check_group_count(args); !status) return status;
-  return check_scales(problem, args);
+  return check_scales(args);
 }
 
 Status validate_routing(const Problem& problem, const GroupedGemmArgs& args) {
@@ -153,7 +156,7 @@ Status validate_routing(const Problem& problem, const GroupedGemmArgs& args) {
 }
 
 Status validate(const Problem& problem, const GroupedGemmArgs& args) {
-  if (auto status = validate_shapes(problem, args); !status) return status;
+  if (auto status = CallShapes(problem).check(args); !status) return status;
   return validate_routing(problem, args);
 }
 

@@ -2,11 +2,27 @@
 // The two halves of validate(problem, args): what can be checked anywhere, and what needs the host to read the routing.
 
 #include "expertile/grouped_gemm.hpp"
+#include "problem/presets.hpp"
+#include "problem/sizes.hpp"
 
 namespace expertile {
 
-// Pointers, shapes, types, pitches and scales.
-[[nodiscard]] Status validate_shapes(const Problem& problem, const GroupedGemmArgs& args);
+// What the shapes of all calls of a problem are held against: worked out once, for a call has a microsecond for it.
+class CallShapes {
+ public:
+  explicit CallShapes(const Problem& problem);
+  // Pointers, shapes, types, pitches and scales.
+  [[nodiscard]] Status check(const GroupedGemmArgs& args) const;
+
+ private:
+  [[nodiscard]] Status check_types(const GroupedGemmArgs& args) const;
+  [[nodiscard]] Status check_scales(const GroupedGemmArgs& args) const;
+
+  Problem problem_;
+  const Preset& preset_;
+  ScaleSizes scales_;              // of a call without rows
+  std::int64_t scales_a_per_row_;  // more, for each row of A
+};
 // The values of seg_indptr and weight_indices, which lie in the host's memory.
 [[nodiscard]] Status validate_routing(const Problem& problem, const GroupedGemmArgs& args);
 

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <compare>
+#include <map>
+#include <mutex>
 #include <optional>
 
 #include "backend/cpu/cpu_backend.hpp"
@@ -22,16 +25,65 @@ std::optional<int> gpu_index(std::string_view device) {
   return good ? std::optional<int>(index) : std::nullopt;
 }
 
-}  // namespace
+struct Opened {
+  // Which device, and how much of it.
+  struct Key {
+    int gpu = -1;  // -1: the CPU
+    int threads = 0;
+    std::optional<CpuIsa> isa{};
+    friend auto operator<=>(const Key&, const Key&) = default;
+  };
+  std::mutex mutex;
+  std::map<Key, std::shared_ptr<const Backend>> backends;
+};
 
-Result<std::unique_ptr<Backend>> make_backend(std::string_view device, int threads, std::optional<CpuIsa> isa) {
-  if (device == "auto" && !isa && cuda::device_count() > 0) {
-    if (auto gpu = cuda::make_cuda_backend(0)) return gpu;
-  }
-  if (device == "auto" || device == "cpu") return cpu::make_cpu_backend(threads, isa);
-  if (const auto index = gpu_index(device)) return cuda::make_cuda_backend(*index);
+// Never destroyed: enqueued work and captured graphs use kernels and counters, and when static objects go the driver
+// may have gone before them.
+Opened& opened() {
+  static auto* const all = new Opened;
+  return *all;
+}
+
+template <class Make>
+Result<std::shared_ptr<const Backend>> find_or_open(const Opened::Key& key, const Make& make) {
+  const std::lock_guard guard(opened().mutex);
+  if (const auto known = opened().backends.find(key); known != opened().backends.end()) return known->second;
+  auto made = make();
+  if (!made) return fail(made.error());
+  return opened().backends.emplace(key, std::move(*made)).first->second;
+}
+
+Result<std::shared_ptr<const Backend>> open_gpu(int index) {
+  return find_or_open({.gpu = index}, [index] { return cuda::make_cuda_backend(index); });
+}
+
+tl::unexpected<Error> unknown_device(std::string_view device) {
   return fail(ErrorCode::invalid_argument,
               fmt::format("device '{}' is not known; choose auto, cpu or cuda[:I]", device));
+}
+
+}  // namespace
+
+Result<DeviceInfo> describe_device(std::string_view device, int threads) {
+  if (device == "auto" && cuda::device_count() > 0) {
+    if (auto gpu = cuda::describe_gpu(0)) return gpu;
+  }
+  if (const auto index = gpu_index(device)) return cuda::describe_gpu(*index);
+  if (device != "auto" && device != "cpu") return unknown_device(device);
+  const auto cpu = open_backend("cpu", threads);
+  if (!cpu) return fail(cpu.error());
+  return (*cpu)->info();
+}
+
+Result<std::shared_ptr<const Backend>> open_backend(std::string_view device, int threads, std::optional<CpuIsa> isa) {
+  if (device == "auto" && !isa && cuda::device_count() > 0) {
+    if (auto gpu = open_gpu(0)) return gpu;
+  }
+  if (device == "auto" || device == "cpu") {
+    return find_or_open({.threads = threads, .isa = isa}, [&] { return cpu::make_cpu_backend(threads, isa); });
+  }
+  if (const auto index = gpu_index(device)) return open_gpu(*index);
+  return unknown_device(device);
 }
 
 }  // namespace expertile

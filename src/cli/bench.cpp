@@ -44,7 +44,7 @@ Status bench_one(const Backend& backend, const Settings& settings, const NamedPr
 }  // namespace
 
 Result<int> run_bench(const TextOptions& text) {
-  const auto session = open_session(text, true);
+  const auto session = open_session(text);
   if (!session) return fail(session.error());
   const Settings& settings = session->settings;
   const Backend& backend = *session->backend;

@@ -58,11 +58,11 @@ Result<int> run_info(const TextOptions& text) {
   if (!threads) return fail(threads.error());
   const auto config_dir = parse_config_dir(text);
   if (!config_dir) return fail(config_dir.error());
-  const auto backend = make_backend(text.device.value_or("auto"), *threads);
+  const auto backend = open_backend(text.device.value_or("auto"), *threads);
   if (!backend) return fail(backend.error());
-  // what make_backend itself says of the devices this build does not have
+  // what opening them says of the devices this build does not have
   std::vector<std::string> unavailable;
-  if (const auto cuda = make_backend("cuda", 0); !cuda) unavailable.push_back(cuda.error().message);
+  if (const auto cuda = open_backend("cuda"); !cuda) unavailable.push_back(cuda.error().message);
   if (text.json) {
     fmt::print("{}", info_json(EXPERTILE_VERSION, *config_dir, {(*backend)->info()}, unavailable, library_versions()));
     return 0;

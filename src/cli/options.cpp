@@ -368,14 +368,12 @@ Status check_memory(const Settings& settings, const DeviceInfo& device) {
 
 }  // namespace
 
-Result<Session> open_session(const TextOptions& text, bool allocates) {
+Result<Session> open_session(const TextOptions& text) {
   auto settings = resolve(text);
   if (!settings) return fail(settings.error());
-  auto backend = make_backend(settings->device, settings->threads);
+  auto backend = open_backend(settings->device, settings->threads);
   if (!backend) return fail(backend.error());
-  if (allocates) {
-    if (auto status = check_memory(*settings, (*backend)->info()); !status) return fail(status.error());
-  }
+  if (auto status = check_memory(*settings, (*backend)->info()); !status) return fail(status.error());
   return Session{std::move(*settings), std::move(*backend)};
 }
 

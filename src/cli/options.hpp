@@ -56,9 +56,9 @@ struct Settings {
 // What every subcommand that works on problems starts with.
 struct Session {
   Settings settings;
-  std::unique_ptr<Backend> backend;
+  std::shared_ptr<const Backend> backend;
 };
-// allocates: the tensors of every problem and batch size must fit the device's memory.
-[[nodiscard]] Result<Session> open_session(const TextOptions& text, bool allocates);
+// The tensors of every problem and batch size must fit the device's memory.
+[[nodiscard]] Result<Session> open_session(const TextOptions& text);
 
 }  // namespace expertile::cli

@@ -32,15 +32,15 @@ void print_shown(const ShownProblem& shown, const LookUp& found) {
 }  // namespace
 
 Result<int> run_show(const TextOptions& text) {
-  const auto session = open_session(text, false);
-  if (!session) return fail(session.error());
-  const Settings& settings = session->settings;
-  const Backend& backend = *session->backend;
+  const auto resolved = resolve(text);
+  if (!resolved) return fail(resolved.error());
+  const Settings& settings = *resolved;
+  const auto device = describe_device(settings.device, settings.threads);
+  if (!device) return fail(device.error());
   print_notices(settings.notices, text.quiet);
-  const DeviceInfo& device = backend.info();
   std::vector<ShownProblem> all;
   for (const auto& [projection, problem] : settings.problems) {
-    const LookUp found = look_up(config_directories(settings.config_dir), device, problem);
+    const LookUp found = look_up(config_directories(settings.config_dir), *device, problem);
     print_warnings(found.warnings);
     ShownProblem shown{projection, problem, found.wanted, settings.batches, {}};
     for (const std::int64_t batch : settings.batches) {

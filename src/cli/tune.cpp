@@ -200,7 +200,7 @@ Status tune_all(const Backend& backend, const Settings& settings, const TextOpti
 Result<int> run_tune(const TextOptions& text) {
   catch_interrupts();
   if (text.worker) return run_worker(text, &stop_requested());
-  const auto session = open_session(text, true);
+  const auto session = open_session(text);
   if (!session) return fail(session.error());
   const Settings& settings = session->settings;
   const Backend& backend = *session->backend;

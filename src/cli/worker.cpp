@@ -29,7 +29,7 @@ Result<Ceiling> ceiling_for(const Backend& backend, const Problem& problem, cons
 }
 
 Status do_job(const TextOptions& text, const WorkerJob& job, const std::atomic<bool>* stop) {
-  const auto session = open_session(text, true);
+  const auto session = open_session(text);
   if (!session) return fail(session.error());
   if (job.problem >= session->settings.problems.size()) {
     return fail(ErrorCode::invalid_argument, fmt::format("--worker names problem {}", job.problem));

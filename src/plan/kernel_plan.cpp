@@ -32,14 +32,6 @@ Scaling scaling_of(Scales scales) {
   return Scaling::none;
 }
 
-// The most row tiles that `rows` rows in `groups` groups can make: a bound that needs no look at the routing. (No row
-// is in two groups, whatever the offsets are: kernels see to that.)
-std::int64_t most_row_tiles(std::int64_t rows, std::int64_t groups, int block_size_m) {
-  // Every group that has rows wastes less than a tile; a group without rows makes none.
-  const std::int64_t active = std::min(rows, groups);
-  return active + (rows - active) / block_size_m;
-}
-
 }  // namespace
 
 std::optional<Storage> storage_of(ElementType type) noexcept {
@@ -165,17 +157,6 @@ KernelArgs make_kernel_args(const Problem& problem, const GroupedGemmArgs& args)
   in.wide_stores = has_wide_rows(args.c) ? 1 : 0;
   in.stores_boxes = can_store_boxes(storage_of(args.c.type).value(), in) ? 1 : 0;
   return in;
-}
-
-std::int64_t block_count(const Problem& problem, const TileConfig& tile, std::int64_t rows,
-                         std::int64_t groups) noexcept {
-  const std::int64_t side_by_side = ceil_div(problem.n, cluster_tile_n(tile)) * cluster_blocks(tile);
-  return most_row_tiles(rows, groups, cluster_tile_m(tile)) * side_by_side;
-}
-
-std::int64_t staying_blocks(const TileConfig& tile, std::int64_t blocks, std::int64_t at_once) noexcept {
-  const std::int64_t cluster = cluster_blocks(tile);
-  return std::max(cluster, std::min(blocks, at_once) / cluster * cluster);
 }
 
 namespace {

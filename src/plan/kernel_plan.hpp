@@ -38,11 +38,6 @@ namespace expertile {
 
 // What the kernel reads of a validated call whose A is what the kernel multiplies (quantised, where it is).
 [[nodiscard]] KernelArgs make_kernel_args(const Problem& problem, const GroupedGemmArgs& args) noexcept;
-// Blocks of a launch: enough for every routing of `rows` rows to `groups` groups.
-[[nodiscard]] std::int64_t block_count(const Problem& problem, const TileConfig& tile, std::int64_t rows,
-                                       std::int64_t groups) noexcept;
-// Blocks of a launch that take one tile after the other: of `blocks`, as many as can run at once, in whole clusters.
-[[nodiscard]] std::int64_t staying_blocks(const TileConfig& tile, std::int64_t blocks, std::int64_t at_once) noexcept;
 
 // Quantising A on the fly: the workspace holds A as e4m3, then its scales. 0 where A is not quantised.
 inline constexpr std::size_t kWorkspaceAlignment = 16;

@@ -36,11 +36,11 @@ Result<double> peak_flops(const Backend& backend, const Problem& problem) {
   std::vector<TileConfig> tiles = make_candidates(dense.problem, dense.rows, 1, backend.info()).candidates;
   tiles.resize(std::min(tiles.size(), kTiles));
   tiles.push_back(built_in_tile(dense.problem, dense.rows, backend.info()));
-  const auto prepared = backend.prepare(dense.problem, tiles, {types_of(args)});
+  const auto plans = backend.plan(dense.problem, tiles, {types_of(args)});
   double best_us = 0;
-  for (std::size_t i = 0; i < tiles.size(); ++i) {
-    for (int repeat = 0; prepared[i] && repeat < kRepeats; ++repeat) {
-      const auto microseconds = backend.time_us(dense.problem, tiles[i], {&args, 1}, Calls::in_a_graph);
+  for (const auto& plan : plans) {
+    for (int repeat = 0; plan && repeat < kRepeats; ++repeat) {
+      const auto microseconds = backend.time_us(**plan, {&args, 1}, Calls::in_a_graph);
       if (!microseconds) return fail(microseconds.error());
       if (best_us == 0 || *microseconds < best_us) best_us = *microseconds;
     }

@@ -99,8 +99,10 @@ Status Measurer::run(Contest& contest, std::span<const TileConfig> tiles, const 
 Status Measurer::time_heats(Contest& contest, std::span<const TileConfig> tiles, const Batch& batch, double seconds) {
   if (is_stopped()) return {};
   const auto start = Clock::now();
-  const auto time_us = [&](const TileConfig& tile, std::size_t round, std::size_t count) {
-    return job_->backend.time_us(job_->problem, tile, next_calls(batch, round, count), options_->calls);
+  const auto time_us = [&](const TileConfig& tile, std::size_t round, std::size_t count) -> Result<double> {
+    const auto plan = plans_.of(tile);
+    if (!plan) return fail(plan.error());
+    return job_->backend.time_us(**plan, next_calls(batch, round, count), options_->calls);
   };
   // Every sample of a trace is timed, however long that takes.
   const std::size_t samples = batch.routings.size();

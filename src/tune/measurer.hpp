@@ -7,6 +7,7 @@
 
 #include "tune/batch.hpp"
 #include "tune/contest.hpp"
+#include "tune/planned_tiles.hpp"
 #include "tune/tensors.hpp"
 #include "tune/tuner.hpp"
 
@@ -19,6 +20,8 @@ class Measurer {
   [[nodiscard]] static Result<Measurer> make(const TuningJob& job, const TuneOptions& options,
                                              const std::vector<Batch>& batches);
 
+  // Tiles must be prepared before they are timed. Success for each, or why it cannot be compiled or loaded.
+  [[nodiscard]] std::vector<Status> prepare(const std::vector<TileConfig>& tiles) { return plans_.add(tiles); }
   // A batch size begins: what is said of best times and of waiting is said of it from here.
   void begin();
   // To the contest's end, or until the user stops it: see is_stopped. seconds: the time that is set for it.
@@ -30,12 +33,14 @@ class Measurer {
   [[nodiscard]] std::size_t period(const Batch& batch) const;
 
  private:
-  Measurer(const TuningJob& job, const TuneOptions& options) : job_(&job), options_(&options) {}
+  Measurer(const TuningJob& job, const TuneOptions& options)
+      : job_(&job), options_(&options), plans_(job.backend, job.problem) {}
   [[nodiscard]] std::vector<GroupedGemmArgs> next_calls(const Batch& batch, std::size_t round, std::size_t count);
   Status time_heats(Contest& contest, std::span<const TileConfig> tiles, const Batch& batch, double seconds);
 
   const TuningJob* job_;
   const TuneOptions* options_;
+  PlannedTiles plans_;
   std::vector<Tensors> tensors_;  // copies that calls take turns on, so that weights are cold
   std::size_t calls_ = 0;
   std::size_t calls_a_timing_ = 1;

@@ -118,9 +118,9 @@ Result<double> error_of(const Backend& backend, const TileConfig& tile, const Ca
   const auto routing = PlacedRouting::make(backend, sample);
   if (!routing) return fail(routing.error());
   const GroupedGemmArgs args = tensors->args(*routing, rows);
-  const auto prepared = backend.prepare(problem, {tile}, {types_of(args)});
-  if (!prepared[0]) return fail(prepared[0].error());
-  if (auto status = backend.run(problem, tile, args); !status) return fail(status.error());
+  const auto plan = backend.plan(problem, {tile}, {types_of(args)}).front();
+  if (!plan) return fail(plan.error());
+  if (auto status = backend.run(**plan, args); !status) return fail(status.error());
   if (auto status = backend.synchronise(); !status) return fail(status.error());
   const auto host = to_host(backend, args);
   if (!host) return fail(host.error());

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "backend/backend.hpp"
 #include "plan/candidates.hpp"
 #include "store/config_file.hpp"
 #include "store/lookup.hpp"
@@ -86,7 +87,7 @@ TEST(GroupedGemm, LogsOnceAProblemWhichFileIsMissingAndHowToMakeIt) {
 
 TEST(GroupedGemm, LogsNothingWhenTheFileIsThere) {
   const TemporaryDirectory directory;
-  const auto wanted = look_up({directory.path()}, make_backend("cpu", 1).value()->info(), kProblem).wanted;
+  const auto wanted = look_up({directory.path()}, open_backend("cpu", 1).value()->info(), kProblem).wanted;
   ASSERT_TRUE(merge_into(wanted, {{16, TileConfig{16, 64, 256, 1, 1, 1}}}, {}));
   ::testing::internal::CaptureStderr();
   static_cast<void>(prepared(directory));
@@ -95,7 +96,7 @@ TEST(GroupedGemm, LogsNothingWhenTheFileIsThere) {
 
 TEST(GroupedGemm, LogsOnceWhyAFileWasPassedOver) {
   const TemporaryDirectory directory;
-  const auto wanted = look_up({directory.path()}, make_backend("cpu", 1).value()->info(), kProblem).wanted;
+  const auto wanted = look_up({directory.path()}, open_backend("cpu", 1).value()->info(), kProblem).wanted;
   put_text(wanted, "oops");
   ::testing::internal::CaptureStderr();
   static_cast<void>(prepared(directory));

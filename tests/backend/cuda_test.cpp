@@ -9,11 +9,9 @@
 #include <memory>
 #include <thread>
 
-#include "backend/backend.hpp"
-#include "backend/cuda/driver.hpp"
-#include "backend/reference.hpp"
+#include "backend/on_gpu.hpp"
 #include "plan/candidates.hpp"
-#include "plan/kernel_plan.hpp"
+#include "plan/launch_plan.hpp"
 #include "store/config_file.hpp"
 #include "store/temporary_directory.hpp"
 #include "support/placed_problem.hpp"
@@ -23,33 +21,21 @@ namespace {
 
 constexpr int kFewProblems = 8;
 
-// One backend for all tests: each would load its kernels again.
-const Result<std::unique_ptr<Backend>>& gpu() {
-  static const auto backend = make_backend("cuda", 0);
-  return backend;
-}
-
-class OnGpu : public ::testing::Test {
- protected:
-  void SetUp() override {
-    if (!gpu()) GTEST_SKIP() << gpu().error().message;
-  }
-};
-
 class EveryCombinationOnGpu : public ::testing::TestWithParam<Combination> {
  protected:
   void SetUp() override {
-    if (!gpu()) GTEST_SKIP() << gpu().error().message;
+    if (const auto opened = gpu(); !opened) GTEST_SKIP() << opened.error().message;
   }
   // Every tile in turn on fresh random problems.
   static void expect_right(const Wishes& wishes, int problems) {
-    const Backend& backend = **gpu();
+    const auto opened = gpu();
+    const Backend& backend = **opened;
     if (std::getenv("EXPERTILE_FEW_PROBLEMS") != nullptr) problems = kFewProblems;  // scripts/sanitize_gpu.sh
     for (int seed = 0; seed < problems; ++seed) {
       RandomProblem random(GetParam(), static_cast<std::uint64_t>(seed), wishes);
       const auto tiles = gpu_tiles(random.problem(), backend.info());
       ASSERT_FALSE(tiles.empty());
-      static_cast<void>(backend.prepare(random.problem(), tiles, {types_of(random.args())}));  // in parallel, once
+      static_cast<void>(backend.plan(random.problem(), tiles, {types_of(random.args())}));  // in parallel, once
       // Few problems take tiles from the whole list, too.
       const auto step = std::max<std::size_t>(1, tiles.size() / static_cast<std::size_t>(problems));
       const TileConfig& tile = tiles[static_cast<std::size_t>(seed) * step % tiles.size()];
@@ -78,15 +64,8 @@ TEST_P(EveryCombinationOnGpu, AgreesWithTheReferenceOnUnalignedProblems) {
 INSTANTIATE_TEST_SUITE_P(, EveryCombinationOnGpu, ::testing::ValuesIn(all_combinations()),
                          [](const auto& entry) { return entry.param.name; });
 
-Combination combination(const std::string& name) {
-  for (const Combination& one : all_combinations()) {
-    if (one.name == name) return one;
-  }
-  return {};
-}
-
 TEST_F(OnGpu, APreparedCallCostsTheHostLittle) {
-  RandomProblem random(combination("bfloat16"), 3, {.is_aligned = true});
+  RandomProblem random(combination_named("bfloat16"), 3, {.is_aligned = true});
   PlacedProblem placed(**gpu(), random);
   const auto gemm = GroupedGemm::prepare(random.problem(), {.device = "cuda", .config_dir = "/nonexistent"});
   ASSERT_TRUE(gemm) << gemm.error().message;
@@ -104,14 +83,14 @@ TEST_F(OnGpu, APreparedCallCostsTheHostLittle) {
 }
 
 TEST_F(OnGpu, ThreadsShareOnePreparedOperation) {
-  RandomProblem random(combination("float16"), 5, {.is_aligned = true, .is_large = true});
+  RandomProblem random(combination_named("float16"), 5, {.is_aligned = true, .is_large = true});
   const auto gemm = GroupedGemm::prepare(random.problem(), {.device = "cuda", .config_dir = "/nonexistent"});
   ASSERT_TRUE(gemm) << gemm.error().message;
   std::vector<std::jthread> threads;
   std::atomic<int> wrong{0};
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&] {
-      RandomProblem own(combination("float16"), 5, {.is_aligned = true, .is_large = true});
+      RandomProblem own(combination_named("float16"), 5, {.is_aligned = true, .is_large = true});
       PlacedProblem placed(**gpu(), own);
       for (int i = 0; i < 50; ++i) wrong += (*gemm)(placed.args()) ? 0 : 1;
       const auto status = placed.run(gpu_tiles(own.problem(), (*gpu())->info()).front());
@@ -126,15 +105,15 @@ TEST_F(OnGpu, ThreadsShareOnePreparedOperation) {
 }
 
 TEST_F(OnGpu, SeveralDevicesWorkSideBySideAndKeepTheirPointersApart) {
-  const auto other = make_backend("cuda:1", 0);
+  const auto other = open_backend("cuda:1");
   if (!other) GTEST_SKIP() << "one GPU is here: " << other.error().message;
-  const Backend* const backends[] = {gpu()->get(), other->get()};
+  const Backend* const backends[] = {(*gpu()).get(), other->get()};
   const char* const names[] = {"cuda:0", "cuda:1"};
   std::atomic<int> wrong{0};
   std::vector<std::jthread> threads;
   for (std::size_t d = 0; d < 2; ++d) {
     threads.emplace_back([&, d] {
-      RandomProblem random(combination("bfloat16"), 11 + d, {.is_aligned = true, .is_large = true});
+      RandomProblem random(combination_named("bfloat16"), 11 + d, {.is_aligned = true, .is_large = true});
       const auto gemm = GroupedGemm::prepare(random.problem(), {.device = names[d], .config_dir = "/nonexistent"});
       PlacedProblem placed(*backends[d], random);
       for (int i = 0; i < 20; ++i) wrong += gemm && (*gemm)(placed.args()) ? 0 : 1;
@@ -146,7 +125,7 @@ TEST_F(OnGpu, SeveralDevicesWorkSideBySideAndKeepTheirPointersApart) {
   threads.clear();
   EXPECT_EQ(wrong.load(), 0);
 
-  RandomProblem random(combination("bfloat16"), 3, {.is_aligned = true});
+  RandomProblem random(combination_named("bfloat16"), 3, {.is_aligned = true});
   const auto gemm = GroupedGemm::prepare(random.problem(), {.device = "cuda:0", .config_dir = "/nonexistent"});
   ASSERT_TRUE(gemm) << gemm.error().message;
   PlacedProblem on_first(*backends[0], random);
@@ -178,7 +157,7 @@ TEST_F(OnGpu, SeveralDevicesWorkSideBySideAndKeepTheirPointersApart) {
 }
 
 TEST_F(OnGpu, BadArgumentsAreOneLineAndTheDeviceStaysUsable) {
-  RandomProblem random(combination("float16"), 5, {.is_aligned = true});
+  RandomProblem random(combination_named("float16"), 5, {.is_aligned = true});
   PlacedProblem placed(**gpu(), random);
   const auto gemm = GroupedGemm::prepare(random.problem(), {.device = "cuda", .config_dir = "/nonexistent"});
   ASSERT_TRUE(gemm) << gemm.error().message;
@@ -194,7 +173,7 @@ TEST_F(OnGpu, BadArgumentsAreOneLineAndTheDeviceStaysUsable) {
   EXPECT_NE(message([&](auto& args) { args.a.data = static_cast<const char*>(args.a.data) + 1; }).find("not aligned"),
             std::string::npos);
   EXPECT_EQ(message([](auto&) {}), "");
-  const auto far = make_backend("cuda:99", 0);
+  const auto far = open_backend("cuda:99");
   ASSERT_FALSE(far);
   EXPECT_NE(far.error().message.find("'cuda:99' does not exist"), std::string::npos) << far.error().message;
   EXPECT_TRUE((*gpu())->synchronise());
@@ -204,9 +183,19 @@ TEST_F(OnGpu, BadArgumentsAreOneLineAndTheDeviceStaysUsable) {
   EXPECT_TRUE((*gpu())->allocate(1 << 20));
 }
 
-TEST_F(OnGpu, AHostWithoutNvrtcRunsFromTheKernelsBesideTheFile) {
+// A process has one set of kernels a device: what must not be loaded yet is tried in another one.
+void expect_in_a_process_of_its_own(void (*test)()) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  const auto run = [test] {
+    test();
+    std::exit(::testing::Test::HasFailure() ? 1 : 0);
+  };
+  EXPECT_EXIT(run(), ::testing::ExitedWithCode(0), "");
+}
+
+void run_from_the_kernels_beside_the_file() {
   const TemporaryDirectory directory;
-  RandomProblem random(combination("bfloat16_block"), 5, {.is_aligned = true});
+  RandomProblem random(combination_named("bfloat16_block"), 5, {.is_aligned = true});
   const TileConfig tile = gpu_tiles(random.problem(), (*gpu())->info()).front();
   const auto file = config_path(directory.path(), (*gpu())->info().name, random.problem());
   ASSERT_TRUE(merge_into(file, {{1, tile}}, {}));
@@ -228,11 +217,15 @@ TEST_F(OnGpu, AHostWithoutNvrtcRunsFromTheKernelsBesideTheFile) {
   EXPECT_NE(other.error().message.find("there is no NVRTC to compile it"), std::string::npos) << other.error().message;
 }
 
-TEST_F(OnGpu, AHostWithoutNvrtcServesTheTypesThatHaveKernels) {
+TEST_F(OnGpu, AHostWithoutNvrtcRunsFromTheKernelsBesideTheFile) {
+  expect_in_a_process_of_its_own(run_from_the_kernels_beside_the_file);
+}
+
+void serve_the_types_that_have_kernels() {
   // As a tuning leaves it that was stopped: kernels of the usual type of C alone.
   const TemporaryDirectory directory;
   std::uint64_t seed = 0;
-  const auto made = [&] { return RandomProblem(combination("bfloat16"), seed, {.is_aligned = true}); };
+  const auto made = [&] { return RandomProblem(combination_named("bfloat16"), seed, {.is_aligned = true}); };
   while (made().args().c.type != ElementType::bfloat16) ++seed;
   RandomProblem random = made();
   const Problem& problem = random.problem();
@@ -266,14 +259,19 @@ TEST_F(OnGpu, AHostWithoutNvrtcServesTheTypesThatHaveKernels) {
   EXPECT_NE((*one)(args).error().message.find("prepared for C in bfloat16"), std::string::npos);
 }
 
+TEST_F(OnGpu, AHostWithoutNvrtcServesTheTypesThatHaveKernels) {
+  expect_in_a_process_of_its_own(serve_the_types_that_have_kernels);
+}
+
 TEST_F(OnGpu, ACallCanBeCapturedInAGraph) {
   // The tuner times graphs of calls: what it captures gives what a plain call gives.
-  RandomProblem random(combination("float16"), 7, {.is_aligned = true});
+  RandomProblem random(combination_named("float16"), 7, {.is_aligned = true});
   PlacedProblem placed(**gpu(), random);
   const TileConfig tile = gpu_tiles(random.problem(), (*gpu())->info()).front();
-  ASSERT_TRUE((*gpu())->prepare(random.problem(), {tile}, {types_of(placed.args())})[0]);
   const GroupedGemmArgs args = placed.args();
-  const auto microseconds = (*gpu())->time_us(random.problem(), tile, {&args, 1}, Calls::in_a_graph);
+  const auto plan = (*gpu())->plan(random.problem(), {tile}, {types_of(args)}).front();
+  ASSERT_TRUE(plan) << plan.error().message;
+  const auto microseconds = (*gpu())->time_us(**plan, {&args, 1}, Calls::in_a_graph);
   ASSERT_TRUE(microseconds) << microseconds.error().message;
   EXPECT_GT(*microseconds, 0.0);
   ASSERT_TRUE(placed.fetch());
@@ -310,7 +308,7 @@ class SharedOutOnGpu : public OnGpu, public ::testing::WithParamInterface<int> {
     driver_->release_context(device_);
   }
   // Each problem on its stream; a graph of the calls, replayed on that stream, where it is captured.
-  void run(RandomProblem& random, const TileConfig& tile, const std::vector<PlacedProblem*>& placed, bool is_captured) {
+  void run(const CallPlan& plan, const std::vector<PlacedProblem*>& placed, bool is_captured) {
     const cuda::CurrentContext current(*driver_, context_);
     for (int i = 0; i < calls_; ++i) {
       for (std::size_t s = 0; s < placed.size(); ++s) {
@@ -319,7 +317,7 @@ class SharedOutOnGpu : public OnGpu, public ::testing::WithParamInterface<int> {
         if (is_captured) {
           ASSERT_TRUE(driver_->begin_capture(streams_[s], 1) == cuda::kSuccess);
         }
-        const auto status = (*gpu())->run(random.problem(), tile, args);
+        const auto status = (*gpu())->run(plan, args);
         ASSERT_TRUE(status) << status.error().message;
         if (is_captured) {
           ASSERT_NO_FATAL_FAILURE(replay(streams_[s]));
@@ -346,20 +344,23 @@ class SharedOutOnGpu : public OnGpu, public ::testing::WithParamInterface<int> {
 };
 
 TEST_P(SharedOutOnGpu, TilesAreRightOnStreamsSideBySideAndInGraphs) {
-  RandomProblem random(combination("bfloat16"), GetParam(), {.is_aligned = true, .has_many_tiles = true});
-  RandomProblem other(combination("bfloat16"), GetParam(), {.is_aligned = true, .has_many_tiles = true});
+  RandomProblem random(combination_named("bfloat16"), GetParam(), {.is_aligned = true, .has_many_tiles = true});
+  RandomProblem other(combination_named("bfloat16"), GetParam(), {.is_aligned = true, .has_many_tiles = true});
   const GroupedGemmArgs args = random.args();
   const auto groups = static_cast<std::int64_t>(args.weight_indices.size());
   const auto expected = reference_grouped_gemm(random.problem(), args);
   for (const TileConfig& tile : tiles_that_are_shared_out()) {
-    ASSERT_GT(block_count(random.problem(), tile, args.a.rows, groups), 2 * (*gpu())->info().gpu().multiprocessors);
-    ASSERT_TRUE((*gpu())->prepare(random.problem(), {tile}, {types_of(args)})[0]) << expertile::describe(tile);
+    const LaunchPlan launch =
+        make_launch_plan(random.problem(), make_spec(random.problem(), tile, types_of(args), true));
+    ASSERT_GT(block_count(launch, args.a.rows, groups), 2 * (*gpu())->info().gpu().multiprocessors);
+    const auto plan = (*gpu())->plan(random.problem(), {tile}, {types_of(args)}).front();
+    ASSERT_TRUE(plan) << plan.error().message << expertile::describe(tile);
     for (const bool is_captured : {false, true}) {
       random.poison();
       other.poison();
       PlacedProblem first(**gpu(), random);
       PlacedProblem second(**gpu(), other);
-      ASSERT_NO_FATAL_FAILURE(run(random, tile, {&first, &second}, is_captured)) << expertile::describe(tile);
+      ASSERT_NO_FATAL_FAILURE(run(**plan, {&first, &second}, is_captured)) << expertile::describe(tile);
       for (auto [placed, problem] : {std::pair{&first, &random}, std::pair{&second, &other}}) {
         ASSERT_TRUE(placed->fetch());
         EXPECT_EQ(problem->overwritten(), 0) << expertile::describe(tile);
@@ -373,7 +374,7 @@ TEST_P(SharedOutOnGpu, TilesAreRightOnStreamsSideBySideAndInGraphs) {
 INSTANTIATE_TEST_SUITE_P(OfOneSliceAndOfFour, SharedOutOnGpu, ::testing::Values(11, 13));  // seeds
 
 TEST_F(OnGpu, QuantisingNeedsItsWorkspace) {
-  RandomProblem random(combination("bfloat16_block"), 5, {.is_aligned = true});
+  RandomProblem random(combination_named("bfloat16_block"), 5, {.is_aligned = true});
   PlacedProblem placed(**gpu(), random);
   const auto gemm = GroupedGemm::prepare(random.problem(), {.device = "cuda", .config_dir = "/nonexistent"});
   ASSERT_TRUE(gemm) << gemm.error().message;

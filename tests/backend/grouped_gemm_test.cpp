@@ -9,6 +9,7 @@
 
 #include "backend/backend.hpp"
 #include "backend/reference.hpp"
+#include "support/placed_problem.hpp"
 #include "support/random_problem.hpp"
 
 namespace expertile::testing {
@@ -27,13 +28,13 @@ class EveryInstructionSet : public ::testing::TestWithParam<std::tuple<CpuIsa, C
 
 TEST_P(EveryInstructionSet, AgreesWithTheReferenceOnRandomRaggedProblems) {
   const auto& [isa, combination] = GetParam();
-  const auto backend = make_backend("cpu", 2, isa);
+  const auto backend = open_backend("cpu", 2, isa);
   if (!backend) GTEST_SKIP() << backend.error().message;
   for (int seed = 0; seed < kProblems; ++seed) {
     RandomProblem random(combination, static_cast<std::uint64_t>(seed));
     const auto valid = validate(random.problem(), random.args());
     ASSERT_TRUE(valid) << valid.error().message;
-    const auto status = (*backend)->run(random.problem(), random.tile(), random.args());
+    const auto status = run_tile(**backend, random.problem(), random.tile(), random.args());
     ASSERT_TRUE(status) << status.error().message;
     ASSERT_EQ(random.overwritten(), 0) << random.describe();
     ASSERT_LE(judge(random), 1.0) << "seed " << seed << " " << random.describe();
@@ -53,7 +54,7 @@ class PlantedBug : public ::testing::TestWithParam<Combination> {
   // Runs a broken kernel on random problems until one offers the place to break; true when the check found it.
   template <class Break>
   static ::testing::AssertionResult is_caught(const Combination& combination, const Break& run_broken) {
-    const auto backend = make_backend("cpu", 2);
+    const auto backend = open_backend("cpu", 2);
     int planted = 0;
     for (std::uint64_t seed = 0; seed < 60; ++seed) {
       RandomProblem random(combination, seed);
@@ -69,7 +70,7 @@ class PlantedBug : public ::testing::TestWithParam<Combination> {
 
 TEST_P(PlantedBug, ATileThatIsNotWrittenIsCaught) {
   EXPECT_TRUE(is_caught(GetParam(), [](const Backend& backend, RandomProblem& random) {
-    EXPECT_TRUE(backend.run(random.problem(), random.tile(), random.args()));
+    EXPECT_TRUE(run_tile(backend, random.problem(), random.tile(), random.args()));
     const GroupedGemmArgs args = random.args();
     auto* row = static_cast<std::byte*>(args.c.data);
     std::fill_n(row, size_of(args.c.type), std::byte{0xa5});  // the first element keeps its poison
@@ -80,7 +81,7 @@ TEST_P(PlantedBug, ATileThatIsNotWrittenIsCaught) {
 TEST_P(PlantedBug, ARowTooManyIsCaught) {
   EXPECT_TRUE(is_caught(GetParam(), [](const Backend& backend, RandomProblem& random) {
     ++random.segments.back();
-    EXPECT_TRUE(backend.run(random.problem(), random.tile(), random.args()));
+    EXPECT_TRUE(run_tile(backend, random.problem(), random.tile(), random.args()));
     --random.segments.back();
     return true;
   }));
@@ -100,7 +101,7 @@ TEST_P(PlantedScale, InTheWrongPlaceIsCaught) {
     float& scale = random.scale_b[static_cast<std::size_t>(expert) * each];
     const float right = scale;
     scale *= 64;  // some other scale
-    EXPECT_TRUE(backend.run(random.problem(), random.tile(), random.args()));
+    EXPECT_TRUE(run_tile(backend, random.problem(), random.tile(), random.args()));
     scale = right;
     return true;
   }));
@@ -149,7 +150,7 @@ TEST(GroupedGemm, MultipliesWeightsBeyondTwoToTheThirtyOneElements) {
                              .scale_b = scale_b};
   const auto valid = validate(problem, args);
   ASSERT_TRUE(valid) << valid.error().message;
-  ASSERT_TRUE((*make_backend("cpu", 2))->run(problem, TileConfig{.block_size_m = 4}, args));
+  ASSERT_TRUE(run_tile(**open_backend("cpu", 2), problem, TileConfig{.block_size_m = 4}, args));
   EXPECT_EQ(c.back(), 3.0F * 2.0F * kSide * 0.5F);
   EXPECT_EQ(c.front(), 0.0F);
 }
@@ -168,7 +169,7 @@ TEST(GroupedGemm, CarriesNaNAndInfinityToTheirRowAlone) {
                              .c = view(c.data(), 3, 5),
                              .seg_indptr = segments,
                              .weight_indices = experts};
-  ASSERT_TRUE((*make_backend("cpu", 2))->run(problem, TileConfig{}, args));
+  ASSERT_TRUE(run_tile(**open_backend("cpu", 2), problem, TileConfig{}, args));
   EXPECT_EQ(c[0], 80.0F);
   EXPECT_TRUE(std::isnan(c[5]));
   EXPECT_EQ(c[10], INFINITY);

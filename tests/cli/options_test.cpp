@@ -185,7 +185,7 @@ TEST(Info, NamesTheDeviceAndWhatIsMissing) {
   const Outcome text = test::run_program({EXPERTILE_CLI, "info", "--device", "cpu"});
   EXPECT_EQ(text.status, 0);
   EXPECT_THAT(text.out, HasSubstr("device cpu: "));
-  if (const auto gpu = make_backend("cuda", 0); !gpu) {
+  if (const auto gpu = open_backend("cuda"); !gpu) {
     EXPECT_THAT(text.out, HasSubstr("not available: " + gpu.error().message));
   }
   const Outcome json = test::run_program({EXPERTILE_CLI, "info", "--device", "cpu", "--json"});

@@ -121,7 +121,7 @@ TEST(Emulated, Tf32ThatIsCutOffInsteadOfRoundedIsCaught) {
 }
 
 TEST(EmulatedAndGpu, AgreeToTheLastBitForInt8) {
-  const auto gpu = make_backend("cuda", 0);
+  const auto gpu = open_backend("cuda");
   if (!gpu) GTEST_SKIP() << gpu.error().message;
   const Combination combination = combination_named("int8_w8a8_per_token_channel");
   for (const EmulatedKernel& kernel : kernels_for(combination)) {

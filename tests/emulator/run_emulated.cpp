@@ -10,6 +10,7 @@
 #include "emulator/tensor_map.hpp"
 #include "kernel_shape.hpp"
 #include "plan/kernel_plan.hpp"
+#include "plan/launch_plan.hpp"
 #include "problem/sizes.hpp"
 #include "quantise.hpp"
 
@@ -54,29 +55,29 @@ Status quantise(const Problem& problem, const GroupedGemmArgs& args) {
 
 Status multiply_emulated(const EmulatedKernel& kernel, const Problem& problem, const GroupedGemmArgs& args,
                          bool copies_round) {
-  const TileConfig& tile = kernel.spec.tile;
   TiledArgs in{make_kernel_args(problem, args), nullptr, {}, {}, {}};
   const auto groups = static_cast<std::int64_t>(args.weight_indices.size());
-  auto blocks = static_cast<int>(block_count(problem, tile, args.a.rows, groups));
-  if (tile.kernel == KernelFamily::sm90) {
+  const LaunchPlan plan = make_launch_plan(problem, kernel.spec);
+  auto blocks = static_cast<int>(block_count(plan, args.a.rows, groups));
+  if (kernel.spec.tile.kernel == KernelFamily::sm90) {
     const bool rounds = copies_round && kernel.spec.product == Product::tf32;
     const auto map = [rounds](const ConstMatrixView& m, int box_rows) {
       const int bytes = static_cast<int>(size_of(m.type));
       const TensorMap one = emulator::make_tensor_map(m.data, m.rows, m.cols, m.pitch * bytes, bytes, box_rows);
       return m.type == ElementType::float32 && rounds ? emulator::rounding_to_tf32(one) : one;
     };
-    in.a = map(args.a, box_rows_a(kernel.spec));
-    in.b = map(args.b, box_rows_b(kernel.spec));
+    in.a = map(args.a, plan.box_rows_a);
+    in.b = map(args.b, plan.box_rows_b);
     if (in.args.stores_boxes != 0) in.c = map(args.c, kBoxRowsC);
-    blocks = static_cast<int>(staying_blocks(tile, blocks, kMultiprocessors));
+    blocks = static_cast<int>(staying_blocks(plan, blocks, kMultiprocessors));
   }
   int taken = 0;
   if (args.a.rows % 2 == 1) in.tile_counter = &taken;  // else clusters take their turns
   const emulator::Launch launch{
       .blocks = blocks,
-      .threads = threads_of(kernel.spec),
-      .shared_bytes = smem_bytes(kernel.spec),
-      .cluster_size = cluster_blocks(tile),
+      .threads = plan.threads,
+      .shared_bytes = plan.shared_bytes,
+      .cluster_size = plan.cluster_blocks,
       .memory = {region("A", args.a),
                  region("B", args.b),
                  region("C", args.c, true),
@@ -103,13 +104,6 @@ Status run_emulated(const EmulatedKernel& kernel, const Problem& problem, Groupe
     args = quantised_call(problem, args);
   }
   return multiply_emulated(kernel, problem, args);
-}
-
-Combination combination_named(const std::string& name) {
-  const auto all = all_combinations();
-  const auto found = std::find_if(all.begin(), all.end(), [&](const auto& one) { return one.name == name; });
-  EXPECT_NE(found, all.end());
-  return *found;
 }
 
 std::vector<EmulatedKernel> kernels_for(const Combination& combination, KernelFamily family) {

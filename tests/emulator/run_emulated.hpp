@@ -13,7 +13,6 @@ namespace expertile::testing {
 // Quantises A first where the problem says so.
 [[nodiscard]] Status run_emulated(const EmulatedKernel& kernel, const Problem& problem, GroupedGemmArgs args);
 
-[[nodiscard]] Combination combination_named(const std::string& name);
 // A family's kernels whose specification is what the planner asks for.
 [[nodiscard]] std::vector<EmulatedKernel> kernels_for(const Combination& combination,
                                                       KernelFamily family = KernelFamily::sm80);

@@ -39,11 +39,15 @@ const void* PlacedProblem::placed(const void* data, std::size_t bytes) {
 }
 
 Status PlacedProblem::run(const TileConfig& tile) {
-  const auto prepared = backend_.prepare(random_.problem(), {tile}, {types_of(args_)});
-  if (!prepared[0]) return prepared[0];
-  if (auto status = backend_.run(random_.problem(), tile, args_); !status) return status;
+  if (auto status = run_tile(backend_, random_.problem(), tile, args_); !status) return status;
   if (auto status = backend_.synchronise(); !status) return status;
   return fetch();
+}
+
+Status run_tile(const Executor& executor, const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args) {
+  const auto plan = executor.plan(problem, {tile}, {types_of(args)}).front();
+  if (!plan) return fail(plan.error());
+  return executor.run(**plan, args);
 }
 
 Status PlacedProblem::fetch() {

@@ -30,6 +30,10 @@ class PlacedProblem {
   GroupedGemmArgs args_;
 };
 
+// Plans a tile for the call's types and runs it; an error says what failed.
+[[nodiscard]] Status run_tile(const Executor& executor, const Problem& problem, const TileConfig& tile,
+                              const GroupedGemmArgs& args);
+
 // Tiles of the portable GPU family that differ in everything a tile can differ in; those that can run the problem.
 [[nodiscard]] std::vector<TileConfig> gpu_tiles(const Problem& problem, const DeviceInfo& device);
 

@@ -65,6 +65,13 @@ std::vector<Combination> all_combinations() {
           {"int8_w8a16_bfloat16_block", DType::int8_w8a16, Scales::block, E::bfloat16}};
 }
 
+Combination combination_named(const std::string& name) {
+  for (const Combination& one : all_combinations()) {
+    if (one.name == name) return one;
+  }
+  std::abort();  // a typing error in a test
+}
+
 RandomProblem::RandomProblem(const Combination& combination, std::uint64_t seed, const Wishes& wishes)
     : combination_(combination) {
   std::mt19937_64 generator(seed);
@@ -99,7 +106,7 @@ RandomProblem::RandomProblem(const Combination& combination, std::uint64_t seed,
   const bool one_group = pick(generator, {0, 0, 0, 1}) == 1;
   for (int g = 0; g < groups; ++g) {
     segments.push_back(segments.back() + (one_group ? (g == groups / 2 ? 21 : 0) : random_group(generator, wishes)));
-    experts_.push_back(std::uniform_int_distribution<std::int64_t>(0, problem_.experts - 1)(generator));
+    experts.push_back(std::uniform_int_distribution<std::int64_t>(0, problem_.experts - 1)(generator));
   }
   true_rows_ = segments.back();
   rows_ = true_rows_ + pick<std::int64_t>(generator, {1, 2, 4});  // rows of no group behind the last
@@ -131,7 +138,7 @@ GroupedGemmArgs RandomProblem::args() {
   args.b = {b_.data(), problem_.experts * problem_.n, problem_.k, pitch_b_, weight_type(problem_)};
   args.c = {c_.data(), rows_, problem_.n, pitch_c_, c_type_};
   args.seg_indptr = segments;
-  args.weight_indices = experts_;
+  args.weight_indices = experts;
   args.scale_a = scale_a;
   args.scale_b = scale_b;
   args.workspace = workspace_;
@@ -153,7 +160,7 @@ std::int64_t RandomProblem::overwritten() const {
 
 std::string RandomProblem::describe() const {
   return fmt::format("{}: E={} N={} K={} rows={} groups={} tile {}x{}x{} g{} block {}x{} pitches {} {} {} C {}",
-                     combination_.name, problem_.experts, problem_.n, problem_.k, true_rows_, experts_.size(),
+                     combination_.name, problem_.experts, problem_.n, problem_.k, true_rows_, experts.size(),
                      tile_.block_size_m, tile_.block_size_n, tile_.block_size_k, tile_.group_size_m,
                      problem_.block_shape ? problem_.block_shape->n : 0,
                      problem_.block_shape ? problem_.block_shape->k : 0, pitch_a_, pitch_b_, pitch_c_, name(c_type_));

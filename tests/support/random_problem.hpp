@@ -25,6 +25,8 @@ struct Combination {
 };
 // Every dtype with every scale granularity that DESIGN.md names, int8_w8a16 with both activations.
 [[nodiscard]] std::vector<Combination> all_combinations();
+// One of them.
+[[nodiscard]] Combination combination_named(const std::string& name);
 
 struct Wishes {
   bool is_aligned = false;                  // rows and blocks of scales begin at multiples of 16 bytes
@@ -47,6 +49,7 @@ class RandomProblem {
   [[nodiscard]] std::int64_t overwritten() const;
   // Groups as the problem has them; a test may break them for one call.
   std::vector<std::int64_t> segments;
+  std::vector<std::int64_t> experts;
   std::vector<float> scale_a;
   std::vector<float> scale_b;
   [[nodiscard]] std::string describe() const;
@@ -58,7 +61,6 @@ class RandomProblem {
   std::int64_t rows_ = 0;
   std::int64_t pitch_a_ = 0, pitch_b_ = 0, pitch_c_ = 0;
   ElementType c_type_ = ElementType::float32;
-  std::vector<std::int64_t> experts_;
   std::int64_t true_rows_ = 0;
   std::vector<std::byte> a_, b_, c_, workspace_;
 };

@@ -23,21 +23,15 @@ inline Spoil wrong_for_block_size_m(int broken) {
 
 class ChangedBackend : public Backend {
  public:
-  explicit ChangedBackend(Spoil spoil = {}) : inner_(*make_backend("cpu", 2)), spoil_(std::move(spoil)) {}
+  explicit ChangedBackend(Spoil spoil = {}) : inner_(*open_backend("cpu", 2)), spoil_(std::move(spoil)) {}
   [[nodiscard]] const DeviceInfo& info() const noexcept override { return inner_->info(); }
-  [[nodiscard]] std::vector<Status> prepare(const Problem& problem, const std::vector<TileConfig>& tiles,
-                                            const std::vector<CallTypes>& types) const override {
-    return inner_->prepare(problem, tiles, types);
+  [[nodiscard]] std::vector<Result<SharedPlan>> plan(const Problem& problem, const std::vector<TileConfig>& tiles,
+                                                     const std::vector<CallTypes>& types) const override {
+    return inner_->plan(problem, tiles, types);
   }
-  [[nodiscard]] Status keep_kernels(const Problem& problem, const std::vector<TileConfig>& tiles,
-                                    const std::vector<CallTypes>& types,
-                                    const std::filesystem::path& directory) const override {
-    return inner_->keep_kernels(problem, tiles, types, directory);
-  }
-  void use_kernels(const std::filesystem::path& directory) const override { inner_->use_kernels(directory); }
-  [[nodiscard]] Status run(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args) const override {
-    if (auto status = inner_->run(problem, tile, args); !status) return status;
-    if (spoil_) spoil_(problem, tile, args);
+  [[nodiscard]] Status run(const CallPlan& plan, const GroupedGemmArgs& args) const override {
+    if (auto status = inner_->run(plan, args); !status) return status;
+    if (spoil_) spoil_(plan.problem(), plan.tile(), args);
     return {};
   }
   [[nodiscard]] std::size_t workspace_bytes(const Problem& problem, std::int64_t rows) const noexcept override {
@@ -47,9 +41,9 @@ class ChangedBackend : public Backend {
   [[nodiscard]] Status check_pointers(const GroupedGemmArgs& args) const override {
     return inner_->check_pointers(args);
   }
-  [[nodiscard]] Result<double> time_us(const Problem& problem, const TileConfig& tile,
-                                       std::span<const GroupedGemmArgs> calls, Calls how) const override {
-    return inner_->time_us(problem, tile, calls, how);
+  [[nodiscard]] Result<double> time_us(const CallPlan& plan, std::span<const GroupedGemmArgs> calls,
+                                       Calls how) const override {
+    return inner_->time_us(plan, calls, how);
   }
   [[nodiscard]] std::size_t calls_a_timing() const noexcept override { return inner_->calls_a_timing(); }
   [[nodiscard]] double bandwidth() const override { return inner_->bandwidth(); }
@@ -62,7 +56,7 @@ class ChangedBackend : public Backend {
   }
 
  private:
-  std::unique_ptr<Backend> inner_;
+  std::shared_ptr<const Backend> inner_;
   Spoil spoil_;
 };
 

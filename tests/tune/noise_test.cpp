@@ -27,11 +27,10 @@ class NoisyMachine final : public ChangedBackend {
   };
   NoisyMachine(const Noise& noise, std::uint64_t seed, TileConfig faster = {}, double faster_us = 100)
       : noise_(noise), generator_(seed), faster_(faster), faster_us_(faster_us) {}
-  [[nodiscard]] Result<double> time_us(const Problem&, const TileConfig& tile, std::span<const GroupedGemmArgs>,
-                                       Calls) const override {
+  [[nodiscard]] Result<double> time_us(const CallPlan& plan, std::span<const GroupedGemmArgs>, Calls) const override {
     std::normal_distribution<double> normal(0, noise_.deviation);
     std::uniform_real_distribution<double> chance;
-    const double truth = tile == faster_ ? faster_us_ : 100;
+    const double truth = plan.tile() == faster_ ? faster_us_ : 100;
     const double burst = chance(generator_) < noise_.bursts ? 1 + noise_.longest * chance(generator_) : 1;
     return truth * std::exp(normal(generator_)) * burst;
   }

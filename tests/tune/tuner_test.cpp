@@ -24,16 +24,16 @@ const Problem kProblem{.experts = 4, .n = 96, .k = 128, .dtype = DType::bfloat16
 class MadeUpTimes final : public ChangedBackend {
  public:
   MadeUpTimes(TileConfig quick, TileConfig steady) : quick_(quick), steady_(steady) {}
-  [[nodiscard]] Result<double> time_us(const Problem& problem, const TileConfig& tile,
-                                       std::span<const GroupedGemmArgs> calls, Calls) const override {
+  [[nodiscard]] Result<double> time_us(const CallPlan& plan, std::span<const GroupedGemmArgs> calls,
+                                       Calls) const override {
     std::int64_t most = 0;
-    for (std::int64_t i = 0; i < problem.experts; ++i) {
+    for (std::int64_t i = 0; i < plan.problem().experts; ++i) {
       const auto* begins = calls.front().seg_indptr.data();
       most = std::max(most, begins[i + 1] - begins[i]);
     }
     const bool is_skewed = 5 * most > 2 * calls.front().a.rows;
-    if (tile == quick_) return is_skewed ? 300.0 : 100.0;
-    if (tile == steady_) return is_skewed ? 200.0 : 100.6;
+    if (plan.tile() == quick_) return is_skewed ? 300.0 : 100.0;
+    if (plan.tile() == steady_) return is_skewed ? 200.0 : 100.6;
     return 1000.0;
   }
 
@@ -47,15 +47,11 @@ class MadeUpGpu final : public ChangedBackend {
  public:
   explicit MadeUpGpu(TileConfig fastest) : device_(testing::a_gpu("sm_80")), fastest_(fastest) {}
   [[nodiscard]] const DeviceInfo& info() const noexcept override { return device_; }
-  [[nodiscard]] std::vector<Status> prepare(const Problem&, const std::vector<TileConfig>& tiles,
-                                            const std::vector<CallTypes>&) const override {
-    return std::vector<Status>(tiles.size());
+  [[nodiscard]] Status run(const CallPlan& plan, const GroupedGemmArgs& args) const override {
+    return ChangedBackend::run(CallPlan(plan.problem(), TileConfig{}), args);
   }
-  [[nodiscard]] Status run(const Problem& problem, const TileConfig&, const GroupedGemmArgs& args) const override {
-    return ChangedBackend::run(problem, TileConfig{}, args);
-  }
-  [[nodiscard]] Result<double> time_us(const Problem&, const TileConfig& tile, std::span<const GroupedGemmArgs>,
-                                       Calls) const override {
+  [[nodiscard]] Result<double> time_us(const CallPlan& plan, std::span<const GroupedGemmArgs>, Calls) const override {
+    const TileConfig& tile = plan.tile();
     const int differences =
         (tile.block_size_m != fastest_.block_size_m ? 3 : 0) + (tile.block_size_n != fastest_.block_size_n ? 1 : 0) +
         (tile.num_warps != fastest_.num_warps ? 1 : 0) + (tile.num_stages != fastest_.num_stages ? 1 : 0) +
@@ -88,7 +84,7 @@ TEST(Tune, NeverChoosesACandidateThatIsWrong) {
 }
 
 TEST(Tune, StopsWhenTheBuiltInTileItselfIsWrong) {
-  const int broken = built_in_tile(kProblem, 32, (*make_backend("cpu", 2))->info()).block_size_m;
+  const int broken = built_in_tile(kProblem, 32, (*open_backend("cpu", 2))->info()).block_size_m;
   const ChangedBackend backend(wrong_for_block_size_m(broken));
   const auto results = tune({backend, kProblem, kUniform, {16}, {}}, quick());
   ASSERT_FALSE(results);
@@ -123,7 +119,7 @@ TEST(Tune, TimesOnlyTheDefaultWhenAsked) {
 TEST(Tune, TellsTilesThatAreAlikeApartBySkewedRoutingWhereNoRoutingIsKnown) {
   Problem problem = kProblem;
   problem.top_k = 1;
-  const auto device = (*make_backend("cpu", 2))->info();
+  const auto device = (*open_backend("cpu", 2))->info();
   const CandidateSet set = make_candidates(problem, 256, 4, device);
   std::vector<TileConfig> tiles;
   for (const TileConfig& tile : set.candidates) {

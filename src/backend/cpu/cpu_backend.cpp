@@ -82,24 +82,20 @@ class CpuBackend final : public Backend {
 
   [[nodiscard]] const DeviceInfo& info() const noexcept override { return info_; }
 
-  [[nodiscard]] std::vector<Status> prepare(const Problem&, const std::vector<TileConfig>& tiles,
-                                            const std::vector<CallTypes>&) const override {
-    return std::vector<Status>(tiles.size());
+  [[nodiscard]] std::vector<Result<SharedPlan>> plan(const Problem& problem, const std::vector<TileConfig>& tiles,
+                                                     const std::vector<CallTypes>&) const override {
+    std::vector<Result<SharedPlan>> plans;
+    for (const TileConfig& tile : tiles) plans.emplace_back(std::make_shared<const CallPlan>(problem, tile));
+    return plans;
   }
-  [[nodiscard]] Status keep_kernels(const Problem& /*problem*/, const std::vector<TileConfig>& /*tiles*/,
-                                    const std::vector<CallTypes>& /*types*/,
-                                    const std::filesystem::path& /*directory*/) const override {
-    return {};
-  }
-  void use_kernels(const std::filesystem::path& /*directory*/) const override {}
-  [[nodiscard]] Status run(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args) const override;
+  [[nodiscard]] Status run(const CallPlan& plan, const GroupedGemmArgs& args) const override;
   [[nodiscard]] std::size_t workspace_bytes(const Problem& problem, std::int64_t rows) const noexcept override {
     return expertile::workspace_bytes(problem, rows);
   }
   [[nodiscard]] Status synchronise() const override { return {}; }
   [[nodiscard]] Status check_pointers(const GroupedGemmArgs&) const override { return {}; }
-  [[nodiscard]] Result<double> time_us(const Problem& problem, const TileConfig& tile,
-                                       std::span<const GroupedGemmArgs> calls, Calls how) const override;
+  [[nodiscard]] Result<double> time_us(const CallPlan& plan, std::span<const GroupedGemmArgs> calls,
+                                       Calls how) const override;
   [[nodiscard]] std::size_t calls_a_timing() const noexcept override { return 1; }
   [[nodiscard]] double bandwidth() const override;
   [[nodiscard]] Result<Buffer> allocate(std::size_t bytes) const override;
@@ -114,7 +110,9 @@ class CpuBackend final : public Backend {
   DeviceInfo info_;
 };
 
-Status CpuBackend::run(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args) const {
+Status CpuBackend::run(const CallPlan& plan, const GroupedGemmArgs& args) const {
+  const Problem& problem = plan.problem();
+  const TileConfig& tile = plan.tile();
   if (!quantises_a(problem)) return run_tiles(kernels_, info_.cpu().threads, problem, tile, args);
   if (auto status = check_workspace(problem, args); !status) return status;
   const GroupedGemmArgs call = quantised_call(problem, args);
@@ -128,11 +126,10 @@ Status CpuBackend::run(const Problem& problem, const TileConfig& tile, const Gro
   return run_tiles(kernels_, info_.cpu().threads, problem, tile, call);
 }
 
-Result<double> CpuBackend::time_us(const Problem& problem, const TileConfig& tile,
-                                   std::span<const GroupedGemmArgs> calls, Calls /*how*/) const {
+Result<double> CpuBackend::time_us(const CallPlan& plan, std::span<const GroupedGemmArgs> calls, Calls /*how*/) const {
   const auto start = Clock::now();
   for (const GroupedGemmArgs& args : calls) {
-    if (auto status = run(problem, tile, args); !status) return fail(status.error());
+    if (auto status = run(plan, args); !status) return fail(status.error());
   }
   return 1e6 * seconds_since(start) / static_cast<double>(calls.size());
 }

@@ -9,6 +9,8 @@ namespace expertile::cuda {
 
 // index: which GPU. An error says what is missing: the driver, the device, or its capability.
 [[nodiscard]] Result<std::unique_ptr<Backend>> make_cuda_backend(int index);
+// What a GPU is, without opening it: all but its free memory.
+[[nodiscard]] Result<DeviceInfo> describe_gpu(int index);
 // GPUs that the driver shows; 0 without a driver.
 [[nodiscard]] int device_count();
 

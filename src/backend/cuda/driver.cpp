@@ -30,6 +30,7 @@ Status load_symbols(void* library, Driver& d) {
                             symbol("cuDeviceGetAttribute", d.device_attribute),
                             symbol("cuDevicePrimaryCtxRetain", d.retain_context),
                             symbol("cuDevicePrimaryCtxRelease_v2", d.release_context),
+                            symbol("cuCtxGetCurrent", d.current_context),
                             symbol("cuCtxPushCurrent_v2", d.push_context),
                             symbol("cuCtxPopCurrent_v2", d.pop_context),
                             symbol("cuMemGetInfo_v2", d.memory_info),

@@ -61,6 +61,7 @@ struct Driver {
   int (*device_attribute)(int*, int, DeviceHandle) = nullptr;
   int (*retain_context)(ContextHandle*, DeviceHandle) = nullptr;
   int (*release_context)(DeviceHandle) = nullptr;
+  int (*current_context)(ContextHandle*) = nullptr;
   int (*push_context)(ContextHandle) = nullptr;
   int (*pop_context)(ContextHandle*) = nullptr;
   int (*memory_info)(std::size_t*, std::size_t*) = nullptr;
@@ -106,19 +107,24 @@ struct Driver {
 // The initialised driver; opened once a process. An error says what is missing: the library, a function, or a device.
 [[nodiscard]] Result<const Driver*> driver();
 
-// Makes a context current for a scope, and gives back what was current before.
+// Makes a context current for a scope, and gives back what was current before. Costs little where it is current.
 class CurrentContext {
  public:
-  CurrentContext(const Driver& driver, ContextHandle context) : driver_(driver) { driver_.push_context(context); }
+  CurrentContext(const Driver& driver, ContextHandle context) : driver_(driver) {
+    ContextHandle current = nullptr;
+    is_pushed_ = driver_.current_context(&current) != kSuccess || current != context;
+    if (is_pushed_) driver_.push_context(context);
+  }
   ~CurrentContext() {
     ContextHandle ignored = nullptr;
-    driver_.pop_context(&ignored);
+    if (is_pushed_) driver_.pop_context(&ignored);
   }
   CurrentContext(const CurrentContext&) = delete;
   CurrentContext& operator=(const CurrentContext&) = delete;
 
  private:
   const Driver& driver_;
+  bool is_pushed_ = false;
 };
 
 }  // namespace expertile::cuda

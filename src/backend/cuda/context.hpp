@@ -1,0 +1,36 @@
+#pragma once
+// A GPU's primary context: the one that the CUDA runtime, and so every framework, uses too.
+
+#include "backend/cuda/driver.hpp"
+#include "expertile/device.hpp"
+
+namespace expertile::cuda {
+
+// What the driver says of a device without opening it: all but its free memory. An error says what is missing: the
+// device, or its compute capability.
+[[nodiscard]] Result<DeviceInfo> describe(const Driver& driver, int index);
+
+// Retained for as long as this lives.
+class PrimaryContext {
+ public:
+  // index: as the driver numbers devices. It was described before.
+  [[nodiscard]] static Result<std::shared_ptr<const PrimaryContext>> open(const Driver& driver, int index);
+  PrimaryContext(const Driver& driver, int index, DeviceHandle device, ContextHandle context)
+      : driver_(driver), index_(index), device_(device), context_(context) {}
+  ~PrimaryContext() { driver_.release_context(device_); }
+  PrimaryContext(const PrimaryContext&) = delete;
+  PrimaryContext& operator=(const PrimaryContext&) = delete;
+
+  [[nodiscard]] const Driver& driver() const { return driver_; }
+  [[nodiscard]] ContextHandle handle() const { return context_; }
+  [[nodiscard]] int index() const { return index_; }
+  [[nodiscard]] std::int64_t free_memory_bytes() const;  // 0 where unknown
+
+ private:
+  const Driver& driver_;
+  int index_;
+  DeviceHandle device_;
+  ContextHandle context_;
+};
+
+}  // namespace expertile::cuda

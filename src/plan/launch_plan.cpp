@@ -1,0 +1,45 @@
+#include "plan/launch_plan.hpp"
+
+#include <algorithm>
+
+#include "kernel_shape.hpp"
+
+namespace expertile {
+namespace {
+
+// The most row tiles that `rows` rows in `groups` groups can make: a bound that needs no look at the routing. (No row
+// is in two groups, whatever the offsets are: kernels see to that.)
+std::int64_t most_row_tiles(std::int64_t rows, std::int64_t groups, int tile_rows) {
+  // Every group that has rows wastes less than a tile; a group without rows makes none.
+  const std::int64_t active = std::min(rows, groups);
+  return active + (rows - active) / tile_rows;
+}
+
+}  // namespace
+
+LaunchPlan make_launch_plan(const Problem& problem, const KernelSpec& spec) noexcept {
+  LaunchPlan plan;
+  plan.spec = spec;
+  plan.threads = threads_of(spec);
+  plan.shared_bytes = smem_bytes(spec);
+  plan.cluster_blocks = cluster_blocks(spec.tile);
+  plan.column_blocks = ceil_div(problem.n, cluster_tile_n(spec.tile)) * plan.cluster_blocks;
+  if (spec.tile.kernel == KernelFamily::sm90) {
+    plan.box_rows_a = box_rows_a(spec);
+    plan.box_rows_b = box_rows_b(spec);
+    plan.rounds_to_tf32 = spec.product == Product::tf32;
+    plan.counts_tiles = counts_tiles(spec.tile);
+  }
+  return plan;
+}
+
+std::int64_t block_count(const LaunchPlan& plan, std::int64_t rows, std::int64_t groups) noexcept {
+  return most_row_tiles(rows, groups, cluster_tile_m(plan.spec.tile)) * plan.column_blocks;
+}
+
+std::int64_t staying_blocks(const LaunchPlan& plan, std::int64_t blocks, std::int64_t at_once) noexcept {
+  const std::int64_t cluster = plan.cluster_blocks;
+  return std::max(cluster, std::min(blocks, at_once) / cluster * cluster);
+}
+
+}  // namespace expertile
