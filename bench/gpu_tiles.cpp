@@ -199,13 +199,13 @@ Status compile(const Wishes& wishes, const std::vector<Candidate>& chosen) {
 // ---- with a GPU ---------------------------------------------------------------------------------------------------
 
 // Where power is the limit, it shows after a while alone.
-Result<double> time_under_load(const Backend& backend, const Problem& problem, const TileConfig& tile,
-                               const std::vector<GroupedGemmArgs>& calls, double seconds) {
+Result<double> time_under_load(const Backend& backend, const CallPlan& plan, const std::vector<GroupedGemmArgs>& calls,
+                               double seconds) {
   using Clock = std::chrono::steady_clock;
   const auto begin = Clock::now();
   for (;;) {
     const bool is_loaded = std::chrono::duration<double>(Clock::now() - begin).count() >= seconds;
-    auto us = backend.time_us(problem, tile, calls, Calls::in_a_graph);
+    auto us = backend.time_us(plan, calls, Calls::in_a_graph);
     if (!us || is_loaded) return us;
   }
 }
@@ -232,24 +232,24 @@ Status time_tiles(const Wishes& wishes, const Backend& backend, const std::vecto
   std::vector<TileConfig> tiles;
   tiles.reserve(chosen.size());
   for (const Candidate& one : chosen) tiles.push_back(one.tile);
-  const auto prepared = backend.prepare(problem, tiles, {usual_types(problem)});
+  const auto plans = backend.plan(problem, tiles, {usual_types(problem)});
   for (std::size_t i = 0; i < chosen.size(); ++i) {
-    if (!prepared[i]) chosen[i].refused = prepared[i].error().message;
-    if (!prepared[i] || !wishes.verifies) continue;
+    if (!plans[i]) chosen[i].refused = plans[i].error().message;
+    if (!plans[i] || !wishes.verifies) continue;
     const auto error = verify_tile(backend, problem, chosen[i].tile);
     if (!error || *error > 1) chosen[i].refused = error ? fmt::format("wrong: {:.3g}", *error) : error.error().message;
   }
   for (std::size_t round = 0, calls_made = 0; round < kRounds; ++round) {
-    for (Candidate& one : chosen) {
-      if (!one.refused.empty()) continue;
+    for (std::size_t i = 0; i < chosen.size(); ++i) {
+      if (!chosen[i].refused.empty()) continue;
       std::vector<GroupedGemmArgs> calls;
-      for (std::size_t i = 0; i < backend.calls_a_timing(); ++i, ++calls_made) {
-        const PlacedRouting& routing = routings[i % routings.size()];
+      for (std::size_t c = 0; c < backend.calls_a_timing(); ++c, ++calls_made) {
+        const PlacedRouting& routing = routings[c % routings.size()];
         calls.push_back(tensors[calls_made % tensors.size()].args(routing, routing.rows()));
       }
-      const auto us = time_under_load(backend, problem, one.tile, calls, wishes.load);
+      const auto us = time_under_load(backend, **plans[i], calls, wishes.load);
       if (!us) return fail(us.error());
-      one.times_us.push_back(*us);
+      chosen[i].times_us.push_back(*us);
     }
   }
   std::stable_sort(chosen.begin(), chosen.end(), [](const Candidate& a, const Candidate& b) {
@@ -309,11 +309,11 @@ Status run(Wishes& wishes) {
     rows += static_cast<double>(sample.rows()) / static_cast<double>(samples->size());
     active += static_cast<double>(sample.active_groups()) / static_cast<double>(samples->size());
   }
-  std::unique_ptr<Backend> backend;
+  std::shared_ptr<const Backend> backend;
   if (wishes.arch.empty()) {
-    auto made = make_backend("cuda", 0);
+    auto made = open_backend("cuda");
     if (!made) return fail(made.error());
-    backend = std::move(*made);
+    backend = *made;
   }
   auto chosen = choose_tiles(wishes, std::llround(rows), active, backend ? backend->info() : hopper(wishes.arch));
   if (!chosen) return fail(chosen.error());
