@@ -24,7 +24,10 @@
 namespace expertile {
 namespace {
 
-constexpr std::size_t kSample = 60;  // kernels, about a second each
+// Kernels of each test, about a second each; all of them where EXPERTILE_ALL_KERNELS asks for them.
+constexpr std::size_t kCandidates = 40;
+constexpr std::size_t kBuiltIns = 80;
+constexpr std::size_t kSpecialTiles = 26;
 
 // One of each dtype, in the shapes that people run.
 std::vector<Problem> representative_problems() {
@@ -82,6 +85,14 @@ KernelSpec next_spec(const Problem& problem, const TileConfig& tile, ElementType
   return make_spec(problem, tile, types[turn % types.size()], true);
 }
 
+// So many of them, evenly spread over all.
+std::vector<Job> sampled(const std::vector<Job>& all, std::size_t count) {
+  if (std::getenv("EXPERTILE_ALL_KERNELS") != nullptr || all.size() <= count) return all;
+  std::vector<Job> sample;
+  for (std::size_t i = 0; i < count; ++i) sample.push_back(all[i * all.size() / count]);
+  return sample;
+}
+
 struct Outcome {
   double seconds = 0;
   std::string error;    // it does not compile
@@ -117,14 +128,10 @@ std::vector<Outcome> compile(const jit::Nvrtc& nvrtc, const std::vector<Job>& jo
 TEST(CandidateSpace, CompilesWithoutSpillsOnEveryArchitecture) {
   const auto nvrtc = jit::Nvrtc::open();
   if (!nvrtc) GTEST_SKIP() << nvrtc.error().message;
-  std::vector<Job> jobs = candidate_space();
-  const std::size_t all = jobs.size();
+  const std::vector<Job> space = candidate_space();
+  const std::size_t all = space.size();
   ASSERT_GT(all, 3 * 7 * 10U);
-  if (std::getenv("EXPERTILE_ALL_KERNELS") == nullptr) {
-    std::vector<Job> sample;
-    for (std::size_t i = 0; i < kSample; ++i) sample.push_back(jobs[i * all / kSample]);
-    jobs = std::move(sample);
-  }
+  const std::vector<Job> jobs = sampled(space, kCandidates);
   const auto outcomes = compile(*nvrtc, jobs);
   std::vector<double> seconds;
   std::size_t refused = 0;
@@ -159,6 +166,7 @@ TEST(BuiltInTiles, CompileWithoutSpillsForEveryDtype) {
       }
     }
   }
+  jobs = sampled(jobs, kBuiltIns);
   const auto outcomes = compile(*nvrtc, jobs);
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     EXPECT_EQ(outcomes[i].error + outcomes[i].refused, "")
@@ -182,6 +190,7 @@ TEST(TilesOnHopper, WithPartsOfKOrThreeWarpgroupsCompileWithoutSpills) {
     }
   }
   ASSERT_GE(jobs.size(), 60U);
+  jobs = sampled(jobs, kSpecialTiles);
   const auto outcomes = compile(*nvrtc, jobs);
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     EXPECT_EQ(outcomes[i].error + outcomes[i].refused, "")
