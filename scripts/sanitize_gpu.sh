@@ -7,9 +7,15 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 tests=build/release/tests/expertile_tests
 list='EveryCombinationOnGpu.*/bfloat16:EveryCombinationOnGpu.*/fp8_w8a8_block:EveryCombinationOnGpu.*/int8_w8a16_float16'
-list+=':EveryCombinationOnGpu.*/float16_block:*SharedOutOnGpu*'
+list+=':EveryCombinationOnGpu.*/float16_block:*SharedOutOnGpu*:Going.*:BrokenGroupsOnGpu.*/bfloat16'
 for tool in memcheck racecheck synccheck initcheck; do
   echo "compute-sanitizer --tool $tool"
-  if [ "$tool" = racecheck ]; then export EXPERTILE_EVERY_LANE_ARRIVES=1; else unset EXPERTILE_EVERY_LANE_ARRIVES; fi
-  EXPERTILE_FEW_PROBLEMS=1 compute-sanitizer --tool "$tool" --error-exitcode 9 "$tests" --gtest_filter="$list" --gtest_brief=1
+  tests_of_tool=$list
+  unset EXPERTILE_EVERY_LANE_ARRIVES
+  if [ "$tool" = racecheck ]; then
+    export EXPERTILE_EVERY_LANE_ARRIVES=1
+    tests_of_tool+='-Going.*'  # prepares all built-in tiles, some of which spill then, and are refused
+  fi
+  EXPERTILE_FEW_PROBLEMS=1 compute-sanitizer --tool "$tool" --error-exitcode 9 "$tests" --gtest_filter="$tests_of_tool" \
+    --gtest_brief=1
 done
