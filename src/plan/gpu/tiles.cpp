@@ -16,6 +16,18 @@ constexpr double kNearlyEqual = 0.98;  // differences that estimates do not know
 
 }  // namespace
 
+TileConfig make_tile(KernelFamily family, int m, int n, int k, int warps, int swap_ab, int group) {
+  TileConfig tile;
+  tile.block_size_m = m;
+  tile.block_size_n = n;
+  tile.block_size_k = k;
+  tile.group_size_m = group;
+  tile.num_warps = warps;
+  tile.swap_ab = swap_ab;
+  tile.kernel = family;
+  return tile;
+}
+
 KernelSpec spec_of(const Problem& problem, const TileConfig& tile) {
   return make_spec(problem, tile, usual_types(problem), true);
 }

@@ -10,6 +10,9 @@
 
 namespace expertile::gpu {
 
+// A tile of a family; what else it has is the family's.
+[[nodiscard]] TileConfig make_tile(KernelFamily family, int m, int n, int k, int warps, int swap_ab, int group);
+
 // The kernel of a tile, for the types that are tuned and rows that are aligned.
 [[nodiscard]] KernelSpec spec_of(const Problem& problem, const TileConfig& tile);
 

@@ -14,16 +14,9 @@
 namespace expertile::sm80 {
 
 TileConfig make_tile(int m, int n, int k, int warps, int stages, int split_k, int swap_ab, int group) {
-  TileConfig tile;
-  tile.block_size_m = m;
-  tile.block_size_n = n;
-  tile.block_size_k = k;
-  tile.group_size_m = group;
-  tile.num_warps = warps;
+  TileConfig tile = gpu::make_tile(KernelFamily::sm80, m, n, k, warps, swap_ab, group);
   tile.num_stages = stages;
   tile.split_k = split_k;
-  tile.swap_ab = swap_ab;
-  tile.kernel = KernelFamily::sm80;
   return tile;
 }
 

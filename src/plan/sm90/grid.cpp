@@ -18,15 +18,8 @@ constexpr std::int64_t kSharedBytes = std::int64_t{227} << 10;  // of a Hopper b
 }  // namespace
 
 TileConfig make_tile(int m, int n, int k, int warps, int swap_ab, int pingpong, int group) {
-  TileConfig tile;
-  tile.block_size_m = m;
-  tile.block_size_n = n;
-  tile.block_size_k = k;
-  tile.group_size_m = group;
-  tile.num_warps = warps;
-  tile.swap_ab = swap_ab;
+  TileConfig tile = gpu::make_tile(KernelFamily::sm90, m, n, k, warps, swap_ab, group);
   tile.pingpong = pingpong;
-  tile.kernel = KernelFamily::sm90;
   return tile;
 }
 
