@@ -42,6 +42,9 @@ for model in mixtral-8x7b qwen3-30b-a3b "deepseek-v3 --ep-size 8"; do
     2>"$out/tune.${words[0]}.err" || status=1
   say "tuned $model"
 done
+# Twice: the first run may compile what no file brings.
+for run in 1 2; do build/release/bench/bench_host_cost --device cuda >"$out/host_cost.$run.txt" 2>&1 || status=1; done
+say "host: $(grep -c ' us$' "$out/host_cost.2.txt") figures in host_cost.2.txt"
 bench=("$program" bench --quiet --device cuda --model tests/data/models/mixtral-8x7b --batch-size "1,16,64,512")
 { "${bench[@]}" && "${bench[@]}" --eager; } >"$out/bench.txt" 2>&1 || status=1
 { "$program" tune --quiet --device cuda --hidden-size 1024 --batch-size 16 &&
