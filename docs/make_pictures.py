@@ -253,6 +253,8 @@ def swapped():
 
 
 def main():
+    if len(sys.argv) != 2:
+        sys.exit("make_pictures.py: give the program that prints the figures: build/release/bench/bench_shared_layout")
     at = json.loads(subprocess.run([sys.argv[1]], check=True, capture_output=True, text=True).stdout)
     FOLDER.mkdir(exist_ok=True)
     shared_memory(at)
