@@ -71,6 +71,7 @@ void KernelCache::use(const std::filesystem::path& directory) {
 Status KernelCache::keep(const std::vector<WantedKernel>& wanted, std::optional<Storage> quantised,
                          const std::filesystem::path& directory) const {
   std::vector<KernelSpec> specs;
+  specs.reserve(wanted.size());
   for (const WantedKernel& one : wanted) specs.push_back(one.plan.spec);
   std::vector<jit::CompileRequest> requests = requests_of(specs);
   if (quantised) requests.push_back(jit::kernel_request(jit::quantise_source(*quantised), arch_));
