@@ -6,14 +6,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <mutex>
-#include <thread>
 
 #include "jit/compile_all.hpp"
 #include "jit/kernel_source.hpp"
+#include "jit/side_by_side.hpp"
 #include "plan/candidates.hpp"
 #include "plan/kernel_plan.hpp"
 #include "support/devices.hpp"
@@ -102,26 +101,20 @@ struct Outcome {
 
 std::vector<Outcome> compile(const jit::Nvrtc& nvrtc, const std::vector<Job>& jobs) {
   std::vector<Outcome> outcomes(jobs.size());
-  std::atomic<std::size_t> next{0};
-  const auto work = [&] {
-    for (std::size_t i = next++; i < jobs.size(); i = next++) {
-      const auto begin = std::chrono::steady_clock::now();
-      const auto cubin = nvrtc.compile(jit::kernel_request(jit::kernel_source(jobs[i].spec), jobs[i].arch));
-      outcomes[i].seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-      if (!cubin) {
-        outcomes[i].error = cubin.error().message;
-        continue;
-      }
-      outcomes[i].registers = cubin->resources.registers;
-      const auto status = jit::refuse_if_slow(cubin->resources);
-      if (!status && jobs[i].spec.wide_loads) {
-        outcomes[i].refused = status.error().message;
-      }
+  jit::side_by_side(jobs.size(), jit::all_threads(), [&](std::size_t i) {
+    const auto begin = std::chrono::steady_clock::now();
+    const auto cubin = nvrtc.compile(jit::kernel_request(jit::kernel_source(jobs[i].spec), jobs[i].arch));
+    outcomes[i].seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    if (!cubin) {
+      outcomes[i].error = cubin.error().message;
+      return;
     }
-  };
-  std::vector<std::jthread> threads;
-  for (unsigned i = 0; i < std::max(1U, std::thread::hardware_concurrency()); ++i) threads.emplace_back(work);
-  threads.clear();
+    outcomes[i].registers = cubin->resources.registers;
+    const auto status = jit::refuse_if_slow(cubin->resources);
+    if (!status && jobs[i].spec.wide_loads) {
+      outcomes[i].refused = status.error().message;
+    }
+  });
   return outcomes;
 }
 
