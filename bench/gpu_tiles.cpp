@@ -233,10 +233,11 @@ Status time_tiles(const Wishes& wishes, const Backend& backend, const std::vecto
   tiles.reserve(chosen.size());
   for (const Candidate& one : chosen) tiles.push_back(one.tile);
   const auto plans = backend.plan(problem, tiles, {usual_types(problem)});
+  Verification verification(backend, problem);
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     if (!plans[i]) chosen[i].refused = plans[i].error().message;
     if (!plans[i] || !wishes.verifies) continue;
-    const auto error = verify_tile(backend, problem, chosen[i].tile);
+    const auto error = verification.error_over_bound(chosen[i].tile);
     if (!error || *error > 1) chosen[i].refused = error ? fmt::format("wrong: {:.3g}", *error) : error.error().message;
   }
   for (std::size_t round = 0, calls_made = 0; round < kRounds; ++round) {

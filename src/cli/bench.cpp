@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "cli/commands.hpp"
+#include "cli/messages.hpp"
 #include "cli/progress.hpp"
 #include "report/json_report.hpp"
 #include "report/table.hpp"

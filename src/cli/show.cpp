@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "cli/commands.hpp"
+#include "cli/messages.hpp"
 #include "plan/candidates.hpp"
 #include "report/json_report.hpp"
 #include "report/table.hpp"

@@ -12,6 +12,7 @@
 #include <system_error>
 
 #include "cli/commands.hpp"
+#include "cli/messages.hpp"
 #include "cli/progress.hpp"
 #include "cli/worker.hpp"
 #include "files/files.hpp"

@@ -20,6 +20,8 @@ float nearly_normal(std::uint64_t bits) {
   return static_cast<float>(static_cast<double>(sum) / kDeviation);
 }
 
+constexpr std::byte kPoison[] = {std::byte{0xff}};
+
 std::vector<std::byte> random_elements(ElementType type, std::size_t count, std::mt19937_64& generator) {
   const std::size_t fresh = std::min(count, kPatternElements);
   std::vector<std::byte> out(static_cast<std::size_t>(bytes_of(type, static_cast<std::int64_t>(fresh))));
@@ -85,7 +87,6 @@ Result<Tensors> Tensors::make(const Backend& backend, const Problem& problem, st
   const ElementType b = weight_type(problem);
   const ScaleSizes scales = scale_sizes(problem, rows);
   const auto scale_bytes = [](std::int64_t entries) { return static_cast<std::size_t>(entries) * sizeof(float); };
-  constexpr std::byte kPoison[] = {std::byte{0xff}};
   struct Part {
     Buffer& buffer;
     std::size_t bytes;
@@ -105,6 +106,8 @@ Result<Tensors> Tensors::make(const Backend& backend, const Problem& problem, st
   }
   return tensors;
 }
+
+Status Tensors::poison_c(const Backend& backend) const { return backend.fill(c_, kPoison); }
 
 GroupedGemmArgs Tensors::args(const PlacedRouting& routing, std::int64_t rows) const {
   const auto floats = [](const Buffer& buffer) {

@@ -29,6 +29,8 @@ class Tensors {
   [[nodiscard]] static Result<Tensors> make(const Backend& backend, const Problem& problem, std::int64_t rows,
                                             std::uint64_t seed);
 
+  // C again as it was made.
+  Status poison_c(const Backend& backend) const;
   // The arguments of one call over the first `rows` rows of A and C; views into this object and into `routing`.
   [[nodiscard]] GroupedGemmArgs args(const PlacedRouting& routing, std::int64_t rows) const;
 

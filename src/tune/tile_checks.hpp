@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backend/backend.hpp"
+#include "tune/verify.hpp"
 
 namespace expertile {
 
@@ -19,7 +20,7 @@ class TileChecks {
  public:
   // refused: never run.
   TileChecks(const Backend& backend, const Problem& problem, const std::vector<RefusedTile>& refused)
-      : backend_(backend), problem_(problem), refused_(refused) {}
+      : backend_(backend), problem_(problem), refused_(refused), verification_(backend, problem) {}
 
   // Empty where the tile, whose kernel is prepared, gives right results; else the reason.
   [[nodiscard]] std::string reason_to_refuse(const TileConfig& tile);
@@ -32,6 +33,7 @@ class TileChecks {
   const Backend& backend_;
   const Problem& problem_;
   const std::vector<RefusedTile>& refused_;
+  Verification verification_;
   std::vector<std::pair<TileConfig, Result<double>>> verified_;
 };
 

@@ -32,7 +32,8 @@ testing::Spoil spoiled_where(const IsWrong& is_wrong) {
 }
 
 double error_of(const testing::Spoil& spoil, const Problem& problem = kProblem, const TileConfig& tile = kTile) {
-  return verify_tile(ChangedBackend(spoil), problem, tile).value();
+  const ChangedBackend backend(spoil);
+  return Verification(backend, problem).error_over_bound(tile).value();
 }
 
 TEST(Verify, AcceptsARightKernelAndRefusesOneWrongElement) {
@@ -92,12 +93,42 @@ std::vector<std::pair<std::int64_t, std::int64_t>> verified_sizes(const Problem&
   return sizes;
 }
 
+// Counts what is allocated: each case has tensors of its own.
+class CountingBackend final : public ChangedBackend {
+ public:
+  Result<Buffer> allocate(std::size_t bytes) const override {
+    ++allocations_;
+    return ChangedBackend::allocate(bytes);
+  }
+  [[nodiscard]] int allocations() const { return allocations_; }
+
+ private:
+  mutable int allocations_ = 0;
+};
+
+TEST(Verify, TilesOfAboutOneSizeShareTheReference) {
+  const CountingBackend backend;
+  Verification verification(backend, kProblem);
+  TileConfig tile = kTile;
+  tile.block_size_m = 64;
+  EXPECT_LE(verification.error_over_bound(tile).value(), 1.0);
+  const int once = backend.allocations();
+  EXPECT_GT(once, 0);
+  tile.block_size_m = 128;
+  tile.block_size_n = 128;
+  EXPECT_LE(verification.error_over_bound(tile).value(), 1.0);
+  EXPECT_EQ(backend.allocations(), once);
+  tile.block_size_m = 256;
+  EXPECT_LE(verification.error_over_bound(tile).value(), 1.0);
+  EXPECT_GT(backend.allocations(), once);
+}
+
 TEST(Verify, CutsAsAlignedAsTheProblemIs) {
-  EXPECT_EQ(verified_sizes(kProblem).back(), std::pair(std::int64_t{128}, std::int64_t{192}));
+  EXPECT_EQ(verified_sizes(kProblem).back(), std::pair(std::int64_t{224}, std::int64_t{192}));
   Problem odd = kProblem;
   odd.n = 1000;  // eights, not sixteens
   odd.k = 500;   // fours, not eights
-  EXPECT_EQ(verified_sizes(odd).back(), std::pair(std::int64_t{104}, std::int64_t{172}));
+  EXPECT_EQ(verified_sizes(odd).back(), std::pair(std::int64_t{200}, std::int64_t{172}));
   Problem small = kProblem;
   small.n = 24;
   small.k = 8;
