@@ -157,9 +157,14 @@ Status time_calls(const Wishes& wishes, const Backend& backend, const Case& one,
   return {};
 }
 
+// The GPU that Device::open takes this for.
+int index_of(std::string_view device) {
+  return device.starts_with("cuda:") ? std::stoi(std::string(device.substr(5))) : 0;
+}
+
 // What is in the figures above and not the library's: reading the clock, and the driver's launch of a kernel that does
 // nothing, with as many bytes of arguments as expertile's have.
-Status time_what_is_not_ours(const Backend& backend) {
+Status time_what_is_not_ours(const Backend& backend, const std::string& device) {
   report("the clock alone", fmt::format("{:.2f} us", median_us(
                                                          10000, [](std::size_t) {}, [] {})));
   if (!backend.info().is_gpu()) return {};
@@ -174,7 +179,7 @@ Status time_what_is_not_ours(const Backend& backend) {
       sizeof(Arguments));
   const auto cubin = nvrtc->compile({{"nothing.cu", text}, arch_name(backend.info().gpu()), {}});
   if (!cubin) return fail(cubin.error());
-  const auto context = cuda::PrimaryContext::open(**driver, 0);
+  const auto context = cuda::PrimaryContext::open(**driver, index_of(device));
   if (!context) return fail(context.error());
   const cuda::CurrentContext current(**driver, (*context)->handle());
   cuda::ModuleHandle module = nullptr;
@@ -208,7 +213,7 @@ Status run(const Wishes& wishes) {
       if (auto status = time_calls(wishes, **backend, one, alive); !status) return status;
     }
   }
-  return time_what_is_not_ours(**backend);
+  return time_what_is_not_ours(**backend, wishes.device);
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ struct TileConfig {
   int group_size_m = 1;
   int num_warps = 1;   // of a block that multiply; 1 on the CPU
   int num_stages = 1;  // slices of K in flight in shared memory; 1 on the CPU
-  int split_k = 1;     // parts of K: of each slice, by different warps (sm80); of all, by blocks of a cluster (sm90)
+  int split_k = 1;     // parts of K: of each k-block, by different warps (sm80); of all, by blocks of a cluster (sm90)
   int swap_ab = 0;     // GPU: 1 when the weights take the tensor core's rows and the tokens its columns
   KernelFamily kernel = KernelFamily::cpu;
   int pingpong = 0;      // sm90: 1 when two warpgroups take turns at whole tiles, instead of sharing each

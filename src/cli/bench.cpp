@@ -59,7 +59,7 @@ Result<int> run_bench(const TextOptions& text) {
   const Calls calls = text.eager ? Calls::one_by_one : Calls::in_a_graph;
   std::vector<ProjectionReport> reports;
   for (const NamedProblem& one : settings.problems) {
-    reports.push_back({one.projection, one.problem, {}, {}});
+    reports.push_back({one.projection, one.problem, {}, {}, one.activation});
     const Status status = bench_one(backend, settings, one, *ceiling, calls, progress, reports.back());
     progress.end();
     if (!status) return fail(status.error());

@@ -33,14 +33,23 @@ void add_problem_options(CLI::App& app, TextOptions& text) {
                  "auto, " + dtype_choices() + " (default float16, with --model auto: the model's)");
   app.add_option("--batch-size", text.batch_size, "one, or a comma list, in tokens (default 1,2,4,...,2048)");
   app.add_option("--block-shape", text.block_shape, "block quantisation N,K of the weights, e.g. 128,128");
+  app.add_option("--scales", text.scales,
+                 "of quantised weights: per_tensor, per_token_channel, per_channel or block (default the model's, else "
+                 "the dtype's usual ones)");
   app.add_flag("--tf32", text.tf32, "float32 on a GPU: multiply in tf32, faster, with 10 bits of mantissa");
   app.add_option("--num-experts", text.num_experts, "experts of the layer (default the model's, else 8)");
   app.add_option("--top-k", text.top_k, "experts a token (default the model's, else 2)");
   app.add_option("--intermediate-size", text.intermediate_size,
                  "one expert's width (default the model's, else half the hidden size)");
+  app.add_option("--expert-hidden-size", text.expert_hidden_size,
+                 "what the experts read and write, where that is not the hidden size (default the model's)");
+  app.add_option("--activation", text.activation,
+                 "between the two products: " + activation_choices() + " (default the model's, else silu)");
+  app.add_option("--gated", text.gated,
+                 "yes: the first product is gate and up; no: up alone (default by the model and the activation)");
   app.add_option("--tp-size", text.tp_size, "tensor-parallel ranks, dividing the width (default 1)");
   app.add_option("--ep-size", text.ep_size, "expert-parallel ranks, dividing the experts (default 1)");
-  app.add_option("--projection", text.projection, "gate_up, down or both (default both)");
+  app.add_option("--projection", text.projection, "gate_up (up without a gate), down or both (default both)");
   app.add_option("--routing", text.routing,
                  "how rows fall on experts: uniform, zipf:ALPHA or trace:FILE (default uniform)");
   app.add_option("--seed", text.seed, "of the routing (default 0)");

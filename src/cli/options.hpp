@@ -11,6 +11,7 @@
 #include "backend/backend.hpp"
 #include "expertile/error.hpp"
 #include "expertile/problem.hpp"
+#include "problem/model/activation.hpp"
 #include "problem/routing.hpp"
 
 namespace expertile::cli {
@@ -19,6 +20,7 @@ namespace expertile::cli {
 struct TextOptions {
   std::optional<std::string> model, hidden_size, dtype, batch_size, block_shape;
   std::optional<std::string> num_experts, top_k, intermediate_size, tp_size, ep_size, projection;
+  std::optional<std::string> expert_hidden_size, activation, gated, scales;
   std::optional<std::string> routing, seed, device, threads, output_dir;
   std::optional<std::string> worker;   // hidden: the job of a measuring process, see cli/worker.hpp
   std::vector<std::string> arguments;  // all of them, as typed
@@ -32,8 +34,9 @@ struct TextOptions {
 };
 
 struct NamedProblem {
-  std::string projection;  // "gate_up" or "down"
+  std::string projection;  // "gate_up" ("up" where the experts have no gate) or "down"
   Problem problem;
+  Activation activation;  // between the two
 };
 
 struct Settings {

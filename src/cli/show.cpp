@@ -40,10 +40,10 @@ Result<int> run_show(const TextOptions& text) {
   if (!device) return fail(device.error());
   print_notices(settings.notices, text.quiet);
   std::vector<ShownProblem> all;
-  for (const auto& [projection, problem] : settings.problems) {
+  for (const auto& [projection, problem, activation] : settings.problems) {
     const LookUp found = look_up(config_directories(settings.config_dir), *device, problem);
     print_warnings(found.warnings);
-    ShownProblem shown{projection, problem, found.wanted, settings.batches, {}};
+    ShownProblem shown{projection, problem, found.wanted, settings.batches, {}, activation};
     for (const std::int64_t batch : settings.batches) {
       shown.selections.push_back(choose(found, problem, batch * problem.top_k));
     }

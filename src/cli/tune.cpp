@@ -170,9 +170,9 @@ void print_results(const std::vector<ProjectionReport>& reports, bool json) {
 
 std::vector<ProjectionReport> make_reports(const Settings& settings, const DeviceInfo& device, bool with_files) {
   std::vector<ProjectionReport> reports;
-  for (const auto& [projection, problem] : settings.problems) {
+  for (const auto& [projection, problem, activation] : settings.problems) {
     fs::path file = with_files ? config_path(settings.config_dir, device.name, problem) : fs::path();
-    reports.push_back({projection, problem, std::move(file), {}});
+    reports.push_back({projection, problem, std::move(file), {}, activation});
   }
   return reports;
 }

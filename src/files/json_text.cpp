@@ -65,13 +65,36 @@ class Screen : public nlohmann::json_sax<Json> {
   std::size_t position_ = 0;
 };
 
-}  // namespace
-
-Result<Json> parse_json(std::string_view text, std::string_view origin, const JsonLimits& limits) {
-  if (static_cast<std::int64_t>(text.size()) > limits.bytes) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("{}: larger than {} bytes, the most that is read", origin, limits.bytes));
+// Where `text` has one of Python's numbers that JSON has not, at `begin`, outside of a string: its length, else 0.
+std::size_t python_number_at(std::string_view text, std::size_t begin) {
+  for (const std::string_view word : {"Infinity", "-Infinity", "NaN"}) {
+    if (text.substr(begin, word.size()) != word) continue;
+    const std::string_view behind = text.substr(begin + word.size(), 1);
+    const bool ends = behind.empty() || behind.find_first_of(",]} \t\r\n") == 0;
+    return ends ? word.size() : 0;
   }
+  return 0;
+}
+
+// Python's numbers in quotation marks.
+std::string with_python_numbers_as_text(std::string_view text) {
+  std::string out;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t length = in_string ? 0 : python_number_at(text, i);
+    if (length > 0) {
+      out.append(1, '"').append(text.substr(i, length)).append(1, '"');
+      i += length;
+      continue;
+    }
+    if (text[i] == '"') in_string = !in_string;
+    if (in_string && text[i] == '\\' && i + 1 < text.size()) out += text[i++];
+    out += text[i++];
+  }
+  return out;
+}
+
+Result<Json> parse_screened(std::string_view text, std::string_view origin, const JsonLimits& limits) {
   Screen screen(limits);
   const auto refuse = [&] {
     return fail(ErrorCode::invalid_argument, fmt::format("{}: {}", origin, screen.problem(text)));
@@ -80,6 +103,17 @@ Result<Json> parse_json(std::string_view text, std::string_view origin, const Js
   Json document = Json::parse(text, nullptr, false);
   if (document.is_discarded()) return refuse();
   return document;
+}
+
+}  // namespace
+
+Result<Json> parse_json(std::string_view text, std::string_view origin, const JsonLimits& limits) {
+  if (static_cast<std::int64_t>(text.size()) > limits.bytes) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}: larger than {} bytes, the most that is read", origin, limits.bytes));
+  }
+  if (limits.python_numbers) return parse_screened(with_python_numbers_as_text(text), origin, limits);
+  return parse_screened(text, origin, limits);
 }
 
 std::string shown(const Json& value) {

@@ -14,6 +14,7 @@ struct JsonLimits {
   std::int64_t bytes = 4 << 20;
   std::size_t depth = 16;
   bool refuse_repeated_keys = true;  // a repeated key would otherwise silently win
+  bool python_numbers = false;       // Infinity, -Infinity and NaN are read, as the texts "Infinity" and so on
 };
 
 // The error is one line that begins with origin and names the place.

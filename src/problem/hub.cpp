@@ -40,8 +40,11 @@ fs::path hub_cache() {
   return {};
 }
 
-// The cached config.json: of the revision that refs/main names, else of any snapshot.
-std::optional<fs::path> cached_config(const std::string& model) {
+constexpr const char* kConfig = "config.json";
+constexpr const char* kQuantisation = "hf_quant_config.json";
+
+// The cached snapshot with a config.json: of the revision that refs/main names, else any.
+std::optional<fs::path> cached_snapshot(const std::string& model) {
   const fs::path cache = hub_cache();
   if (cache.empty()) return std::nullopt;
   const fs::path folder =
@@ -50,12 +53,11 @@ std::optional<fs::path> cached_config(const std::string& model) {
   std::error_code error;
   std::string revision;
   if (ref >> revision && revision.find('/') == std::string::npos) {
-    fs::path path = folder / "snapshots" / revision / "config.json";
-    if (fs::is_regular_file(path, error)) return path;
+    fs::path snapshot = folder / "snapshots" / revision;
+    if (fs::is_regular_file(snapshot / kConfig, error)) return snapshot;
   }
   for (const auto& snapshot : fs::directory_iterator(folder / "snapshots", error)) {
-    fs::path path = snapshot.path() / "config.json";
-    if (fs::is_regular_file(path, error)) return path;
+    if (fs::is_regular_file(snapshot.path() / kConfig, error)) return snapshot.path();
   }
   return std::nullopt;
 }
@@ -93,11 +95,11 @@ Status status_error(const std::string& model, const std::string& url, long statu
               fmt::format("model '{}': {} answered {}; give an existing org/name or a directory", model, url, status));
 }
 
-Result<std::string> download(const std::string& model) {
+Result<std::string> download(const std::string& model, const char* file, long& status) {
   std::string endpoint = environment("HF_ENDPOINT");
   if (endpoint.empty()) endpoint = "https://huggingface.co";
   while (endpoint.ends_with('/')) endpoint.pop_back();
-  const std::string url = fmt::format("{}/{}/resolve/main/config.json", endpoint, model);
+  const std::string url = fmt::format("{}/{}/resolve/main/{}", endpoint, model, file);
   const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(), &curl_easy_cleanup);
   if (!curl) return fail(ErrorCode::internal, "libcurl cannot be initialised");
   std::string text;
@@ -131,28 +133,59 @@ Result<std::string> download(const std::string& model) {
     return fail(ErrorCode::not_found, fmt::format("model '{}': {} cannot be downloaded: {}; give a directory instead",
                                                   model, url, curl_easy_strerror(code)));
   }
-  long status = 0;
   curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
   if (auto good = status_error(model, url, status); !good) return fail(good.error());
   return text;
+}
+
+bool is_offline() {
+  const std::string offline = environment("HF_HUB_OFFLINE");
+  return !offline.empty() && offline != "0";
 }
 
 }  // namespace
 
 Result<std::string> find_model_config(const std::string& model) {
   std::error_code error;
-  if (fs::is_directory(model, error)) return read_text(fs::path(model) / "config.json", kMostConfigBytes);
+  if (fs::is_directory(model, error)) return read_text(fs::path(model) / kConfig, kMostConfigBytes);
   if (fs::exists(model, error)) return read_text(model, kMostConfigBytes);
   if (!is_hub_name(model)) {
     return fail(ErrorCode::not_found, fmt::format("model '{}' is no directory, no config.json and no org/name", model));
   }
-  if (const auto cached = cached_config(model)) return read_text(*cached, kMostConfigBytes);
-  const std::string offline = environment("HF_HUB_OFFLINE");
-  if (!offline.empty() && offline != "0") {
+  if (const auto cached = cached_snapshot(model)) return read_text(*cached / kConfig, kMostConfigBytes);
+  if (is_offline()) {
     return fail(ErrorCode::not_found,
                 fmt::format("model '{}' is not in the local cache and HF_HUB_OFFLINE is set; give a directory", model));
   }
-  return download(model);
+  long status = 0;
+  return download(model, kConfig, status);
+}
+
+Result<QuantisationFile> find_quantisation_config(const std::string& model) {
+  std::error_code error;
+  const bool is_folder = fs::is_directory(model, error);
+  const bool is_local = is_folder || fs::exists(model, error);
+  const std::optional<fs::path> folder = is_folder  ? fs::path(model)
+                                         : is_local ? fs::path(model).parent_path()
+                                                    : cached_snapshot(model);
+  if (folder) {
+    auto text = read_text(*folder / kQuantisation, kMostConfigBytes);
+    if (text) return QuantisationFile{std::move(*text), {}};
+    if (text.error().code != ErrorCode::not_found) return fail(text.error());
+    if (is_local) return QuantisationFile{};
+  }
+  // The cache holds what was asked for, which may have been config.json alone.
+  long status = 0;
+  if (!is_offline()) {
+    if (auto text = download(model, kQuantisation, status)) return QuantisationFile{std::move(*text), {}};
+    constexpr long kNotThere = 404;
+    if (status == kNotThere) return QuantisationFile{};
+  }
+  return QuantisationFile{
+      {},
+      fmt::format("model '{}': whether it has a {} could not be found out; without one its experts are as config.json "
+                  "says",
+                  model, kQuantisation)};
 }
 
 }  // namespace expertile

@@ -39,14 +39,17 @@ Json tile_json(const TileConfig& tile) {
   return json;
 }
 
-Json problem_json(const std::string& projection, const Problem& problem) {
+Json problem_json(const std::string& projection, const Problem& problem, const Activation& activation) {
   Json json = {{"projection", projection},
                {"experts", problem.experts},
                {"n", problem.n},
                {"k", problem.k},
                {"dtype", std::string(name(problem.dtype))},
                {"block_shape", nullptr},
-               {"top_k", problem.top_k}};
+               {"top_k", problem.top_k},
+               {"scales", std::string(name(scales_of(problem)))},
+               {"activation", activation.name},
+               {"gated", activation.is_gated}};
   if (problem.tf32) json["tf32"] = true;
   if (problem.block_shape) json["block_shape"] = {problem.block_shape->n, problem.block_shape->k};
   return json;
@@ -109,7 +112,7 @@ Json device_json(const DeviceInfo& device) {
 std::string problems_json(const std::vector<ProjectionReport>& reports, bool with_results) {
   Json problems = Json::array();
   for (const ProjectionReport& report : reports) {
-    Json problem = problem_json(report.projection, report.problem);
+    Json problem = problem_json(report.projection, report.problem, report.activation);
     problem["file"] = path_json(report.file);
     if (with_results) {
       Json results = Json::array();
@@ -126,7 +129,7 @@ std::string problems_json(const std::vector<ProjectionReport>& reports, bool wit
 std::string selections_json(const std::vector<ShownProblem>& shown) {
   Json problems = Json::array();
   for (const ShownProblem& one : shown) {
-    Json problem = problem_json(one.projection, one.problem);
+    Json problem = problem_json(one.projection, one.problem, one.activation);
     problem["wanted"] = path_json(one.wanted);
     Json results = Json::array();
     for (std::size_t i = 0; i < one.selections.size(); ++i) {
@@ -164,7 +167,7 @@ std::filesystem::path evidence_path(const std::filesystem::path& config_file) {
 std::string evidence_json(const ProjectionReport& report, const Ceiling& ceiling,
                           const std::map<std::string, std::string>& metadata) {
   Json json;
-  json["problem"] = problem_json(report.projection, report.problem);
+  json["problem"] = problem_json(report.projection, report.problem, report.activation);
   json["metadata"] = metadata;
   json["ceiling"] = {{"gbps", rounded(ceiling.bytes_per_s * 1e-9)}, {"gflops", rounded(ceiling.flops_per_s * 1e-9)}};
   json["batches"] = Json::object();

@@ -11,9 +11,9 @@
 
 namespace expertile {
 
-// {"problems": [{"projection", "experts", "n", "k", "dtype", "block_shape", "top_k", "file", "results": [...]}]}.
-// block_shape is null or [n, k]; file is null where there is none. with_results: false under --dry-run. "warning"
-// stands behind "problems" where the machine was busy: see unsteady_warning.
+// {"problems": [{"projection", "experts", "n", "k", "dtype", "block_shape", "top_k", "scales", "activation", "gated",
+// "file", "results": [...]}]}. block_shape is null or [n, k]; file is null where there is none. with_results: false
+// under --dry-run. "warning" stands behind "problems" where the machine was busy: see unsteady_warning.
 [[nodiscard]] std::string problems_json(const std::vector<ProjectionReport>& reports, bool with_results);
 
 struct ShownProblem {
@@ -22,6 +22,7 @@ struct ShownProblem {
   std::filesystem::path wanted;  // the exact file, there or not
   std::vector<std::int64_t> batches;
   std::vector<Selection> selections;  // one a batch size
+  Activation activation;              // of the layer
 };
 [[nodiscard]] std::string selections_json(const std::vector<ShownProblem>& shown);
 

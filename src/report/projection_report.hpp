@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "expertile/grouped_gemm.hpp"
+#include "problem/model/activation.hpp"
 #include "tune/result.hpp"
 
 namespace expertile {
@@ -18,10 +19,11 @@ struct ResultRow {
 };
 
 struct ProjectionReport {
-  std::string projection;  // "gate_up" or "down"
+  std::string projection;  // "gate_up", "up" or "down"
   Problem problem;
   std::filesystem::path file;  // written (tune) or taken (bench, show); empty: none
   std::vector<ResultRow> results;
+  Activation activation;  // of the layer
 };
 
 // Of the chosen tile, in units of 10^9 a second; 0 where nothing was timed.

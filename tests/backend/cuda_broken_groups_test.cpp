@@ -69,7 +69,7 @@ INSTANTIATE_TEST_SUITE_P(, BrokenGroupsOnGpu,
 // Kernels are shared by operations of all sizes: how many blocks a launch has is each operation's own.
 TEST_F(OnGpu, OperationsOfDifferentWidthsShareKernels) {
   for (const bool is_aligned : {true, false}) {
-    std::size_t loaded = 0;
+    std::size_t loaded = 0;  // once a few widths have run
     for (const std::uint64_t seed : {1, 2, 3, 4, 5, 6}) {
       RandomProblem random(combination_named("float16"), seed, {.is_aligned = is_aligned, .has_many_tiles = seed > 1});
       PlacedProblem placed(**gpu(), random);
@@ -89,9 +89,9 @@ TEST_F(OnGpu, OperationsOfDifferentWidthsShareKernels) {
                 1.0)
           << random.describe();
       EXPECT_EQ(random.overwritten(), 0);
-      loaded = (*gpu())->loaded_kernels();
+      if (seed == 3) loaded = (*gpu())->loaded_kernels();
     }
-    EXPECT_GT(loaded, 0U);
+    EXPECT_EQ((*gpu())->loaded_kernels(), loaded);
   }
 }
 

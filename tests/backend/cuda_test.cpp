@@ -294,53 +294,33 @@ class SharedOutOnGpu : public OnGpu, public ::testing::WithParamInterface<int> {
     if (IsSkipped()) return;
     if ((*gpu())->info().gpu().compute_capability != 90)
       GTEST_SKIP() << isa_name((*gpu())->info()) << " has no Hopper kernels";
-    ASSERT_TRUE(driver_->device_get(&device_, 0) == cuda::kSuccess);
-    ASSERT_TRUE(driver_->retain_context(&context_, device_) == cuda::kSuccess);
-    const cuda::CurrentContext current(*driver_, context_);
-    for (cuda::StreamHandle& stream : streams_) ASSERT_TRUE(driver_->stream_create(&stream, 1) == cuda::kSuccess);
-  }
-  void TearDown() override {
-    if (context_ == nullptr) return;
-    {
-      const cuda::CurrentContext current(*driver_, context_);
-      for (cuda::StreamHandle stream : streams_) driver_->stream_destroy(stream);
-    }
-    driver_->release_context(device_);
+    for (int i = 0; i < 2; ++i) streams_.push_back(std::make_unique<TestStream>());
   }
   // Each problem on its stream; a graph of the calls, replayed on that stream, where it is captured.
   void run(const CallPlan& plan, const std::vector<PlacedProblem*>& placed, bool is_captured) {
-    const cuda::CurrentContext current(*driver_, context_);
     for (int i = 0; i < calls_; ++i) {
       for (std::size_t s = 0; s < placed.size(); ++s) {
+        const TestStream& stream = *streams_[s];
         GroupedGemmArgs args = placed[s]->args();
-        args.stream = streams_[s];
-        if (is_captured) {
-          ASSERT_TRUE(driver_->begin_capture(streams_[s], 1) == cuda::kSuccess);
+        args.stream = stream.handle();
+        const auto call = [&] {
+          const auto status = (*gpu())->run(plan, args);
+          EXPECT_TRUE(status) << status.error().message;
+        };
+        if (!is_captured) {
+          call();
+          continue;
         }
-        const auto status = (*gpu())->run(plan, args);
-        ASSERT_TRUE(status) << status.error().message;
-        if (is_captured) {
-          ASSERT_NO_FATAL_FAILURE(replay(streams_[s]));
-        }
+        const cuda::GraphExecHandle graph = stream.captured(call);
+        for (int replay = 0; replay < 3; ++replay) ASSERT_NO_FATAL_FAILURE(stream.replay(graph));
+        stream.destroy(graph);
       }
     }
-    for (cuda::StreamHandle stream : streams_) ASSERT_TRUE(driver_->stream_synchronize(stream) == cuda::kSuccess);
-  }
-  void replay(cuda::StreamHandle stream) {
-    cuda::GraphHandle graph = nullptr;
-    cuda::GraphExecHandle exec = nullptr;
-    ASSERT_TRUE(driver_->end_capture(stream, &graph) == cuda::kSuccess);
-    ASSERT_TRUE(driver_->instantiate_graph(&exec, graph, 0) == cuda::kSuccess);
-    for (int i = 0; i < 3; ++i) ASSERT_TRUE(driver_->launch_graph(exec, stream) == cuda::kSuccess);
-    driver_->destroy_graph_exec(exec);
-    driver_->destroy_graph(graph);
+    for (const auto& stream : streams_) ASSERT_NO_FATAL_FAILURE(stream->wait());
   }
 
   const int calls_ = std::getenv("EXPERTILE_FEW_PROBLEMS") != nullptr ? 1 : 20;  // scripts/sanitize_gpu.sh
-  const cuda::Driver* driver_ = cuda::driver() ? *cuda::driver() : nullptr;
-  cuda::DeviceHandle device_ = 0;
-  cuda::ContextHandle context_ = nullptr;
-  cuda::StreamHandle streams_[2] = {};
+  std::vector<std::unique_ptr<TestStream>> streams_;
 };
 
 TEST_P(SharedOutOnGpu, TilesAreRightOnStreamsSideBySideAndInGraphs) {

@@ -55,7 +55,9 @@ TEST(Options, EachWrongValueIsOneLineAndExitStatusTwo) {
       {{"--projection", "up"}, "--projection 'up' is not known; choose gate_up, down or both"},
       {{"--top-k", "9"}, "--top-k '9' is more than the 8 experts; give at most 8"},
       {{"--tp-size", "3"}, "--tp-size '3' does not divide the intermediate size 2048; give a divisor of 2048"},
-      {{"--ep-size", "3"}, "--ep-size '3' does not divide the 8 experts; give a divisor of 8"},
+      {{"--ep-size", "3"},
+       "--ep-size '3' does not divide the 8 experts; give a divisor of 8, or, without --ep-size, "
+       "--num-experts 3 of the rank with the most"},
       {{"--hidden-size", "1"},
        "--intermediate-size defaults to half of hidden size 1, which is 0; give --intermediate-size"},
       {{"--device", "gpu"}, "device 'gpu' is not known; choose auto, cpu or cuda[:I]"},
@@ -158,8 +160,8 @@ TEST(Options, AnExplicitDtypeWinsOverTheModelsWithANotice) {
   const auto gate_up = nlohmann::json::parse(outcome.out)["problems"][0];
   EXPECT_EQ(gate_up["dtype"], "bfloat16");
   EXPECT_TRUE(gate_up["block_shape"].is_null());
-  EXPECT_THAT(outcome.err, HasSubstr("notice: --dtype bfloat16 wins over the model's fp8_w8a8; the model's block_shape "
-                                     "is dropped\n"));
+  EXPECT_THAT(outcome.err, HasSubstr("notice: the sizes are the model's, the scheme is --dtype bfloat16, not the "
+                                     "checkpoint's, which is fp8 block 128x128\n"));
 }
 
 TEST(Options, ADirectoryThatCannotBeMadeIsRefusedBeforeTheWork) {

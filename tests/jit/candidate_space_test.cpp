@@ -25,7 +25,7 @@ namespace {
 
 // Kernels of each test, about a second each; all of them where EXPERTILE_ALL_KERNELS asks for them.
 constexpr std::size_t kCandidates = 40;
-constexpr std::size_t kBuiltIns = 80;
+constexpr std::size_t kBuiltIns = 48;
 constexpr std::size_t kSpecialTiles = 26;
 
 // One of each dtype, in the shapes that people run.

@@ -12,8 +12,8 @@ namespace {
 
 constexpr int kRegistersBeside = 72;  // addresses, fragments
 constexpr double kL2BytesPerSecond = 5.5e12;
-constexpr double kTileSeconds = 2.0e-6;   // finding a tile, filling the ring, writing out
-constexpr double kSliceSeconds = 1.0e-7;  // waiting for a slice and for the other warps
+constexpr double kTileSeconds = 2.0e-6;    // finding a tile, filling the ring, writing out
+constexpr double kKBlockSeconds = 1.0e-7;  // waiting for a k-block and for the other warps
 
 // Operations a second and multiprocessor of the tensor cores, at the tile sizes that this family reaches.
 double product_rate(Product product) {
@@ -59,7 +59,7 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const double latency = 0.4 + 0.6 * std::min(1.0, tile.num_warps * resident / 8.0);  // warps hide it
   const double multiply =
       std::max(operations / (product_rate(spec.product) * latency), shared / (gpu::kSharedBytesPerClock * gpu::kClock));
-  const double waiting = (kTileSeconds + k / tile.block_size_k * kSliceSeconds) / resident;
+  const double waiting = (kTileSeconds + k / tile.block_size_k * kKBlockSeconds) / resident;
   return std::max({transfer.memory, transfer.l2, tiles_each * (multiply + waiting)}) + kTileSeconds;
 }
 

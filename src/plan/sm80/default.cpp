@@ -28,8 +28,8 @@ TileConfig fitted(TileConfig tile, const Problem& problem, const DeviceInfo& dev
 }  // namespace
 
 std::vector<TileConfig> built_in_tiles(const Problem& problem, const DeviceInfo& device) {
-  const int few = slice_elements(problem, 256);  // long rows of weights where memory is the limit
-  const int many = slice_elements(problem, 128);
+  const int few = k_block_elements(problem, 256);  // long rows of weights where memory is the limit
+  const int many = k_block_elements(problem, 128);
   std::vector<TileConfig> tiles;
   for (const TileConfig& tile :
        {make_tile(8, 64, few, 4, 4, 1, 1), make_tile(16, 64, few, 4, 4, 1, 1), make_tile(32, 64, few, 4, 4, 1, 1),

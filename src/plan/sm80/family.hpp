@@ -24,6 +24,6 @@ inline constexpr Family kFamily = {supports, check_tile, grid, refuse, estimate_
 [[nodiscard]] TileConfig make_tile(int m, int n, int k, int warps, int stages, int split_k, int swap_ab,
                                    int group = gpu::kBand);
 // BLOCK_SIZE_K whose rows of weights are so many bytes long, or as long as a block of scales has room for.
-[[nodiscard]] int slice_elements(const Problem& problem, int bytes);
+[[nodiscard]] int k_block_elements(const Problem& problem, int bytes);
 
 }  // namespace expertile::sm80

@@ -20,7 +20,7 @@ TileConfig make_tile(int m, int n, int k, int warps, int stages, int split_k, in
   return tile;
 }
 
-int slice_elements(const Problem& problem, int bytes) {
+int k_block_elements(const Problem& problem, int bytes) {
   const KernelSpec spec = gpu::spec_of(problem, {});
   const int elements = bytes / size_of(spec.b);
   if (spec.block_k == 0) return elements;
@@ -33,18 +33,19 @@ std::vector<TileConfig> grid(const Problem& problem) {
     int place = 0;
     for (const int value : values) visit(value, place++);
   };
-  std::vector<int> slices;
-  for (const int bytes : {256, 128, 64}) add_once(slices, slice_elements(problem, bytes));
+  std::vector<int> block_ks;
+  for (const int bytes : {256, 128, 64}) add_once(block_ks, k_block_elements(problem, bytes));
   for (const int m : {8, 16, 32, 48, 64, 96, 128, 256}) {
     for (const int n : {64, 128, 256, 32, 16}) {
       each({4, 3, 6, 2}, [&](int stages, int stages_place) {
         each({4, 8, 2}, [&](int warps, int warps_place) {
           each({1, 2, 4}, [&](int split_k, int split_place) {
-            for (std::size_t slice = 0; slice < slices.size(); ++slice) {
-              const int place = stages_place / 2 + warps_place + split_place + static_cast<int>(slice);
+            for (std::size_t k_index = 0; k_index < block_ks.size(); ++k_index) {
+              const int place = stages_place / 2 + warps_place + split_place + static_cast<int>(k_index);
               for (const int swap_ab : {m < 64 ? 1 : 0, m < 64 ? 0 : 1}) {
                 for (const int group : {gpu::kBand, 1}) {
-                  ranked.emplace_back(place, make_tile(m, n, slices[slice], warps, stages, split_k, swap_ab, group));
+                  ranked.emplace_back(place,
+                                      make_tile(m, n, block_ks[k_index], warps, stages, split_k, swap_ab, group));
                 }
               }
             }

@@ -16,7 +16,7 @@ constexpr double kL2BytesPerSecond = 8.5e12;
 constexpr double kTileSeconds = 1.2e-6;   // finding a tile and writing it out
 constexpr double kStartSeconds = 2.5e-6;  // the ring's first filling, and the end
 constexpr double kTensorShare = 0.84;     // of its rate, that power leaves it
-constexpr double kSliceClocks = 80;       // waiting for a slice, starting its products
+constexpr double kKBlockClocks = 80;      // waiting for a k-block, starting its products
 constexpr double kDrainClocks = 200;      // waiting for the products' end where sums are promoted
 // Limits that lie near each other add up: the norm of this power of all fits 45 tiles of 4 dtypes (Mixtral, batch 4096,
 // as all the figures here do that say nothing else: each within 6% in the mean) better than the largest alone.
@@ -109,10 +109,10 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   const double blocks_x = tile_x(tile) / 64.0;
   const bool splits = keeps_residuals(spec);
   const double products = splits ? 3 : 1;
-  const double held = widens_weights(spec.product) ? y / 2 + kWideningClocks : splits ? kSplittingClocks : 0;
+  const double converting = widens_weights(spec.product) ? y / 2 + kWideningClocks : splits ? kSplittingClocks : 0;
   const double rows_read = splits ? (2 * 64 + 3 * y + 6 * y / blocks_x) / kTensorShare : 64 + y;
   const double shared = 32 * rows_read / gpu::kSharedBytesPerClock;
-  const double span_clocks = steps * std::max({products * y / 2 / kTensorShare, shared, held});
+  const double span_clocks = steps * std::max({products * y / 2 / kTensorShare, shared, converting});
   const double refill = (kRefillClocks + (stage_bytes_a(spec) + stage_bytes_b(spec)) / kRefillBytesPerClock +
                          (splits ? kTokenSplitClocks : 0)) /
                         (resident * (tile.num_stages - 1));
@@ -123,7 +123,7 @@ double estimate_seconds(const Problem& problem, const TileConfig& tile, std::int
   // step. Those that take turns at whole tiles fill each other's writing alone.
   const double promotion = spans * promotion_clocks(spec) * counts.share;
   const double exchange = exchange_clocks(tile);
-  const double alone = busy + spans * kSliceClocks + promotion + exchange + kTileSeconds * gpu::kClock;
+  const double alone = busy + spans * kKBlockClocks + promotion + exchange + kTileSeconds * gpu::kClock;
   const double tiles_each = std::ceil(counts.blocks() / multiprocessors);
   const double at_once = std::min(tiles_each, resident * warpgroups(tile) / warpgroups_per_tile(tile));
   const double turn = tile.pingpong != 0 ? (busy + promotion) / resident : 0;

@@ -70,8 +70,9 @@ Status check_shape(const KernelSpec& spec) {
     return gpu::refused(tile, "SWAP_AB must be 1: with the tokens on the rows, their scales leave too few registers");
   }
   if (has_subtiles(spec) && tile.swap_ab == 0 && y % kSubtileColumns != 0) {
-    return gpu::refused(tile, fmt::format("BLOCK_SIZE_N must be a multiple of {} where a tile is multiplied in pieces",
-                                          kSubtileColumns));
+    return gpu::refused(
+        tile,
+        fmt::format("BLOCK_SIZE_N must be a multiple of {} where a tile is multiplied in sub-tiles", kSubtileColumns));
   }
   return {};
 }
