@@ -67,6 +67,11 @@ const char* why(expertile::Match match) {
       return "the file has this shape, this device and this batch size";
     case expertile::Match::nearest_batch:
       return "the file has this shape and this device; the nearest tuned batch size was taken";
+    case expertile::Match::other_top_k:
+    case expertile::Match::other_threads:
+    case expertile::Match::other_scales:
+    case expertile::Match::other_instructions:
+      return "the file has this shape and this device, but this tile was tuned for something else";
     case expertile::Match::other_shape:
       return "no file for this shape; one for this device stood in";
     case expertile::Match::other_device:
@@ -88,6 +93,7 @@ void print_selection(const char* projection, const expertile::GroupedGemm& gemm,
   std::printf("  file: %s\n", selection.file.empty() ? "none" : selection.file.c_str());
   if (selection.file.empty()) std::printf("  looked for: %s\n", gemm.wanted_file().c_str());
   std::printf("  why: %s\n", why(selection.match));
+  if (!selection.differs.empty()) std::printf("  differs: %s\n", selection.differs.c_str());
 }
 
 int report(const expertile::Error& error) {

@@ -85,13 +85,19 @@ struct GroupedGemmArgs {
 // Reads seg_indptr and weight_indices, so these must lie in the host's memory; a call on a GPU checks all else.
 [[nodiscard]] Status validate(const Problem& problem, const GroupedGemmArgs& args);
 
-// How the configuration was found, best first.
+// How the configuration was found, best first. From other_top_k to other_instructions the shape and the device are
+// right, but the tile was tuned for something else, the worst of which is named: other rows an expert, as from another
+// batch size; another number of workers to fill; another epilogue; other registers.
 enum class Match {
-  exact,          // this shape, this device, this batch size
-  nearest_batch,  // this shape, this device, the nearest tuned batch size
-  other_shape,    // a file of the right name directly in <config dir>/<device>/
-  other_device,   // a file of the right name directly in <config dir>/
-  built_in,       // no file: the built-in heuristic
+  exact,               // this shape, this device, this batch size
+  nearest_batch,       // this shape, this device, the nearest tuned batch size
+  other_top_k,         // tuned at another top_k
+  other_threads,       // tuned with another number of threads, on a GPU of multiprocessors
+  other_scales,        // tuned with another kind of scales
+  other_instructions,  // tuned for another instruction set, on a GPU for another architecture
+  other_shape,         // a file of the right name directly in <config dir>/<device>/
+  other_device,        // a file of the right name directly in <config dir>/
+  built_in,            // no file: the built-in heuristic
 };
 [[nodiscard]] std::string_view name(Match match) noexcept;
 
@@ -101,6 +107,7 @@ struct Selection {
   Match match = Match::built_in;
   std::int64_t batch = 0;        // the tuned batch size that was taken; 0 for built_in
   std::filesystem::path file{};  // the file it came from; empty for built_in
+  std::string differs{};         // "tuned at top_k 2, this is 8"; empty for exact, nearest_batch and built_in
 };
 
 struct PrepareOptions {
@@ -118,7 +125,7 @@ class GroupedGemm {
  public:
   // Looks the configuration up (the only time files are read) and binds it to a device, which all operations share:
   // kernels that another one has loaded are taken from there. What does not depend on a call's pointers is worked out
-  // here. Logs one line, once per problem and process, when no file for the exact shape was found.
+  // here. Logs one line, once per problem and process, when a tile of the file is no exact match or there is no file.
   [[nodiscard]] static Result<GroupedGemm> prepare(const Problem& problem, const PrepareOptions& options = {});
 
   // rows: M, seg_indptr's last value (on a GPU: the rows of A).

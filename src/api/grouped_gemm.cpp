@@ -22,6 +22,7 @@
 #include "problem/sizes.hpp"
 #include "store/config_file.hpp"
 #include "store/lookup.hpp"
+#include "store/tune_command.hpp"
 
 namespace expertile {
 namespace {
@@ -45,31 +46,13 @@ void log_once(const std::string& key, spdlog::level::level_enum level, const std
   }
 }
 
-// In single quotes for a shell, where it needs any.
-std::string shell_quoted(const std::string& text) {
-  const auto is_plain = [](unsigned char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '/' || c == '.' ||
-           c == '_' || c == '-' || c == ',' || c == '=';
-  };
-  if (!text.empty() && std::all_of(text.begin(), text.end(), is_plain)) return text;
-  std::string quoted = "'";
-  for (const char character : text) quoted += character == '\'' ? std::string("'\\''") : std::string(1, character);
-  return quoted + "'";
-}
-
-void log_look_up(const LookUp& found, const Problem& problem, const std::filesystem::path& given_dir) {
+void log_look_up(const LookUp& found, const Problem& problem, const PrepareOptions& options) {
   for (const std::string& warning : found.warnings) log_once(warning, spdlog::level::warn, warning);
-  if (found.shape_match == Match::exact) return;
-  std::string command = tune_command(problem);
-  // A directory given in the program is not where the command would write by itself.
-  const bool is_command = command.starts_with("expertile ");
-  if (is_command && !given_dir.empty()) command += " --output-dir " + shell_quoted(given_dir.string());
-  const std::string wanted = found.wanted.string();
-  const std::string key = fmt::format("{} top_k={} scales={}", wanted, problem.top_k, name(scales_of(problem)));
-  const std::string taken = found.file.empty() ? std::string() : fmt::format(" from {}", found.file.string());
-  log_once(key, spdlog::level::info,
-           fmt::format("no tuned configuration at {}; using {}{}; to make it: {}", wanted, name(found.shape_match),
-                       taken, command));
+  const TuneTarget target{.config_dir = found.directory, .device = options.device, .threads = options.threads};
+  const std::string line = missing_line(found, tune_command(problem, target));
+  if (line.empty()) return;
+  const std::string key = fmt::format("{} top_k={}", found.wanted.string(), problem.top_k);
+  log_once(key, spdlog::level::info, line);
 }
 
 }  // namespace
@@ -80,6 +63,14 @@ std::string_view name(Match match) noexcept {
       return "exact";
     case Match::nearest_batch:
       return "nearest_batch";
+    case Match::other_top_k:
+      return "other_top_k";
+    case Match::other_threads:
+      return "other_threads";
+    case Match::other_scales:
+      return "other_scales";
+    case Match::other_instructions:
+      return "other_instructions";
     case Match::other_shape:
       return "other_shape";
     case Match::other_device:
@@ -151,14 +142,14 @@ Result<std::vector<SharedPlan>> make_plans(const Backend& backend, const Problem
                                            const std::vector<CallTypes>& types, LookUp& found) {
   if (!found.file.empty()) backend.use_kernels(kernel_directory(found.file));
   std::vector<TileConfig> tiles;
-  for (const auto& entry : found.tiles) add_once(tiles, entry.second);
+  for (const auto& entry : found.tiles) add_once(tiles, entry.second.tile);
   const auto of_file = plan_tiles(backend, problem, tiles, types, found.warnings);
   std::vector<SharedPlan> plans;
   for (const auto& plan : of_file) {
     if (plan) plans.push_back(*plan);
   }
   for (auto entry = found.tiles.begin(); entry != found.tiles.end();) {
-    const auto& plan = of_file[static_cast<std::size_t>(std::ranges::find(tiles, entry->second) - tiles.begin())];
+    const auto& plan = of_file[static_cast<std::size_t>(std::ranges::find(tiles, entry->second.tile) - tiles.begin())];
     if (plan) {
       ++entry;
       continue;
@@ -189,7 +180,7 @@ Result<GroupedGemm> GroupedGemm::prepare(const Problem& problem, const PrepareOp
   LookUp found = look_up(config_directories(options.config_dir), (*backend)->info(), problem);
   auto plans = make_plans(**backend, problem, *types, found);
   if (!plans) return fail(plans.error());
-  log_look_up(found, problem, options.config_dir);
+  log_look_up(found, problem, options);
   return GroupedGemm(std::make_shared<const State>(
       State{problem, CallShapes(problem), *backend, std::move(found), std::move(*plans), options.c_type}));
 }

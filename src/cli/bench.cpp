@@ -32,7 +32,7 @@ Status bench_one(const Backend& backend, const Settings& settings, const NamedPr
   };
   options.decided = [&](const BatchResult& result) -> Status {
     const Selection selection = choose(found, one.problem, std::llround(result.rows));
-    report.results.push_back({result, selection.match});
+    report.results.push_back({result, selection.match, selection.differs});
     progress.decided(result);
     return {};
   };

@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <exception>
 #include <functional>
 #include <new>
@@ -63,9 +64,39 @@ std::string one_line(std::string text) {
   return text;
 }
 
-int report_parse_error(const CLI::App& app, const CLI::ParseError& error) {
+// "1 8 32" where the arguments that are left over are numbers that follow --batch-size and its value; else empty.
+std::string separate_batches(const std::vector<std::string>& arguments, const std::vector<std::string>& left) {
+  const auto is_number = [](const std::string& text) {
+    return text.find_first_not_of("0123456789,") == std::string::npos &&
+           text.find_first_not_of(',') != std::string::npos;
+  };
+  const auto given = std::find(arguments.begin(), arguments.end(), "--batch-size");
+  if (given == arguments.end()) return {};
+  const auto end = std::find_if_not(given + 1, arguments.end(), is_number);
+  if (end - given < 3 || !std::equal(given + 2, end, left.begin(), left.end())) return {};
+  std::string text = given[1];
+  for (const std::string& one : left) text += ' ' + one;
+  return text;
+}
+
+// Every run of spaces and commas is one comma.
+std::string with_commas(const std::string& text) {
+  std::string list;
+  for (const char c : text) {
+    const bool is_digit = c != ' ' && c != ',';
+    if (is_digit) list += c;
+    if (!is_digit && !list.empty() && list.back() != ',') list += ',';
+  }
+  if (!list.empty() && list.back() == ',') list.pop_back();
+  return list;
+}
+
+int report_parse_error(const CLI::App& app, const CLI::ParseError& error, const std::vector<std::string>& arguments) {
   const std::vector<std::string> left = app.remaining(true);
-  if (!left.empty()) {
+  if (const std::string batches = separate_batches(arguments, left); !batches.empty()) {
+    fmt::print(stderr, "expertile: --batch-size '{}' is several arguments; a list takes commas: {}\n", batches,
+               with_commas(batches));
+  } else if (!left.empty()) {
     const char* what = left[0].starts_with("-") ? "option" : "argument";
     fmt::print(stderr,
                "expertile: {} '{}' is not known; 'expertile --help' lists the subcommands, 'expertile tune "
@@ -100,7 +131,7 @@ int run(int argc, char** argv) {
   tune->add_flag("--isolate", text.isolate,
                  "measure in a process of its own, which is replaced when a kernel hangs or breaks it (a GPU: always)");
   tune->add_option("--worker", text.worker)->group("");
-  tune->add_flag("--dry-run", text.dry_run, "print the names of the files to come, then stop");
+  tune->add_flag("--dry-run", text.dry_run, "print the names of the files to come, then stop; needs no memory");
   tune->footer(
       "With uniform routing and 32 rows an expert or more, of tiles within 3% of the fastest one that gains more with\n"
       "zipf:1.2 than it loses is chosen.\n"
@@ -124,7 +155,7 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    return report_parse_error(app, error);
+    return report_parse_error(app, error, text.arguments);
   }
   const Result<int> result = command(text);
   return result ? *result : report_error(result.error());

@@ -126,7 +126,9 @@ Result<Session> open_session(const TextOptions& text) {
   if (!settings) return fail(settings.error());
   auto backend = open_backend(settings->device, settings->threads);
   if (!backend) return fail(backend.error());
-  if (auto status = check_memory(*settings, (*backend)->info()); !status) return fail(status.error());
+  if (!text.dry_run) {  // which makes no tensors
+    if (auto status = check_memory(*settings, (*backend)->info()); !status) return fail(status.error());
+  }
   return Session{std::move(*settings), std::move(*backend)};
 }
 

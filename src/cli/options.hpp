@@ -61,7 +61,7 @@ struct Session {
   Settings settings;
   std::shared_ptr<const Backend> backend;
 };
-// The tensors of every problem and batch size must fit the device's memory.
+// The tensors of every problem and batch size must fit the device's memory, but under --dry-run.
 [[nodiscard]] Result<Session> open_session(const TextOptions& text);
 
 }  // namespace expertile::cli

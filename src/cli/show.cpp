@@ -9,25 +9,31 @@
 #include "report/table.hpp"
 #include "store/config_file.hpp"
 #include "store/lookup.hpp"
+#include "store/tune_command.hpp"
 
 namespace expertile::cli {
 namespace {
 
-void print_shown(const ShownProblem& shown, const LookUp& found) {
+void print_shown(const ShownProblem& shown, const LookUp& found, const TuneTarget& target) {
   const Problem& problem = shown.problem;
   fmt::print("{}: E={}, N={}, K={}, {}, top_k {}\n", shown.projection, problem.experts, problem.n, problem.k,
              name(problem.dtype), problem.top_k);
   fmt::print("looked for: {}\n", found.wanted.string());
   fmt::print("file: {}\n", found.file.empty() ? "none" : found.file.string());
-  if (found.shape_match != Match::exact) fmt::print("to make it: {}\n", tune_command(problem));
+  const std::string command = tune_command(problem, target);
+  if (!missing_line(found, command).empty()) fmt::print("to make it: {}\n", command);
+  std::vector<std::string> header = {"batch", "match", "tuned batch", "configuration"};
   std::vector<std::vector<std::string>> rows;
+  bool has_differences = false;
   for (std::size_t i = 0; i < shown.selections.size(); ++i) {
     const Selection& selection = shown.selections[i];
     const bool from_file = selection.match != Match::built_in;
     rows.push_back({fmt::format("{}", shown.batches[i]), std::string(name(selection.match)),
-                    from_file ? fmt::format("{}", selection.batch) : "-", describe(selection.tile)});
+                    from_file ? fmt::format("{}", selection.batch) : "-", describe(selection.tile), selection.differs});
+    has_differences = has_differences || !selection.differs.empty();
   }
-  fmt::print("{}\n", aligned_text({"batch", "match", "tuned batch", "configuration"}, rows));
+  if (has_differences) header.push_back("differs");
+  fmt::print("{}\n", aligned_text(header, rows));
 }
 
 }  // namespace
@@ -47,7 +53,7 @@ Result<int> run_show(const TextOptions& text) {
     for (const std::int64_t batch : settings.batches) {
       shown.selections.push_back(choose(found, problem, batch * problem.top_k));
     }
-    if (!text.json) print_shown(shown, found);
+    if (!text.json) print_shown(shown, found, {found.directory, settings.device, settings.threads});
     all.push_back(std::move(shown));
   }
   if (text.json) fmt::print("{}", selections_json(all));

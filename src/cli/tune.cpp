@@ -20,6 +20,7 @@
 #include "report/json_report.hpp"
 #include "report/table.hpp"
 #include "report/unsteady.hpp"
+#include "store/conditions.hpp"
 #include "store/config_file.hpp"
 
 namespace expertile::cli {
@@ -67,38 +68,57 @@ Status check_writable(const fs::path& file) {
 }
 
 // A damaged file that is in the way is found before the work, not after it.
-Status check_target(const fs::path& file) {
-  if (auto status = check_writable(file); !status) return status;
+Status check_readable(const fs::path& file) {
   const auto present = read_config(file);
   if (present) {
     print_warnings(present->warnings);
     return {};
   }
   if (present.error().code == ErrorCode::not_found) return {};
-  return fail(present.error());
+  return fail(present.error().code,
+              "nothing was tuned, a file is in the way; move it away: " + present.error().message);
 }
 
-std::map<std::string, std::string> make_metadata(const Settings& settings, const ProjectionReport& report,
-                                                 const DeviceInfo& device) {
+// All files are looked at before the first directory is made.
+Status check_targets(const std::vector<ProjectionReport>& reports) {
+  for (const auto& check : {check_readable, check_writable}) {
+    for (const ProjectionReport& report : reports) {
+      if (report.file.empty()) continue;
+      if (auto status = check(report.file); !status) return status;
+    }
+  }
+  return {};
+}
+
+Metadata make_metadata(const Settings& settings, const ProjectionReport& report, const DeviceInfo& device,
+                       const std::string& date) {
   const Problem& problem = report.problem;
   const std::string warning = unsteady_warning({report});
-  return {{"device", device.name},
-          {"isa", isa_name(device)},
-          {"threads", std::to_string(device.is_gpu() ? device.gpu().multiprocessors : device.cpu().threads)},
-          {"projection", report.projection},
-          {"experts", std::to_string(problem.experts)},
-          {"n", std::to_string(problem.n)},
-          {"k", std::to_string(problem.k)},
-          {"dtype", problem.tf32 ? "tf32" : std::string(name(problem.dtype))},
-          {"scales", std::string(name(scales_of(problem)))},
-          {"block_shape",
-           problem.block_shape ? fmt::format("{},{}", problem.block_shape->n, problem.block_shape->k) : "none"},
-          {"top_k", std::to_string(problem.top_k)},
-          {"routing", settings.routing.text},
-          {"seed", std::to_string(settings.routing.seed)},
-          {"timings", warning.empty() ? "steady" : warning},
-          {"version", EXPERTILE_VERSION},
-          {"date", utc_now()}};
+  Metadata metadata = {
+      {"device", device.name},
+      {"projection", report.projection},
+      {"experts", std::to_string(problem.experts)},
+      {"n", std::to_string(problem.n)},
+      {"k", std::to_string(problem.k)},
+      {"dtype", problem.tf32 ? "tf32" : std::string(name(problem.dtype))},
+      {"block_shape",
+       problem.block_shape ? fmt::format("{},{}", problem.block_shape->n, problem.block_shape->k) : "none"},
+      {"routing", settings.routing.text},
+      {"seed", std::to_string(settings.routing.seed)},
+      {"timings", warning.empty() ? "steady" : warning},
+      {"version", EXPERTILE_VERSION},
+      {"date", date}};
+  for (const Condition& condition : conditions_of(problem, device)) {
+    metadata.emplace(condition.key, condition.value);
+  }
+  return metadata;
+}
+
+// The run's tiles so far, together: its metadata is theirs, and that of other batch sizes stays what it was.
+Status keep_results(const ProjectionReport& report, const Metadata& metadata) {
+  std::map<std::int64_t, TileConfig> tiles;
+  for (const ResultRow& row : report.results) tiles[row.result.batch] = row.result.tile;
+  return merge_into(report.file, tiles, metadata);
 }
 
 void announce(const std::vector<ProjectionReport>& reports, bool json) {
@@ -121,6 +141,7 @@ Status tune_one(Measuring& measuring, const Settings& settings, std::size_t inde
                 ProjectionReport& report) {
   const NamedProblem& one = settings.problems[index];
   const bool only_default = measuring.text.no_tune;
+  const std::string date = utc_now();
   progress.begin(one.projection, one.problem);
   TuneOptions options;
   options.stop = &stop_requested();
@@ -128,10 +149,10 @@ Status tune_one(Measuring& measuring, const Settings& settings, std::size_t inde
     progress.update(batch, tile, best_us);
   };
   options.decided = [&](const BatchResult& result) -> Status {
-    report.results.push_back({result, only_default ? Match::built_in : Match::exact});
+    report.results.push_back({result, only_default ? Match::built_in : Match::exact, {}});
     if (!only_default) {
-      const auto metadata = make_metadata(settings, report, measuring.backend.info());
-      if (auto status = merge_into(report.file, {{result.batch, result.tile}}, metadata); !status) return status;
+      const Metadata metadata = make_metadata(settings, report, measuring.backend.info(), date);
+      if (auto status = keep_results(report, metadata); !status) return status;
       const fs::path kernels = kernel_directory(report.file);
       if (auto status = measuring.backend.keep_kernels(one.problem, {result.tile}, {usual_types(one.problem)}, kernels);
           !status)
@@ -213,10 +234,7 @@ Result<int> run_tune(const TextOptions& text) {
     if (text.json) fmt::print("{}", problems_json(reports, false));
     return 0;
   }
-  for (const ProjectionReport& report : reports) {
-    if (report.file.empty()) continue;
-    if (auto status = check_target(report.file); !status) return fail(status.error());
-  }
+  if (auto status = check_targets(reports); !status) return fail(status.error());
   const Status status = tune_all(backend, settings, text, reports);
   if (!status) return fail(status.error());
   warn_if_unsteady(reports);

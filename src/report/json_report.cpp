@@ -57,18 +57,20 @@ Json problem_json(const std::string& projection, const Problem& problem, const A
 
 Json result_json(const ResultRow& row) {
   const BatchResult& result = row.result;
-  return {{"batch", result.batch},
-          {"rows", rounded(result.rows)},
-          {"default_us", rounded(result.default_us)},
-          {"tuned_us", rounded(result.tuned_us)},
-          {"ratio", rounded(result.ratio)},
-          {"noise", rounded(result.noise)},
-          {"spread", rounded(result.spread)},
-          {"waited", rounded(result.waited)},
-          {"gflops", rounded(gflops(result))},
-          {"gbps", rounded(gbps(result))},
-          {"config", tile_json(result.tile)},
-          {"match", std::string(name(row.match))}};
+  Json json = {{"batch", result.batch},
+               {"rows", rounded(result.rows)},
+               {"default_us", rounded(result.default_us)},
+               {"tuned_us", rounded(result.tuned_us)},
+               {"ratio", rounded(result.ratio)},
+               {"noise", rounded(result.noise)},
+               {"spread", rounded(result.spread)},
+               {"waited", rounded(result.waited)},
+               {"gflops", rounded(gflops(result))},
+               {"gbps", rounded(gbps(result))},
+               {"config", tile_json(result.tile)},
+               {"match", std::string(name(row.match))}};
+  if (!row.differs.empty()) json["differs"] = row.differs;
+  return json;
 }
 
 Json candidate_json(const CandidateEvidence& candidate) {
@@ -140,6 +142,7 @@ std::string selections_json(const std::vector<ShownProblem>& shown) {
                          {"match", std::string(name(selection.match))},
                          {"tuned_batch", selection.match == Match::built_in ? Json(nullptr) : Json(selection.batch)},
                          {"file", path_json(selection.file)}});
+      if (!selection.differs.empty()) results.back()["differs"] = selection.differs;
     }
     problem["results"] = std::move(results);
     problems.push_back(std::move(problem));

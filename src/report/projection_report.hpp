@@ -16,6 +16,7 @@ namespace expertile {
 struct ResultRow {
   BatchResult result;
   Match match = Match::built_in;  // how a call would find result.tile now
+  std::string differs{};          // as in Selection
 };
 
 struct ProjectionReport {

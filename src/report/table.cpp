@@ -19,7 +19,8 @@ std::vector<std::string> cells(const std::string& projection, const ResultRow& r
           fmt::format("{:.1f}", gflops(result)),
           fmt::format("{:.1f}", gbps(result)),
           percent ? fmt::format("{:.0f}%", *percent) : "-",
-          tile_text(result.tile)};
+          tile_text(result.tile),
+          fmt::format("{}{}{}", name(row.match), row.differs.empty() ? "" : ": ", row.differs)};
 }
 
 bool starts_like_a_number(const std::string& cell) { return !cell.empty() && cell[0] >= '0' && cell[0] <= '9'; }
@@ -57,17 +58,20 @@ std::string aligned_text(const std::vector<std::string>& header, const std::vect
 }
 
 std::string results_table(const std::vector<ProjectionReport>& reports) {
+  std::vector<std::string> header = {"projection", "batch", "default us", "tuned us",        "ratio",
+                                     "GFLOP/s",    "GB/s",  "ceiling",    "tile MxNxK group"};
   std::vector<std::vector<std::string>> rows;
   bool is_beyond = false;
+  bool is_exact = true;
   for (const ProjectionReport& report : reports) {
     for (const ResultRow& row : report.results) {
       rows.push_back(cells(report.projection, row));
       is_beyond = is_beyond || !percent_of_ceiling(row.result);
+      is_exact = is_exact && row.match == Match::exact;
     }
   }
-  const std::string table = aligned_text(
-      {"projection", "batch", "default us", "tuned us", "ratio", "GFLOP/s", "GB/s", "ceiling", "tile MxNxK group"},
-      rows);
+  if (!is_exact) header.push_back("match");
+  const std::string table = aligned_text(header, rows);
   return is_beyond ? table +
                          "ceiling -: faster than the limits that were measured before, on a machine that was busy "
                          "or for tensors that no cache holds\n"

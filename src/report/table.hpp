@@ -14,7 +14,7 @@ namespace expertile {
                                        const std::vector<std::vector<std::string>>& rows);
 
 // One line per projection and batch size: times, ratio, GFLOP/s, GB/s, percent of the measured ceiling ("-" and a
-// note where it was passed), tile.
+// note where it was passed), tile; where a row is no exact match, how each was found too.
 [[nodiscard]] std::string results_table(const std::vector<ProjectionReport>& reports);
 
 // A tile as four numbers, so that a line still fits a terminal; the file spells the names out.

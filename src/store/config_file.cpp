@@ -9,6 +9,7 @@
 #include <charconv>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "files/files.hpp"
@@ -28,10 +29,20 @@ constexpr std::int64_t kMaxBatch = std::numeric_limits<std::int32_t>::max();
 constexpr std::size_t kMaxNamedKeys = 16;  // warnings a file may cause by unknown keys
 constexpr std::string_view kMetadata = "metadata";
 constexpr std::string_view kSchema = "schema";
+constexpr std::string_view kBatches = "batches";  // in the metadata
 constexpr std::string_view kKernel = "kernel";
 
 std::string dump(const Json& value, int indent = -1) {
   return value.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+// Without leading zeros, from 1 to kMaxBatch.
+std::optional<std::int64_t> parse_batch(std::string_view key) {
+  std::int64_t batch = 0;
+  const char* end = key.data() + key.size();
+  const auto parsed = std::from_chars(key.data(), end, batch);
+  if (parsed.ec != std::errc() || parsed.ptr != end || key.front() == '0' || batch < 1 || batch > kMaxBatch) return {};
+  return batch;
 }
 
 // One document into a ConfigFile.
@@ -49,6 +60,7 @@ class Reader {
       if (key == kMetadata) continue;
       if (auto status = read_entry(key, value); !status) return fail(status.error());
     }
+    read_batches(document);  // when it is known which batch sizes there are
     if (unknown_count_ > kMaxNamedKeys) {
       result_.warnings.push_back(
           fmt::format("{}: {} more unknown keys are kept", origin_, unknown_count_ - kMaxNamedKeys));
@@ -73,6 +85,8 @@ class Reader {
     for (const auto& [key, value] : metadata.items()) {
       if (key == kSchema) {
         if (auto status = check_schema(value); !status) return status;
+      } else if (key == kBatches) {
+        continue;
       } else if (value.is_string()) {
         result_.file.metadata[key] = value.get<std::string>();
       } else {
@@ -81,6 +95,35 @@ class Reader {
       }
     }
     return {};
+  }
+
+  // Entries of batch sizes that have a tile, so never more than tiles.
+  void read_batches(const Json& document) {
+    const Json batches = document.value(kMetadata, Json::object()).value(kBatches, Json::object());
+    if (!batches.is_object()) {
+      unknown_[std::string(kMetadata)][std::string(kBatches)] = batches;
+      return note_unknown(fmt::format("\"metadata\".\"{}\"", kBatches));
+    }
+    for (const auto& [key, entry] : batches.items()) {
+      const auto batch = parse_batch(key);
+      if (batch && entry.is_object() && result_.file.tiles.contains(*batch)) {
+        read_batch(key, entry, *batch);
+      } else {
+        unknown_[std::string(kMetadata)][std::string(kBatches)][key] = entry;
+        note_unknown(fmt::format("\"metadata\".\"{}\".{}", kBatches, shown(key)));
+      }
+    }
+  }
+
+  void read_batch(const std::string& key, const Json& entry, std::int64_t batch) {
+    for (const auto& [name, value] : entry.items()) {
+      if (value.is_string()) {
+        result_.file.batches[batch][name] = value.get<std::string>();
+      } else {
+        unknown_[std::string(kMetadata)][std::string(kBatches)][key][name] = value;
+        note_unknown(fmt::format("\"metadata\".\"{}\".\"{}\".{}", kBatches, key, shown(name)));
+      }
+    }
   }
 
   [[nodiscard]] Status check_schema(const Json& value) const {
@@ -101,14 +144,12 @@ class Reader {
       note_unknown(shown(key));
       return {};
     }
-    std::int64_t batch = 0;
-    const char* end = key.data() + key.size();
-    const auto parsed = std::from_chars(key.data(), end, batch);
-    if (parsed.ec != std::errc() || parsed.ptr != end || key.front() == '0' || batch < 1 || batch > kMaxBatch) {
+    const auto batch = parse_batch(key);
+    if (!batch) {
       return refuse(fmt::format("batch size {} must be a whole number from 1 to {} without leading zeros", shown(key),
                                 kMaxBatch));
     }
-    return read_tile(key, value, result_.file.tiles[batch]);
+    return read_tile(key, value, result_.file.tiles[*batch]);
   }
 
   // Other tools put keys such as "triton_version" here, which are no mistake. What begins like a number, or holds a
@@ -181,27 +222,82 @@ std::string value_text(const Json& value, int depth) {
   return text;
 }
 
-void append_unknown(const Json& unknown, const std::string& key, Members& members) {
-  const auto found = unknown.find(key);
-  if (found == unknown.end() || !found->is_object()) return;
-  for (const auto& [name, value] : found->items()) members.emplace_back(name, value_text(value, 2));
-}
-
 Json parse_unknown(const std::string& text) {
   Json unknown = Json::parse(text, nullptr, false);
   return unknown.is_object() ? unknown : Json::object();
 }
 
+// The object below that key; an empty one where there is none.
+Json object_at(const Json& object, std::string_view key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_object() ? *found : Json::object();
+}
+
+// What is known of batch sizes, in their order and with what is unknown of each, then what is unknown altogether.
+std::string batches_text(const ConfigFile& file, Json unknown) {
+  Members members;
+  for (const auto& [batch, said] : file.batches) {
+    const std::string key = std::to_string(batch);
+    Json entry = object_at(unknown, key);
+    for (const auto& [name, value] : said) entry[name] = value;
+    unknown.erase(key);
+    members.emplace_back(key, value_text(entry, 3));
+  }
+  for (const auto& [key, value] : unknown.items()) members.emplace_back(key, value_text(value, 3));
+  return object_text(members, 2);
+}
+
 // A tuned tile replaces the old one whole: keys that described the old tile would be wrong beside the new numbers.
-void drop_replaced(Json& unknown, const std::map<std::int64_t, TileConfig>& tiles,
-                   const std::map<std::string, std::string>& metadata) {
+void drop_replaced(Json& unknown, const std::map<std::int64_t, TileConfig>& tiles, const Metadata& metadata) {
   for (const auto& entry : tiles) unknown.erase(std::to_string(entry.first));
   const auto found = unknown.find(kMetadata);
   if (found == unknown.end() || !found->is_object()) return;
   for (const auto& entry : metadata) found->erase(entry.first);
+  const auto batches = found->find(kBatches);
+  if (batches == found->end() || !batches->is_object()) return;
+  for (const auto& entry : tiles) batches->erase(std::to_string(entry.first));
+}
+
+std::string text_at(const Metadata& metadata, const std::string& key) {
+  const auto found = metadata.find(key);
+  return found == metadata.end() ? std::string() : found->second;
+}
+
+// What differs of `before` where `now` will stand for the whole file.
+Metadata kept_of(const Metadata& before, const Metadata& now) {
+  Metadata kept;
+  for (const Metadata* one : {&before, &now}) {
+    for (const auto& entry : *one) {
+      const std::string said = text_at(before, entry.first);
+      if (said != text_at(now, entry.first)) kept[entry.first] = said;
+    }
+  }
+  return kept;
+}
+
+// The metadata becomes that of a run which tunes `tiles`; all other batch sizes keep what they say of themselves.
+void replace_metadata(ConfigFile& file, const std::map<std::int64_t, TileConfig>& tiles, const Metadata& metadata) {
+  Metadata now = file.metadata;
+  for (const auto& [key, value] : metadata) now[key] = value;
+  std::map<std::int64_t, Metadata> batches;
+  for (const auto& entry : file.tiles) {
+    if (tiles.contains(entry.first)) continue;
+    if (Metadata kept = kept_of(said_of(file, entry.first), now); !kept.empty()) batches[entry.first] = std::move(kept);
+  }
+  file.batches = std::move(batches);
+  file.metadata = std::move(now);
 }
 
 }  // namespace
+
+Metadata said_of(const ConfigFile& file, std::int64_t batch) {
+  Metadata said = file.metadata;
+  if (const auto own = file.batches.find(batch); own != file.batches.end()) {
+    for (const auto& [key, value] : own->second) said[key] = value;
+  }
+  std::erase_if(said, [](const auto& entry) { return entry.second.empty(); });
+  return said;
+}
 
 Result<ReadConfig> parse_config(std::string_view text, std::string_view origin) {
   const auto document = parse_json(text, origin, {.bytes = kMaxFileBytes, .depth = kMaxDepth});
@@ -222,15 +318,23 @@ std::string to_text(const ConfigFile& file) {
     Members members;
     for (const auto& [key, number] : tile_numbers(tile)) members.emplace_back(key, std::to_string(number));
     members.emplace_back(kKernel, dump(name(tile.kernel)));
-    append_unknown(unknown, std::to_string(batch), members);
+    const Json more = object_at(unknown, std::to_string(batch));
+    for (const auto& [key, value] : more.items()) {
+      members.emplace_back(key, value_text(value, 2));
+    }
     top.emplace_back(std::to_string(batch), object_text(members, 1));
   }
 
   Members metadata = {{std::string(kSchema), std::to_string(kConfigSchema)}};
   for (const auto& [key, value] : file.metadata) {
-    if (key != kSchema) metadata.emplace_back(key, dump(value));
+    if (key != kSchema && key != kBatches) metadata.emplace_back(key, dump(value));
   }
-  append_unknown(unknown, std::string(kMetadata), metadata);
+  Json more = object_at(unknown, kMetadata);
+  if (!file.batches.empty() || object_at(more, kBatches).size() > 0) {
+    metadata.emplace_back(kBatches, batches_text(file, object_at(more, kBatches)));
+    more.erase(std::string(kBatches));
+  }
+  for (const auto& [key, value] : more.items()) metadata.emplace_back(key, value_text(value, 2));
   top.emplace_back(kMetadata, object_text(metadata, 1));
 
   for (const auto& [key, value] : unknown.items()) {
@@ -240,8 +344,7 @@ std::string to_text(const ConfigFile& file) {
   return object_text(top, 0) + "\n";
 }
 
-Status merge_into(const fs::path& path, const std::map<std::int64_t, TileConfig>& tiles,
-                  const std::map<std::string, std::string>& metadata) {
+Status merge_into(const fs::path& path, const std::map<std::int64_t, TileConfig>& tiles, const Metadata& metadata) {
   if (path.has_parent_path()) {
     if (auto status = make_directories(path.parent_path()); !status) return status;
   }
@@ -257,8 +360,8 @@ Status merge_into(const fs::path& path, const std::map<std::int64_t, TileConfig>
   Json unknown = parse_unknown(merged.unknown);
   drop_replaced(unknown, tiles, metadata);
   merged.unknown = unknown.empty() ? std::string() : dump(unknown);
+  replace_metadata(merged, tiles, metadata);
   for (const auto& [batch, tile] : tiles) merged.tiles[batch] = tile;
-  for (const auto& [key, value] : metadata) merged.metadata[key] = value;
 
   const std::string text = to_text(merged);
   // Never leaves a file that the next reader would refuse.

@@ -47,8 +47,12 @@ std::vector<fs::path> config_directories(const fs::path& given) {
 }
 
 fs::path config_path(const fs::path& config_dir, std::string_view device, const Problem& problem) {
-  return config_dir / device / fmt::format("E={},N={},K={}", problem.experts, problem.n, problem.k) /
-         config_file_name(problem);
+  std::string folder = fmt::format("E={},N={},K={}", problem.experts, problem.n, problem.k);
+  const Scales scales = scales_of(problem);
+  if (scales != usual_scales(problem.dtype, problem.block_shape.has_value())) {
+    folder += fmt::format(",scales={}", name(scales));
+  }
+  return config_dir / device / folder / config_file_name(problem);
 }
 
 }  // namespace expertile

@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <iterator>
-#include <optional>
 #include <utility>
 
 #include "plan/candidates.hpp"
+#include "problem/presets.hpp"
+#include "store/conditions.hpp"
 #include "store/config_file.hpp"
 
 namespace expertile {
@@ -16,10 +16,58 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Where a file may lie, and what that says of it.
+struct Place {
+  fs::path file;
+  Match match = Match::exact;
+  std::string scales;  // empty: the place says nothing of them
+  std::string differs;
+};
+
+// Kinds of scales of the same tensors otherwise, the problem's own first.
+std::vector<Scales> kinds_of_scales(const Problem& problem) {
+  std::vector<Scales> kinds = {scales_of(problem)};
+  for (const Preset& preset : presets()) {
+    const bool is_alike =
+        preset.dtype == problem.dtype && (preset.scales == Scales::block) == problem.block_shape.has_value();
+    if (is_alike && preset.scales != kinds.front()) kinds.push_back(preset.scales);
+  }
+  return kinds;
+}
+
+// In the order in which they are looked at, which is the order of their matches. Older versions kept all kinds of
+// scales in the folder of the usual ones, so a file that says what it is may be exact in another one's folder.
+std::vector<Place> places(const std::vector<fs::path>& directories, const DeviceInfo& device, const Problem& problem) {
+  std::vector<Place> all;
+  Problem alike = problem;
+  for (const Scales scales : kinds_of_scales(problem)) {
+    alike.scales = scales;
+    for (const fs::path& directory : directories) {
+      all.push_back({config_path(directory, device.name, alike), Match::exact, std::string(name(scales)), {}});
+    }
+  }
+  const std::string file = config_file_name(problem);
+  for (const fs::path& directory : directories) {
+    all.push_back({directory / device.name / file, Match::other_shape, {}, "the file's place names no shape"});
+  }
+  for (const fs::path& directory : directories) {
+    all.push_back({directory / file, Match::other_device, {}, "the file's place names no shape and no device"});
+  }
+  return all;
+}
+
+FoundTile found_tile(const TileConfig& tile, Metadata said, const Place& place,
+                     const std::vector<Condition>& conditions) {
+  if (!place.scales.empty()) said.try_emplace("scales", place.scales);
+  Difference differs = difference(said, conditions);
+  if (!place.differs.empty()) differs.text = place.differs + (differs.text.empty() ? "" : "; ") + differs.text;
+  return {tile, std::max(place.match, differs.match), std::move(differs.text)};
+}
+
 // The file's tiles that the problem accepts; what stands in the way is noted.
-std::map<std::int64_t, TileConfig> usable_tiles(const fs::path& file, const DeviceInfo& device, const Problem& problem,
-                                                std::vector<std::string>& warnings) {
-  auto read = read_config(file);
+std::map<std::int64_t, FoundTile> usable_tiles(const Place& place, const DeviceInfo& device, const Problem& problem,
+                                               std::vector<std::string>& warnings) {
+  auto read = read_config(place.file);
   if (!read) {
     if (read.error().code != ErrorCode::not_found) {
       warnings.push_back(fmt::format("{}; the file is not used", read.error().message));
@@ -27,17 +75,25 @@ std::map<std::int64_t, TileConfig> usable_tiles(const fs::path& file, const Devi
     return {};
   }
   std::move(read->warnings.begin(), read->warnings.end(), std::back_inserter(warnings));
-  std::map<std::int64_t, TileConfig> tiles;
+  const std::vector<Condition> conditions = conditions_of(problem, device);
+  std::map<std::int64_t, FoundTile> tiles;
   for (const auto& [batch, tile] : read->file.tiles) {
     if (const Status status = check_tile(problem, tile, device)) {
-      tiles.emplace(batch, tile);
+      tiles.emplace(batch, found_tile(tile, said_of(read->file, batch), place, conditions));
     } else {
-      warnings.push_back(
-          fmt::format("{}: the tile of batch size {} is not used: {}", file.string(), batch, status.error().message));
+      warnings.push_back(fmt::format("{}: the tile of batch size {} is not used: {}", place.file.string(), batch,
+                                     status.error().message));
     }
   }
-  if (tiles.empty()) warnings.push_back(fmt::format("{}: no usable tile; the file is not used", file.string()));
+  if (tiles.empty()) warnings.push_back(fmt::format("{}: no usable tile; the file is not used", place.file.string()));
   return tiles;
+}
+
+// There is at least one.
+std::pair<const FoundTile*, const FoundTile*> best_and_worst(const std::map<std::int64_t, FoundTile>& tiles) {
+  const auto by_match = [](const auto& a, const auto& b) { return a.second.match < b.second.match; };
+  const auto [best, worst] = std::minmax_element(tiles.begin(), tiles.end(), by_match);
+  return {&best->second, &worst->second};
 }
 
 // Of two neighbours lower < rows / top_k < upper the nearer by ratio; the larger at a tie. Compared as products, which
@@ -47,42 +103,28 @@ bool upper_is_nearer(std::int64_t lower, std::int64_t upper, std::int64_t rows, 
   return wide(lower) * wide(upper) * wide(top_k) * wide(top_k) <= wide(rows) * wide(rows);
 }
 
-struct ModelShape {
-  std::string_view projection;
-  std::int64_t intermediate;
-};
-
-// Which projection of a model with this hidden size has the problem's N and K.
-std::optional<ModelShape> model_shape(const Problem& problem) {
-  const std::int64_t hidden = hidden_size_of(problem);
-  if (problem.k == hidden && problem.n % 2 == 0) return ModelShape{"gate_up", problem.n / 2};
-  if (problem.n == hidden) return ModelShape{"down", problem.k};
-  return std::nullopt;
-}
-
 }  // namespace
 
 LookUp look_up(const std::vector<fs::path>& directories, const DeviceInfo& device, const Problem& problem) {
   LookUp found;
-  found.wanted = config_path(directories.front(), device.name, problem);
-  for (const Match match : {Match::exact, Match::other_shape, Match::other_device}) {
-    for (const fs::path& directory : directories) {
-      const fs::path file = match == Match::exact         ? config_path(directory, device.name, problem)
-                            : match == Match::other_shape ? directory / device.name / config_file_name(problem)
-                                                          : directory / config_file_name(problem);
-      found.tiles = usable_tiles(file, device, problem, found.warnings);
-      if (found.tiles.empty()) continue;
-      found.shape_match = match;
-      found.file = file;
-      return found;
-    }
+  found.directory = directories.front();
+  found.wanted = config_path(found.directory, device.name, problem);
+  Match best = Match::built_in;
+  for (const Place& place : places(directories, device, problem)) {
+    if (place.match >= best) break;  // and so no later place has a better one
+    auto tiles = usable_tiles(place, device, problem, found.warnings);
+    if (tiles.empty() || best_and_worst(tiles).first->match >= best) continue;
+    best = best_and_worst(tiles).first->match;
+    found.place = place.match;
+    found.file = place.file;
+    found.tiles = std::move(tiles);
   }
-  use_built_in(found, problem, device);
+  if (found.tiles.empty()) use_built_in(found, problem, device);
   return found;
 }
 
 void use_built_in(LookUp& found, const Problem& problem, const DeviceInfo& device) {
-  found.shape_match = Match::built_in;
+  found.place = Match::built_in;
   found.file.clear();
   found.tiles.clear();
   found.built_in = std::make_shared<const BuiltInTiles>(problem, device);
@@ -91,7 +133,7 @@ void use_built_in(LookUp& found, const Problem& problem, const DeviceInfo& devic
 namespace {
 
 struct Nearest {
-  std::map<std::int64_t, TileConfig>::const_iterator entry;
+  std::map<std::int64_t, FoundTile>::const_iterator entry;
   bool hit = false;  // rows are exactly this batch size's
 };
 
@@ -113,42 +155,37 @@ Nearest nearest_tile(const LookUp& found, const Problem& problem, std::int64_t r
 
 const TileConfig& choose_tile(const LookUp& found, const Problem& problem, std::int64_t rows) {
   if (found.tiles.empty()) return found.built_in->of(rows);
-  return nearest_tile(found, problem, rows).entry->second;
+  return nearest_tile(found, problem, rows).entry->second.tile;
 }
 
 Selection choose(const LookUp& found, const Problem& problem, std::int64_t rows) {
   if (found.tiles.empty()) {
-    return {.tile = choose_tile(found, problem, rows), .match = Match::built_in, .batch = 0, .file = {}};
+    return {.tile = choose_tile(found, problem, rows), .match = Match::built_in, .batch = 0, .file = {}, .differs = {}};
   }
   const Nearest nearest = nearest_tile(found, problem, rows);
-  const bool other_batch = found.shape_match == Match::exact && !nearest.hit;
-  return {.tile = nearest.entry->second,
-          .match = other_batch ? Match::nearest_batch : found.shape_match,
-          .batch = nearest.entry->first,
-          .file = found.file};
+  const auto& [batch, one] = *nearest.entry;
+  return {.tile = one.tile,
+          .match = one.match == Match::exact && !nearest.hit ? Match::nearest_batch : one.match,
+          .batch = batch,
+          .file = found.file,
+          .differs = one.differs};
 }
 
-std::string tune_command(const Problem& problem) {
-  const std::int64_t hidden = hidden_size_of(problem);
-  const auto shape = model_shape(problem);
-  if (!shape) {
-    return fmt::format(
-        "(no command makes this file: expertile tune makes K = hidden size with N even, or N = hidden size; this "
-        "problem "
-        "has N={}, K={}, hidden size {})",
-        problem.n, problem.k, hidden);
+std::string missing_line(const LookUp& found, const std::string& command) {
+  const std::string wanted = found.wanted.string();
+  if (found.tiles.empty()) {
+    return fmt::format("no tuned configuration at {}; using built_in; to make it: {}", wanted, command);
   }
-  if (problem.top_k > problem.experts) {
-    return fmt::format("(no command makes this file: top_k {} is larger than the number of experts {})", problem.top_k,
-                       problem.experts);
+  const FoundTile& worst = *best_and_worst(found.tiles).second;
+  if (worst.match == Match::exact) return {};
+  if (found.file != found.wanted) {
+    return fmt::format("no tuned configuration at {}; using {} from {} ({}); to make it: {}", wanted, name(worst.match),
+                       found.file.string(), worst.differs, command);
   }
-  std::string command =
-      fmt::format("expertile tune --hidden-size {} --num-experts {} --intermediate-size {} --top-k {} --dtype {}",
-                  hidden, problem.experts, shape->intermediate, problem.top_k, name(problem.dtype));
-  if (problem.block_shape)
-    command += fmt::format(" --block-shape {},{}", problem.block_shape->n, problem.block_shape->k);
-  if (problem.tf32) command += " --tf32";
-  return command + fmt::format(" --projection {}", shape->projection);
+  const auto others =
+      std::ranges::count_if(found.tiles, [](const auto& one) { return one.second.match != Match::exact; });
+  return fmt::format("{} of {} batch sizes of {} were tuned for something else; using {} ({}); to make them: {}",
+                     others, found.tiles.size(), wanted, name(worst.match), worst.differs, command);
 }
 
 }  // namespace expertile

@@ -10,6 +10,7 @@
 #include "store/config_file.hpp"
 #include "store/lookup.hpp"
 #include "store/temporary_directory.hpp"
+#include "store/tune_command.hpp"
 
 namespace expertile {
 namespace {
@@ -77,7 +78,7 @@ TEST(GroupedGemm, LogsOnceAProblemWhichFileIsMissingAndHowToMakeIt) {
   const std::string wanted = prepared(directory).wanted_file().string();
   const std::string first = ::testing::internal::GetCapturedStderr();
   EXPECT_NE(first.find("no tuned configuration at " + wanted + "; using built_in; to make it: " +
-                       tune_command(kProblem) + " --output-dir " + directory.path().string()),
+                       tune_command(kProblem) + " --device cpu --threads 1 --output-dir " + directory.path().string()),
             std::string::npos)
       << first;
   ::testing::internal::CaptureStderr();
@@ -137,9 +138,37 @@ TEST(GroupedGemm, RefusesAnImpossibleProblem) {
   EXPECT_EQ(gemm.error().code, ErrorCode::invalid_argument);
 }
 
+TEST(GroupedGemm, LogsOnceThatATileWasTunedForSomethingElseAndSaysSoToItsCaller) {
+  const TemporaryDirectory directory;
+  const std::string wanted = prepared(directory).wanted_file().string();
+  ASSERT_TRUE(merge_into(wanted, {{16, TileConfig{16, 64, 256, 1, 1, 1}}}, {{"top_k", "4"}}));
+  Problem problem = kProblem;
+  problem.top_k = 3;
+  const auto prepare = [&] {
+    return GroupedGemm::prepare(problem, {.device = "cpu", .threads = 1, .config_dir = directory.path()}).value();
+  };
+  ::testing::internal::CaptureStderr();
+  const Selection selection = prepare().selection(48);
+  static_cast<void>(prepare());
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_EQ(selection.match, Match::other_top_k);
+  EXPECT_EQ(selection.differs, "tuned at top_k 4, this is 3");
+  const std::string line = "1 of 1 batch sizes of " + wanted +
+                           " were tuned for something else; using other_top_k (tuned at top_k 4, this is 3); to make "
+                           "them: expertile tune --hidden-size 32 --num-experts 4 --intermediate-size 32 --top-k 3 "
+                           "--dtype float32 --projection gate_up --device cpu --threads 1 --output-dir " +
+                           directory.path().string() + "\n";
+  ASSERT_NE(log.find(line), std::string::npos) << log;
+  EXPECT_EQ(log.find(line, log.find(line) + 1), std::string::npos) << log;
+}
+
 TEST(Match, HasANameForEveryValue) {
   EXPECT_EQ(name(Match::exact), "exact");
   EXPECT_EQ(name(Match::nearest_batch), "nearest_batch");
+  EXPECT_EQ(name(Match::other_top_k), "other_top_k");
+  EXPECT_EQ(name(Match::other_threads), "other_threads");
+  EXPECT_EQ(name(Match::other_scales), "other_scales");
+  EXPECT_EQ(name(Match::other_instructions), "other_instructions");
   EXPECT_EQ(name(Match::other_shape), "other_shape");
   EXPECT_EQ(name(Match::other_device), "other_device");
   EXPECT_EQ(name(Match::built_in), "built_in");

@@ -62,6 +62,13 @@ TEST(Options, EachWrongValueIsOneLineAndExitStatusTwo) {
        "--intermediate-size defaults to half of hidden size 1, which is 0; give --intermediate-size"},
       {{"--device", "gpu"}, "device 'gpu' is not known; choose auto, cpu or cuda[:I]"},
       {{"--device", "cuda:x"}, "device 'cuda:x' is not known; choose auto, cpu or cuda[:I]"},
+      {{"--batch-size", "1", "8", "32"}, "--batch-size '1 8 32' is several arguments; a list takes commas: 1,8,32"},
+      {{"--batch-size", "1,", "8,", "32", "--quiet"},
+       "--batch-size '1, 8, 32' is several arguments; a list takes commas: 1,8,32"},
+      {{"--batch-size", "1", "8", "x"},
+       "argument '8' is not known; 'expertile --help' lists the subcommands, 'expertile tune --help' the options"},
+      {{"--top-k", "2", "8"},
+       "argument '8' is not known; 'expertile --help' lists the subcommands, 'expertile tune --help' the options"},
       {{"--frobnicate"},
        "option '--frobnicate' is not known; 'expertile --help' lists the subcommands, 'expertile tune --help' the "
        "options"},
@@ -177,10 +184,20 @@ TEST(Options, ADirectoryThatCannotBeMadeIsRefusedBeforeTheWork) {
 
 TEST(Options, MoreThanTheMemoryIsRefused) {
   const TemporaryDirectory directory;
-  const Outcome outcome = tune_dry(directory, {"--batch-size", "2147483648"});
+  const Outcome outcome =
+      test::run_program({EXPERTILE_CLI, "tune", "--batch-size", "2147483648", "--output-dir", directory.path()});
   EXPECT_EQ(outcome.status, 2);
   EXPECT_THAT(outcome.err, testing::StartsWith("expertile: --batch-size '2147483648' needs "));
   EXPECT_EQ(lines(outcome.err).size(), 1U);
+  EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
+}
+
+TEST(Options, ADryRunNamesFilesOfWhatNoMemoryHolds) {
+  const TemporaryDirectory directory;
+  const Outcome outcome = tune_dry(directory, {"--num-experts", "100000", "--batch-size", "2147483648"});
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_EQ(outcome.err, "");
+  EXPECT_EQ(lines(outcome.out).size(), 2U) << outcome.out;
 }
 
 TEST(Info, NamesTheDeviceAndWhatIsMissing) {

@@ -56,6 +56,32 @@ TEST(ResultsTable, NeverShowsAShareAboveTheCeilingAsIfItWereOne) {
   EXPECT_THAT(results_table({report}), testing::HasSubstr("100%"));
 }
 
+TEST(ResultsTable, SaysHowTilesWereFoundWhereOneIsNoExactMatch) {
+  ProjectionReport report = small_report();
+  report.results.push_back(report.results[0]);
+  report.results[1].match = Match::other_top_k;
+  report.results[1].differs = "tuned at top_k 2, this is 8";
+  EXPECT_EQ(results_table({report}),
+            "projection  batch  default us  tuned us  ratio  GFLOP/s  GB/s  ceiling  tile MxNxK group  match\n"
+            "down           16       200.0     100.0  2.00x     50.0  10.0      50%       8x16x256 g4  exact\n"
+            "down           16       200.0     100.0  2.00x     50.0  10.0      50%       8x16x256 g4  other_top_k: "
+            "tuned at top_k 2, this is 8\n");
+  const auto results = nlohmann::json::parse(problems_json({report}, true))["problems"][0]["results"];
+  EXPECT_FALSE(results[0].contains("differs"));
+  EXPECT_EQ(results[1]["match"], "other_top_k");
+  EXPECT_EQ(results[1]["differs"], "tuned at top_k 2, this is 8");
+}
+
+TEST(SelectionsJson, SaysWhatDiffersWhereSomethingDoes) {
+  ShownProblem shown{"down", Problem{}, "/w.json", {1, 2}, {}};
+  shown.selections.push_back({.match = Match::exact, .batch = 1, .file = "/w.json"});
+  shown.selections.push_back(
+      {.match = Match::other_threads, .batch = 2, .file = "/w.json", .differs = "tuned at threads 4, this is 2"});
+  const auto results = nlohmann::json::parse(selections_json({shown}))["problems"][0]["results"];
+  EXPECT_FALSE(results[0].contains("differs"));
+  EXPECT_EQ(results[1]["differs"], "tuned at threads 4, this is 2");
+}
+
 TEST(UnsteadyWarning, SaysByHowMuchAndWhatFollows) {
   ProjectionReport report = small_report();
   EXPECT_EQ(unsteady_warning({report}), "");

@@ -30,6 +30,17 @@ TEST(ConfigFile, IsNamedAfterHiddenSizeDTypeAndBlock) {
             "/c/dev/E=8,N=4096,K=4096/grouped_gemm_config_2048_float16_block128x64.json");
 }
 
+TEST(ConfigFile, LiesInAFolderThatSaysScalesWhereTheyAreNotTheUsualOnes) {
+  Problem problem{.n = 64, .k = 32, .dtype = DType::fp8_w8a8};
+  const auto folder = [&] { return config_path("/c", "dev", problem).parent_path(); };
+  EXPECT_EQ(folder(), "/c/dev/E=8,N=64,K=32");
+  problem.scales = Scales::per_tensor;  // what fp8_w8a8 has without a word
+  EXPECT_EQ(folder(), "/c/dev/E=8,N=64,K=32");
+  problem.scales = Scales::per_token_channel;
+  EXPECT_EQ(folder(), "/c/dev/E=8,N=64,K=32,scales=per_token_channel");
+  EXPECT_EQ(config_file_name(problem), "grouped_gemm_config_32_fp8_w8a8.json") << "the name is SGLang's";
+}
+
 TEST(ConfigFile, DirectoryIsTheGivenOneThenTheVariableThenTheUsersData) {
   ::setenv("EXPERTILE_CONFIG_DIR", "/variable", 1);
   EXPECT_EQ(config_directory("/given"), "/given");

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "store/config_file.hpp"
+#include "store/temporary_directory.hpp"
 
 namespace expertile {
 namespace {
@@ -17,7 +18,11 @@ std::vector<std::string> seeds() {
   file.tiles[1] = TileConfig{};
   file.tiles[128] = TileConfig{.block_size_m = 64};
   file.metadata = {{"device", "cpu"}, {"routing", "zipf:1.1"}};
-  return {to_text(file),
+  ConfigFile mixed = file;  // of two runs
+  mixed.batches[128] = {{"routing", "uniform"}, {"top_k", ""}};
+  return {to_text(file), to_text(mixed),
+          R"({"1": {"BLOCK_SIZE_M": 1, "BLOCK_SIZE_N": 2, "BLOCK_SIZE_K": 3},
+              "metadata": {"batches": {"1": {"isa": "avx2", "x": [1]}, "2": {"isa": 5}, "y": {}}, "isa": "avx512"}})",
           R"({"16": {"BLOCK_SIZE_M": 1, "BLOCK_SIZE_N": 2, "BLOCK_SIZE_K": 3, "SPLIT_K": [1, {"a": -0.5}]}})",
           R"({"triton_version": "3.2\u00e4\n", "x": [[[1e300, null, true]]], "metadata": {"schema": 1, "n": 5}})"};
 }
@@ -27,7 +32,7 @@ class Mutator {
   explicit Mutator(std::uint64_t seed) : random_(seed) {}
 
   std::string operator()(std::string text) {
-    static constexpr std::array<const char*, 18> kPieces = {"{",
+    static constexpr std::array<const char*, 21> kPieces = {"{",
                                                             "}",
                                                             "[",
                                                             "]",
@@ -41,6 +46,9 @@ class Mutator {
                                                             "null",
                                                             "\"metadata\":",
                                                             "\"kernel\":",
+                                                            "\"batches\":",
+                                                            "\"2\": {\"isa\": \"\"},",
+                                                            "\"top_k\": \"8\",",
                                                             "\\u0000",
                                                             "\xff",
                                                             "65537",
@@ -90,9 +98,38 @@ TEST(ConfigFuzz, MutatedTextsAreRefusedInOneLineOrSurviveARoundTrip) {
     ASSERT_TRUE(second) << second.error().message << '\n' << text;
     ASSERT_EQ(second->file.tiles, first->file.tiles) << text;
     ASSERT_EQ(second->file.metadata, first->file.metadata) << text;
+    ASSERT_EQ(second->file.batches, first->file.batches) << text;
     ASSERT_EQ(second->file.unknown, first->file.unknown) << text;
   }
   EXPECT_GT(accepted, kInputs / 50) << "too few inputs reach the round trip";
+}
+
+TEST(ConfigFuzz, NoMergeChangesWhatOtherBatchSizesSayOfThemselves) {
+  constexpr int kMerges = 400;  // each writes a file
+  const TemporaryDirectory directory;
+  const auto path = directory.path() / "f.json";
+  const auto texts = seeds();
+  Mutator mutate(20260202);
+  int merged = 0;
+  for (int i = 0; i < kMerges; ++i) {
+    const std::string text = mutate(texts[mutate.below(texts.size())]);
+    const auto before = parse_config(text, "f.json");
+    if (!before) continue;
+    put_text(path, text);
+    const Metadata run = {{"isa", "avx2"}, {"routing", mutate.below(2) == 0 ? "uniform" : "x"}, {"date", "now"}};
+    ASSERT_TRUE(merge_into(path, {{1, TileConfig{}}, {3, TileConfig{}}}, run)) << text;
+    const auto after = read_config(path);
+    ASSERT_TRUE(after) << after.error().message << '\n' << text;
+    for (const auto& [batch, tile] : before->file.tiles) {
+      if (batch == 1 || batch == 3) continue;
+      ++merged;
+      ASSERT_EQ(after->file.tiles.at(batch), tile) << text;
+      ASSERT_EQ(said_of(after->file, batch), said_of(before->file, batch)) << batch << '\n' << text;
+    }
+    for (const auto& [key, value] : run) ASSERT_EQ(said_of(after->file, 3).at(key), value) << text;
+    ASSERT_FALSE(after->file.batches.contains(1)) << text;
+  }
+  EXPECT_GT(merged, kMerges / 20) << "too few inputs reach a merge";
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ class LookUpTest : public ::testing::Test {
 
 TEST_F(LookUpTest, WithoutAFileIsBuiltIn) {
   const LookUp found = find();
-  EXPECT_EQ(found.shape_match, Match::built_in);
+  EXPECT_EQ(found.place, Match::built_in);
   EXPECT_EQ(found.wanted, exact());
   EXPECT_TRUE(found.warnings.empty());
   const Selection selection = choose(found, problem_, 32);
@@ -52,21 +52,21 @@ TEST_F(LookUpTest, WorksOutNoBuiltInTileBesideAFile) {
 
 TEST_F(LookUpTest, DropsATileThatHasAFieldOfAnotherFamilyWithAWarning) {
   put_text(exact(), R"({"1": {"BLOCK_SIZE_M": 16, "BLOCK_SIZE_N": 64, "BLOCK_SIZE_K": 256, "SPLIT_K": 2}})");
-  EXPECT_EQ(find().shape_match, Match::built_in);
+  EXPECT_EQ(find().place, Match::built_in);
   EXPECT_EQ(find().warnings.at(0),
             exact().string() + ": the tile of batch size 1 is not used: SPLIT_K=2 is not a field of family cpu");
 }
 
 TEST_F(LookUpTest, TakesTheFirstOfTheThreePlaces) {
   put_text(of_directory(), kGood);
-  EXPECT_EQ(find().shape_match, Match::other_device);
+  EXPECT_EQ(find().place, Match::other_device);
   EXPECT_EQ(choose(find(), problem_, 32).match, Match::other_device);
   EXPECT_EQ(find().file, of_directory());
   put_text(of_device(), kGood);
-  EXPECT_EQ(find().shape_match, Match::other_shape);
+  EXPECT_EQ(find().place, Match::other_shape);
   EXPECT_EQ(choose(find(), problem_, 32).match, Match::other_shape);
   put_text(exact(), kGood);
-  EXPECT_EQ(find().shape_match, Match::exact);
+  EXPECT_EQ(find().place, Match::exact);
   EXPECT_EQ(choose(find(), problem_, 32).match, Match::exact);
   EXPECT_EQ(choose(find(), problem_, 32).file, exact());
   EXPECT_EQ(choose(find(), problem_, 34).match, Match::nearest_batch);
@@ -79,7 +79,7 @@ TEST_F(LookUpTest, TakesAnInstalledPackagesFileWhereItMatchesBetter) {
   EXPECT_EQ(find_in_both().file, of_directory());
   const auto shipped = config_path(installed.path(), "dev", problem_);
   put_text(shipped, kGood);
-  EXPECT_EQ(find_in_both().shape_match, Match::exact);
+  EXPECT_EQ(find_in_both().place, Match::exact);
   EXPECT_EQ(find_in_both().file, shipped);
   EXPECT_EQ(find_in_both().wanted, exact());
   put_text(exact(), kGood);
@@ -91,7 +91,7 @@ TEST_F(LookUpTest, PassesOverARefusedFileWithAWarning) {
   put_text(of_device(), R"({"metadata": {"schema": 9}})");
   put_text(of_directory(), "{}");
   const LookUp found = find();
-  EXPECT_EQ(found.shape_match, Match::built_in);
+  EXPECT_EQ(found.place, Match::built_in);
   EXPECT_EQ(found.warnings,
             (std::vector<std::string>{
                 exact().string() + ": not valid JSON at line 1, column 2; the file is not used",
@@ -106,20 +106,20 @@ TEST_F(LookUpTest, DropsATileThatTheProblemRefusesWithAWarning) {
   ASSERT_FALSE(refused);
   ASSERT_TRUE(merge_into(exact(), {{1, impossible}}, {}));
   put_text(of_device(), kGood);
-  EXPECT_EQ(find().shape_match, Match::other_shape);
+  EXPECT_EQ(find().place, Match::other_shape);
   const std::string warning = exact().string() + ": the tile of batch size 1 is not used: " + refused.error().message;
   EXPECT_EQ(find().warnings,
             (std::vector<std::string>{warning, exact().string() + ": no usable tile; the file is not used"}));
   ASSERT_TRUE(merge_into(exact(), {{8, TileConfig{16, 64, 256, 1, 1, 1}}}, {}));
-  EXPECT_EQ(find().shape_match, Match::exact);
+  EXPECT_EQ(find().place, Match::exact);
   EXPECT_EQ(find().warnings, (std::vector<std::string>{warning}));
   EXPECT_EQ(find().tiles.size(), 1U);
 }
 
 TEST_F(LookUpTest, ChoosesTheNearestBatchSizeByRatio) {
   LookUp found;
-  found.shape_match = Match::exact;
-  for (const std::int64_t batch : {1, 4, 16, 64}) found.tiles[batch] = TileConfig{};
+  found.place = Match::exact;
+  for (const std::int64_t batch : {1, 4, 16, 64}) found.tiles[batch] = {};
   problem_.top_k = 2;
   const auto batch_of = [&](std::int64_t rows) { return choose(found, problem_, rows).batch; };
   EXPECT_EQ(batch_of(0), 1);
@@ -134,32 +134,6 @@ TEST_F(LookUpTest, ChoosesTheNearestBatchSizeByRatio) {
   EXPECT_EQ(choose(found, problem_, 8).match, Match::exact);
   EXPECT_EQ(choose(found, problem_, 9).match, Match::nearest_batch);
   EXPECT_EQ(choose(found, problem_, 0).match, Match::nearest_batch);
-}
-
-TEST(TuneCommand, MakesAGateUpProjection) {
-  EXPECT_EQ(tune_command({.experts = 8, .n = 28672, .k = 4096, .dtype = DType::bfloat16, .top_k = 2}),
-            "expertile tune --hidden-size 4096 --num-experts 8 --intermediate-size 14336 --top-k 2 --dtype bfloat16 "
-            "--projection gate_up");
-}
-
-TEST(TuneCommand, MakesADownProjection) {
-  EXPECT_EQ(tune_command({.experts = 8,
-                          .n = 7168,
-                          .k = 2048,
-                          .dtype = DType::fp8_w8a8,
-                          .block_shape = BlockShape{128, 64},
-                          .top_k = 8,
-                          .hidden_size = 7168}),
-            "expertile tune --hidden-size 7168 --num-experts 8 --intermediate-size 2048 --top-k 8 --dtype fp8_w8a8 "
-            "--block-shape 128,64 --projection down");
-}
-
-TEST(TuneCommand, SaysWhenThereIsNone) {
-  EXPECT_EQ(tune_command({.n = 7, .k = 5}),
-            "(no command makes this file: expertile tune makes K = hidden size with N even, or N = hidden size; this "
-            "problem has N=7, K=5, hidden size 5)");
-  EXPECT_EQ(tune_command({.experts = 1, .top_k = 2}),
-            "(no command makes this file: top_k 2 is larger than the number of experts 1)");
 }
 
 }  // namespace
