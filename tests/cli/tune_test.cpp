@@ -50,6 +50,7 @@ TEST(Tune, LeavesAFileThatShowBenchAndTheExampleThenUse) {
     ASSERT_EQ(file->file.tiles.size(), 2U);
     EXPECT_EQ(file->file.tiles.at(2).block_size_m, result["config"]["BLOCK_SIZE_M"]);
     EXPECT_EQ(file->file.metadata.at("routing"), "uniform");
+    EXPECT_TRUE(file->file.batches.empty()) << "one run made all";
   }
 
   const Outcome after = test::run_program({EXPERTILE_EXAMPLE, "64", "2", directory.path()});
