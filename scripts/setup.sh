@@ -6,6 +6,7 @@ set -euo pipefail
 
 packages=(
   cmake ninja-build g++ libcli11-dev nlohmann-json3-dev libfmt-dev libspdlog-dev libcurl4-openssl-dev libexpected-dev
+  libpcre2-dev pkg-config
   libgtest-dev libgmock-dev libbenchmark-dev libboost-context-dev ca-certificates
 )
 
