@@ -91,11 +91,23 @@ void each_place(Json& node, const std::function<void()>& try_it, int depth = 0) 
   }
 }
 
+// The same document with few layers and short lists, so that many changes of it can be tried.
+Json shortened(Json document) {
+  if (document.is_array() && document.size() > 8) document.erase(document.begin() + 8, document.end());
+  for (const char* key : {"num_hidden_layers", "num_layers", "n_layers"}) {
+    if (document.is_object() && document.contains(key)) document[key] = 5;
+  }
+  while (document.is_object() && document.size() > 60) document.erase(std::prev(document.end()));
+  if (!document.is_structured()) return document;
+  for (Json& inner : document) inner = shortened(inner);
+  return document;
+}
+
 TEST(HostileQuantisation, OddKindsInEveryFieldAreErrorsAndNeverThrow) {
   for (const auto& folder : std::filesystem::directory_iterator(kModels)) {
     if (!folder.is_directory()) continue;
     std::ifstream stream(folder.path() / "config.json");
-    Json root = Json::parse(stream, nullptr, false);
+    Json root = shortened(Json::parse(stream, nullptr, false));
     ASSERT_TRUE(root.is_object()) << folder.path();
     SCOPED_TRACE(folder.path().filename().string());
     const auto try_it = [&root] { EXPECT_NO_THROW(expect_an_answer(root, nullptr)); };
@@ -105,7 +117,7 @@ TEST(HostileQuantisation, OddKindsInEveryFieldAreErrorsAndNeverThrow) {
     const auto hf = folder.path() / "hf_quant_config.json";
     if (!std::filesystem::exists(hf)) continue;
     std::ifstream beside_stream(hf);
-    Json beside = Json::parse(beside_stream, nullptr, false);
+    Json beside = shortened(Json::parse(beside_stream, nullptr, false));
     root.erase("quantization_config");
     each_place(beside, [&] { EXPECT_NO_THROW(expect_an_answer(root, &beside)); });
   }
