@@ -258,7 +258,8 @@ TEST(Quantisation, LayersThatAListIsSilentOfCountOnlyWhereItIsSilentOfAll) {
   EXPECT_TRUE(one.scheme);
   EXPECT_EQ(one.notices.at(0),
             "model: the quantisation of 1 of 4 layers with experts is listed, the others are taken to have the same");
-  const Quantisation none = good(mixed({{"model.layers.2.mlp.shared_expert.up_proj", fp8}}));
+  const Quantisation none = good(
+      mixed({{"model.layers.2.mlp.shared_expert.up_proj", fp8}, {"model.layers.2.mlp.experts_norm.up_proj", fp8}}));
   EXPECT_FALSE(none.scheme);
   EXPECT_EQ(none.notices.at(0), "model: modelopt leaves the experts in the model's own dtype");
   const Json layers = {{"model.layers.2.mlp.experts.0.up_proj", fp8},
