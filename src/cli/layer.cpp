@@ -190,6 +190,8 @@ Status take_model(const TextOptions& text, const Given& given, Layer& layer, std
   notices.insert(notices.end(), model->notices.begin(), model->notices.end());
   if (auto status = take_sizes(given, *model, layer, notices); !status) return status;
   layer.activation = model->activation;
+  const bool is_said = given.activation || given.is_gated;
+  if (!is_said && !model->activation_notice.empty()) notices.push_back(model->activation_notice);
   if (!given.dtype) return take_model_scheme(given, *model, layer, notices);
   take_given_scheme(given, *model, layer, notices);
   return {};

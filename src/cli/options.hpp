@@ -18,12 +18,12 @@ namespace expertile::cli {
 
 // As typed: empty optionals were not given.
 struct TextOptions {
-  std::optional<std::string> model, hidden_size, dtype, batch_size, block_shape;
-  std::optional<std::string> num_experts, top_k, intermediate_size, tp_size, ep_size, projection;
-  std::optional<std::string> expert_hidden_size, activation, gated, scales;
-  std::optional<std::string> routing, seed, device, threads, output_dir;
-  std::optional<std::string> worker;   // hidden: the job of a measuring process, see cli/worker.hpp
-  std::vector<std::string> arguments;  // all of them, as typed
+  std::optional<std::string> model{}, hidden_size{}, dtype{}, batch_size{}, block_shape{};
+  std::optional<std::string> num_experts{}, top_k{}, intermediate_size{}, tp_size{}, ep_size{}, projection{};
+  std::optional<std::string> expert_hidden_size{}, activation{}, gated{}, scales{};
+  std::optional<std::string> routing{}, seed{}, device{}, threads{}, output_dir{};
+  std::optional<std::string> worker{};   // hidden: the job of a measuring process, see cli/worker.hpp
+  std::vector<std::string> arguments{};  // all of them, as typed
   bool isolate = false;
   bool eager = false;
   bool tf32 = false;

@@ -75,7 +75,7 @@ ModelSpec read_spec(const Json& root, const Json* beside, std::string_view origi
   } else {
     model::ReadActivation read = model::read_activation(sections);
     spec.activation = std::move(read.activation);
-    if (!read.notice.empty()) spec.notices.push_back(std::move(read.notice));
+    spec.activation_notice = std::move(read.notice);
     for (const std::string& field : sections.unknown_fields_of_experts()) {
       spec.notices.push_back(fmt::format("{}: {} looks like a field of experts and is not known", origin, field));
     }

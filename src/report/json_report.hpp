@@ -22,7 +22,7 @@ struct ShownProblem {
   std::filesystem::path wanted;  // the exact file, there or not
   std::vector<std::int64_t> batches;
   std::vector<Selection> selections;  // one a batch size
-  Activation activation;              // of the layer
+  Activation activation{};            // of the layer
 };
 [[nodiscard]] std::string selections_json(const std::vector<ShownProblem>& shown);
 

@@ -52,7 +52,7 @@ TEST(Options, EachWrongValueIsOneLineAndExitStatusTwo) {
       {{"--dtype", "auto"},
        "--dtype 'auto' takes the model's dtype; give --model too, or float16, bfloat16, float32, fp8_w8a8, "
        "int8_w8a16 or int8_w8a8"},
-      {{"--projection", "up"}, "--projection 'up' is not known; choose gate_up, down or both"},
+      {{"--projection", "sideways"}, "--projection 'sideways' is not known; choose gate_up, down or both"},
       {{"--top-k", "9"}, "--top-k '9' is more than the 8 experts; give at most 8"},
       {{"--tp-size", "3"}, "--tp-size '3' does not divide the intermediate size 2048; give a divisor of 2048"},
       {{"--ep-size", "3"},
@@ -168,7 +168,7 @@ TEST(Options, AnExplicitDtypeWinsOverTheModelsWithANotice) {
   EXPECT_EQ(gate_up["dtype"], "bfloat16");
   EXPECT_TRUE(gate_up["block_shape"].is_null());
   EXPECT_THAT(outcome.err, HasSubstr("notice: the sizes are the model's, the scheme is --dtype bfloat16, not the "
-                                     "checkpoint's, which is fp8 block 128x128\n"));
+                                     "checkpoint's, which is fp8 with weight_block_size [128, 128]\n"));
 }
 
 TEST(Options, ADirectoryThatCannotBeMadeIsRefusedBeforeTheWork) {

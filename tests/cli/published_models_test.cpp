@@ -32,7 +32,8 @@ std::vector<Case> all_cases() {
   for (const std::string collection : {"models", "published_models"}) {
     const auto text = read_text(kData + collection + "/EXPECTED.json", 1 << 20);
     if (!text) continue;
-    for (const auto& [model, of_model] : Json::parse(*text).items()) {
+    const Json expected = Json::parse(*text);
+    for (const auto& [model, of_model] : expected.items()) {
       for (const Json& one : of_model) cases.push_back({collection + "/" + model, one});
     }
   }

@@ -17,9 +17,11 @@ namespace {
 const std::string kPage = std::string(EXPERTILE_SOURCE_DIR) + "/docs/models.md";
 
 std::string names_table() {
-  std::string table = "| what is read | fields, the first that is there; two must agree | where | option |\n|---|---|---|---|\n";
+  std::string table =
+      "| what is read | fields, the first that is there; two must agree | where | option |\n|---|---|---|---|\n";
   for (const model::Meaning* one : model::meanings()) {
-    table += fmt::format("| {} | `{}` | {} | `{}` |\n", one->what, fmt::join(one->fields, "`, `"), one->where, one->option);
+    table +=
+        fmt::format("| {} | `{}` | {} | `{}` |\n", one->what, fmt::join(one->fields, "`, `"), one->where, one->option);
   }
   return table;
 }
