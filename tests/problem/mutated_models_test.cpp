@@ -54,17 +54,21 @@ std::set<std::int64_t> values_of(const Json& section, const Names& names) {
   return values;
 }
 
+// The first of the known places that says how many experts there are, else the first with a hidden size.
 const Json& section_with_experts(const Json& root) {
+  std::vector<const Json*> places;
   for (const char* path : {"/thinker_config/text_config", "/text_config", "/language_config", "/llm_config", ""}) {
     const Json::json_pointer at(path);
-    if (!root.contains(at) || !root[at].is_object()) continue;
-    const Json& section = root[at];
-    const auto says = [](const Json& object, const std::string& name) {
-      return object.is_object() && object.contains(name) && !object[name].is_null();
-    };
-    for (const std::string& name : kExperts) {
-      if (says(section, name)) return section;
-      if (section.contains("ffn_config") && says(section["ffn_config"], name)) return section;
+    if (root.contains(at) && root[at].is_object()) places.push_back(&root[at]);
+  }
+  const auto says = [](const Json& object, const Names& names) {
+    return object.is_object() && std::ranges::any_of(names, [&](const std::string& name) {
+             return object.contains(name) && !object[name].is_null();
+           });
+  };
+  for (const Names& names : {kExperts, Names{"hidden_size", "d_model", "n_embd"}}) {
+    for (const Json* place : places) {
+      if (says(*place, names) || (place->contains("ffn_config") && says((*place)["ffn_config"], names))) return *place;
     }
   }
   return root;
@@ -108,14 +112,14 @@ void check(const Json& root) {
   if (spec->expert_hidden_size && *spec->expert_hidden_size) {
     expect_read_or_refused(**spec->expert_hidden_size, values_of(section, kLatent), root);
   }
-  // Where the experts have a width of their own, no other may be taken for it.
-  if (spec->intermediate && values_of(section, kWidth).empty()) {
-    for (const char* dense : {"first_k_dense_replace", "decoder_sparse_step", "num_dense_layers"}) {
-      const bool has_dense_layers = section.contains(dense) && section[dense].is_number() && section[dense] > 0;
-      const bool is_named = section.contains("dense_intermediate_size") || section.contains("intermediate_size_mlp") ||
-                            section.contains("prefix_dense_intermediate_size") || section.contains("ffn_config");
-      EXPECT_TRUE(!has_dense_layers || is_named) << root.dump(1);
-    }
+  // A width that may be the dense layers' is not taken for the experts'.
+  const bool is_shared = spec->intermediate && values_of(section, kWidth).empty() &&
+                         section.value("intermediate_size", Json()) == *spec->intermediate;
+  if (!is_shared || section.contains("ffn_config")) return;
+  const auto has = [&](const char* name) { return section.contains(name) && !section[name].is_null(); };
+  if (has("dense_intermediate_size") || has("intermediate_size_mlp") || has("prefix_dense_intermediate_size")) return;
+  for (const char* dense : {"first_k_dense_replace", "decoder_sparse_step", "num_dense_layers"}) {
+    EXPECT_FALSE(has(dense) && section[dense].is_number() && section[dense] > 0) << root.dump(1);
   }
 }
 

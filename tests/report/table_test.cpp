@@ -103,7 +103,7 @@ TEST(ProblemsJson, HasTheDocumentedKeysAndOnlyThose) {
   EXPECT_EQ(
       document.dump(),
       R"({"problems":[{"projection":"down","experts":8,"n":4096,"k":4096,"dtype":"float16","block_shape":[128,64],)"
-      R"("top_k":2,"file":"/x/a.json","results":[{"batch":16,"rows":32.0,"default_us":200.0,"tuned_us":100.0,)"
+      R"("top_k":2,"scales":"block","activation":"silu","gated":true,"file":"/x/a.json","results":[{"batch":16,"rows":32.0,"default_us":200.0,"tuned_us":100.0,)"
       R"("ratio":2.0,"noise":0.0,"spread":0.0,"waited":0.0,"gflops":50.0,"gbps":10.0,"config":{"BLOCK_SIZE_M":8,"BLOCK_SIZE_N":16,"BLOCK_SIZE_K":256,)"
       R"("GROUP_SIZE_M":4,"num_warps":1,"num_stages":1,"kernel":"cpu"},"match":"exact"}]}]})");
 }

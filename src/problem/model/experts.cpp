@@ -79,6 +79,7 @@ Result<std::int64_t> read_width(Sections& sections) {
     return sections.number(*inside, kWidthInFfnConfig, 1);
   }
   const auto shared = sections.find(kSharedWidth);
+  if (!shared && sections.find(kOlderWidth)) return required(sections, kOlderWidth);
   if (!shared) {
     const auto other = sections.find(kWidthInFfnConfig);
     if (!other) return missing(sections, kWidth);

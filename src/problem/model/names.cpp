@@ -22,7 +22,8 @@ constexpr Field kTopKFields[] = {"num_experts_per_tok",
                                  "moe_num_active_primary_experts"};
 constexpr Field kWidthFields[] = {"moe_intermediate_size", "expert_ffn_hidden_size", "expert_hidden_dim",
                                   "moe_ffn_hidden_size"};
-constexpr Field kSharedWidthFields[] = {"intermediate_size", "n_inner", "d_ff", "encoder_ffn_dim", "decoder_ffn_dim"};
+constexpr Field kSharedWidthFields[] = {"intermediate_size"};
+constexpr Field kOlderWidthFields[] = {"n_inner", "d_ff", "encoder_ffn_dim", "decoder_ffn_dim"};
 constexpr Field kWidthInFfnConfigFields[] = {"ffn_hidden_size"};
 constexpr Field kExpertHiddenSizeFields[] = {"moe_latent_size", "moe_hidden_size", "routed_expert_hidden_size"};
 constexpr Field kActivationFields[] = {"mlp_hidden_act", "hidden_act",      "hidden_activation", "activation_function",
@@ -88,6 +89,7 @@ const Meaning kTopK{"the experts a token goes to", "--top-k", kTopKFields, ""};
 const Meaning kWidth{"the experts' width", "--intermediate-size", kWidthFields, ""};
 const Meaning kSharedWidth{"the experts' width", "--intermediate-size", kSharedWidthFields,
                            "where dense layers have another name, or none"};
+const Meaning kOlderWidth{"the experts' width", "--intermediate-size", kOlderWidthFields, ""};
 const Meaning kWidthInFfnConfig{"the experts' width", "--intermediate-size", kWidthInFfnConfigFields,
                                 "inside ffn_config alone"};
 const Meaning kExpertHiddenSize{"the experts' own hidden size", "--expert-hidden-size", kExpertHiddenSizeFields,

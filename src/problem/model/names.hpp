@@ -21,6 +21,7 @@ extern const Meaning kExperts;
 extern const Meaning kTopK;
 extern const Meaning kWidth;             // the experts' own name for it
 extern const Meaning kSharedWidth;       // a name that dense layers may have, too: see has_dense_width
+extern const Meaning kOlderWidth;        // of encoders and of models before there were other names
 extern const Meaning kWidthInFfnConfig;  // inside ffn_config alone
 extern const Meaning kExpertHiddenSize;
 extern const Meaning kActivation;
