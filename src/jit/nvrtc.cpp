@@ -50,6 +50,9 @@ struct Nvrtc::Library {
   int major = 0;
   int minor = 0;
 
+  // From CUDA 12.9 on.
+  [[nodiscard]] bool has_cache() const { return major > 12 || (major == 12 && minor >= 9); }
+
   [[nodiscard]] std::string log_of(Program program) const {
     std::size_t size = 0;
     if (log_size(program, &size) != kSuccess || size == 0) return {};
@@ -123,6 +126,8 @@ Result<Cubin> Nvrtc::compile(const CompileRequest& request) const {
   const std::unique_ptr<Program, decltype(destroy)> program(&created, destroy);
 
   std::vector<std::string> flags = {"--gpu-architecture=" + request.arch, "-std=c++20", "--ptxas-options=-v"};
+  // What its own cache gives comes without ptxas's report, and spills would go unseen; kernels are kept here anyway.
+  if (library_->has_cache()) flags.emplace_back("--no-cache");
   flags.insert(flags.end(), request.flags.begin(), request.flags.end());
   std::vector<const char*> options;
   options.reserve(flags.size());
