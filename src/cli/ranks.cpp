@@ -58,10 +58,11 @@ std::string meaning_of_both(const Layer& layer, const Ranks& ranks) {
   std::string text =
       fmt::format("--tp-size {} and --ep-size {}: a rank has 1/{} of the experts and 1/{} of their width ({})",
                   ranks.tp, ranks.ep, ranks.ep, ranks.tp, sizes(layer.experts / ranks.ep, wide / ranks.tp));
-  const bool divides = ranks.tp % ranks.ep == 0;
-  if (divides) {
-    text += fmt::format("; SGLang means by the same options 1/{} of the experts and 1/{} of their width ({})", ranks.ep,
-                        ranks.tp / ranks.ep, sizes(layer.experts / ranks.ep, wide / (ranks.tp / ranks.ep)));
+  if (ranks.tp % ranks.ep == 0) {
+    const std::int64_t parts = ranks.tp / ranks.ep;  // of the width
+    text += fmt::format("; SGLang means by the same options 1/{} of the experts{} ({})", ranks.ep,
+                        parts == 1 ? " at their whole width" : fmt::format(" and 1/{} of their width", parts),
+                        sizes(layer.experts / ranks.ep, wide / parts));
   }
   if (layer.experts % ranks.tp == 0) {
     text += fmt::format(

@@ -72,8 +72,8 @@ TEST_F(LayerOfAModel, SaysWhatBothKindsOfRanksMeanElsewhere) {
   EXPECT_EQ(
       notices_[0],
       "--tp-size 2 and --ep-size 2: a rank has 1/2 of the experts and 1/2 of their width (E=3, N=768); SGLang means "
-      "by the same options 1/2 of the experts and 1/1 of their width (E=3, N=1536); vLLM's --tensor-parallel-size "
-      "2 with --enable-expert-parallel means 1/2 of the experts at their whole width (E=3, N=1536)");
+      "by the same options 1/2 of the experts at their whole width (E=3, N=1536); vLLM's --tensor-parallel-size 2 "
+      "with --enable-expert-parallel means 1/2 of the experts at their whole width (E=3, N=1536)");
 }
 
 TEST_F(LayerOfAModel, TakesTheSchemeFromTheOptionsAndSaysSo) {

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "files/files.hpp"
+#include "support/fuzz.hpp"
 
 namespace expertile {
 namespace {
@@ -202,12 +203,6 @@ std::string mutate(std::string text, std::mt19937_64& generator) {
   return text;
 }
 
-// Inputs of one run; EXPERTILE_FUZZ_INPUTS asks for more.
-int fuzz_inputs() {
-  const std::string more = environment("EXPERTILE_FUZZ_INPUTS");
-  return more.empty() ? 50000 : std::stoi(more);
-}
-
 template <class T>
 void expect_a_size_or_one_line(const Result<T>& result, const std::function<bool(const T&)>& is_good) {
   if (result) {
@@ -227,7 +222,7 @@ TEST(ModelFuzz, MutatedTextsAreRefusedInOneLineOrGiveSizes) {
   ASSERT_GE(seeds.size(), 20U);
   std::sort(seeds.begin(), seeds.end());  // a directory's order is any
   std::mt19937_64 generator(1);
-  for (int i = fuzz_inputs(); i > 0; --i) {
+  for (int i = testing::fuzz_inputs(50000); i > 0; --i) {
     const std::string text = mutate(seeds[generator() % seeds.size()], generator);
     const bool has_beside = generator() % 8 == 0;
     const auto beside = has_beside ? std::optional(mutate(seeds[generator() % seeds.size()], generator)) : std::nullopt;

@@ -7,6 +7,7 @@
 
 #include "store/config_file.hpp"
 #include "store/temporary_directory.hpp"
+#include "support/fuzz.hpp"
 
 namespace expertile {
 namespace {
@@ -85,7 +86,7 @@ TEST(ConfigFuzz, MutatedTextsAreRefusedInOneLineOrSurviveARoundTrip) {
   const auto texts = seeds();
   Mutator mutate(20260101);
   int accepted = 0;
-  for (int i = 0; i < kInputs; ++i) {
+  for (int i = testing::fuzz_inputs(kInputs); i > 0; --i) {
     const std::string text = mutate(texts[mutate.below(texts.size())]);
     const auto first = parse_config(text, "f.json");
     if (!first) {
