@@ -6,10 +6,11 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 scripts/setup.sh --lint
 
 git ls-files -z '*.cpp' '*.hpp' '*.cxx' | xargs -0 clang-format --dry-run --Werror
-cmake --preset test -DCMAKE_EXPORT_COMPILE_COMMANDS=ON >/dev/null
+# GCC's precompiled headers are none for clang.
+cmake --preset test -B build/lint -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON >/dev/null
 if [ $# -gt 0 ]; then files=("$@"); else mapfile -t files < <(git ls-files 'src/*.cpp' 'bench/*.cpp' 'examples/*.cpp'); fi
 # GCC's flags that clang does not know are no finding.
 printf '%s\0' "${files[@]}" |
-  xargs -0 -n 4 -P "$(nproc)" clang-tidy --quiet -p build/release \
+  xargs -0 -n 4 -P "$(nproc)" clang-tidy --quiet -p build/lint \
     --extra-arg=-Wno-unknown-warning-option --extra-arg=-Wno-ignored-attributes 2> >(grep -v "warnings generated" >&2)
 echo "lint: clean"

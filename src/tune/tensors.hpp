@@ -30,7 +30,7 @@ class Tensors {
                                             std::uint64_t seed);
 
   // C again as it was made.
-  Status poison_c(const Backend& backend) const;
+  [[nodiscard]] Status poison_c(const Backend& backend) const;
   // The arguments of one call over the first `rows` rows of A and C; views into this object and into `routing`.
   [[nodiscard]] GroupedGemmArgs args(const PlacedRouting& routing, std::int64_t rows) const;
 

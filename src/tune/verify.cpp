@@ -212,7 +212,7 @@ Result<double> Verification::error_over_bound(const TileConfig& tile) {
   for (const auto& cut : {Case::one_row, Case::ragged, Case::large}) {
     const auto found = placed(cut(problem_, tile));
     if (!found) return fail(found.error());
-    const auto error = (*found)->error_over_bound(backend_, tile);
+    auto error = (*found)->error_over_bound(backend_, tile);
     if (!error || *error > 1) return error;
     worst = std::max(worst, *error);
   }

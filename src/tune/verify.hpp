@@ -15,6 +15,9 @@ class Verification {
   Verification(const Backend& backend, const Problem& problem);
   ~Verification();
   Verification(Verification&&) noexcept;
+  Verification(const Verification&) = delete;
+  Verification& operator=(const Verification&) = delete;
+  Verification& operator=(Verification&&) = delete;
 
   // Worst error over its derived bound, on small, ragged and aligned cases cut from the problem, the last with more
   // than a whole tile along every side; more than 1 is wrong, and a write outside the groups, or none inside, gives

@@ -34,6 +34,8 @@ class Regex {
   // error where the pattern backtracks without end or the budget is used up.
   [[nodiscard]] Result<bool> matches(std::string_view name, Budget& budget, bool to_boundary = false) const;
 
+  Regex(const Regex&) = delete;
+  Regex& operator=(const Regex&) = delete;
   Regex(Regex&&) noexcept;
   Regex& operator=(Regex&&) noexcept;
   ~Regex();
