@@ -93,6 +93,13 @@ Result<T> chosen(const std::optional<T>& given, const Result<T>& of_model) {
   return given ? Result<T>(*given) : of_model;
 }
 
+// Of experts that nothing but the options describes. The hidden size is known.
+void take_default_experts(const Given& given, Layer& layer) {
+  layer.experts = given.experts.value_or(kDefaultExperts);
+  layer.top_k = given.top_k.value_or(kDefaultTopK);
+  layer.intermediate = given.intermediate.value_or(layer.hidden_size / 2);
+}
+
 // The sizes of an expert, of a model that has any.
 Status take_experts(const Given& given, const ModelSpec& model, Layer& layer) {
   const auto top_k = chosen(given.top_k, model.top_k);
@@ -122,14 +129,12 @@ Status take_sizes(const Given& given, const ModelSpec& model, Layer& layer, std:
   layer.expert_hidden_size = given.expert_hidden_size.value_or(layer.hidden_size);
   if (!model.experts && !given.experts) return fail(model.experts.error());
   const bool is_dense = model.experts && !*model.experts;
-  if (!is_dense) {
-    layer.experts = given.experts ? *given.experts : **model.experts;
-    return take_experts(given, model, layer);
+  if (is_dense) {
+    take_default_experts(given, layer);
+    return {};
   }
-  layer.experts = given.experts.value_or(kDefaultExperts);
-  layer.top_k = given.top_k.value_or(kDefaultTopK);
-  layer.intermediate = given.intermediate.value_or(layer.hidden_size / 2);
-  return {};
+  layer.experts = given.experts ? *given.experts : **model.experts;
+  return take_experts(given, model, layer);
 }
 
 std::string as_options(const Given& given) {
@@ -221,9 +226,7 @@ Result<Layer> make_layer(const TextOptions& text, std::vector<std::string>& noti
   } else {
     layer.hidden_size = given->hidden_size.value_or(kDefaultHiddenSize);
     layer.expert_hidden_size = given->expert_hidden_size.value_or(layer.hidden_size);
-    layer.experts = given->experts.value_or(kDefaultExperts);
-    layer.top_k = given->top_k.value_or(kDefaultTopK);
-    layer.intermediate = given->intermediate.value_or(layer.hidden_size / 2);
+    take_default_experts(*given, layer);
     layer.dtype = given->dtype.value_or(DType::float16);
     layer.block_shape = given->block_shape;
   }

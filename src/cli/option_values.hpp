@@ -10,10 +10,9 @@
 
 #include "expertile/error.hpp"
 #include "expertile/types.hpp"
+#include "problem/sizes.hpp"
 
 namespace expertile::cli {
-
-inline constexpr std::int64_t kLargestSize = std::int64_t{1} << 31;
 
 // The whole text as a number that the type holds.
 template <class Integer>

@@ -116,6 +116,12 @@ Result<Json> parse_json(std::string_view text, std::string_view origin, const Js
   return parse_screened(text, origin, limits);
 }
 
+const Json* find_member(const Json& object, std::string_view key) {
+  if (!object.is_object()) return nullptr;
+  const auto found = object.find(key);
+  return found == object.end() || found->is_null() ? nullptr : &*found;
+}
+
 std::string shown(const Json& value) {
   constexpr std::size_t kMaxShown = 60;
   std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);

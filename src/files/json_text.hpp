@@ -21,6 +21,9 @@ struct JsonLimits {
 [[nodiscard]] Result<nlohmann::json> parse_json(std::string_view text, std::string_view origin,
                                                 const JsonLimits& limits);
 
+// A member that is there and not null, or nullptr; object may be any value.
+[[nodiscard]] const nlohmann::json* find_member(const nlohmann::json& object, std::string_view key);
+
 // A value as a message shows it: one line of ASCII, never longer than a line.
 [[nodiscard]] std::string shown(const nlohmann::json& value);
 

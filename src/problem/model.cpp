@@ -1,7 +1,6 @@
 #include "problem/model.hpp"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -40,8 +39,7 @@ const Json* find_dtype(const model::Sections& sections) {
     if (const auto found = sections.find(key)) return found->value;
   }
   for (const char* key : {"torch_dtype", "dtype"}) {
-    const auto found = sections.root().find(key);
-    if (found != sections.root().end() && !found->is_null()) return &*found;
+    if (const Json* value = find_member(sections.root(), key)) return value;
   }
   return nullptr;
 }
@@ -89,6 +87,14 @@ ModelSpec read_spec(const Json& root, const Json* beside, std::string_view origi
   return spec;
 }
 
+// beside: the text of hf_quant_config.json, if there is one.
+Result<ModelSpec> read_both(const Json& root, const std::optional<std::string>& beside, std::string_view origin) {
+  if (!beside) return read_spec(root, nullptr, origin);
+  const auto second = parse_document(*beside, fmt::format("{} (hf_quant_config.json)", origin));
+  if (!second) return fail(second.error());
+  return read_spec(root, &*second, origin);
+}
+
 // Whether hf_quant_config.json has a say: where config.json names no quantisation, or one that is listed elsewhere.
 bool looks_for_quantisation_beside(const Json& root) {
   const auto found = root.find("quantization_config");
@@ -103,10 +109,7 @@ Result<ModelSpec> parse_model_config(std::string_view text, std::string_view ori
                                      const std::optional<std::string>& beside) {
   const auto document = parse_document(text, origin);
   if (!document) return fail(document.error());
-  if (!beside) return read_spec(*document, nullptr, origin);
-  const auto second = parse_document(*beside, fmt::format("{} (hf_quant_config.json)", origin));
-  if (!second) return fail(second.error());
-  return read_spec(*document, &*second, origin);
+  return read_both(*document, beside, origin);
 }
 
 Result<ModelSpec> load_model(const std::string& model) {
@@ -114,10 +117,10 @@ Result<ModelSpec> load_model(const std::string& model) {
   if (!text) return fail(text.error());
   const auto document = parse_document(*text, model);
   if (!document) return fail(document.error());
-  if (!looks_for_quantisation_beside(*document)) return read_spec(*document, nullptr, model);
+  if (!looks_for_quantisation_beside(*document)) return read_both(*document, {}, model);
   const auto beside = find_quantisation_config(model);
   if (!beside) return fail(beside.error());
-  auto spec = parse_model_config(*text, model, beside->text);
+  auto spec = read_both(*document, beside->text, model);
   if (spec && !beside->notice.empty()) spec->notices.push_back(beside->notice);
   return spec;
 }

@@ -122,6 +122,10 @@ const Preset& preset_of(const Problem& problem) noexcept {
   return preset != nullptr ? *preset : usual_preset(problem.dtype);
 }
 
+bool has_usual_scales(const Problem& problem) noexcept {
+  return scales_of(problem) == usual_scales(problem.dtype, problem.block_shape.has_value());
+}
+
 std::vector<ElementType> types_of_a() { return types_that(has_a); }
 std::vector<ElementType> types_of_a(const Preset& preset) {
   return types_that([&](const Preset& one, E type) { return &one == &preset && has_a(one, type); });

@@ -32,6 +32,8 @@ struct Preset {
 // Of a validated problem; of a value that is no dtype, any.
 [[nodiscard]] const Preset& usual_preset(DType dtype) noexcept;
 [[nodiscard]] const Preset& preset_of(const Problem& problem) noexcept;
+// Those that the names of files and commands need not say.
+[[nodiscard]] bool has_usual_scales(const Problem& problem) noexcept;
 
 // Those that A and B may have in any preset, and C: what kernels read and write.
 [[nodiscard]] std::vector<ElementType> types_of_a();

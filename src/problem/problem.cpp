@@ -6,11 +6,10 @@
 #include <utility>
 
 #include "problem/presets.hpp"
+#include "problem/sizes.hpp"
 
 namespace expertile {
 namespace {
-
-constexpr std::int64_t kLargestSize = std::int64_t{1} << 31;
 
 Status check_size(const char* what, std::int64_t value) {
   if (value >= 1 && value <= kLargestSize) return {};

@@ -8,6 +8,9 @@
 
 namespace expertile {
 
+// Of experts, rows and columns of the weights, and what a configuration or an option says of them.
+inline constexpr std::int64_t kLargestSize = std::int64_t{1} << 31;
+
 // Entries of the scales that a call is given; 0 for none.
 struct ScaleSizes {
   std::int64_t a = 0;

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "files/files.hpp"
+#include "problem/presets.hpp"
 #include "store/config_file.hpp"
 
 namespace expertile {
@@ -48,10 +49,7 @@ std::vector<fs::path> config_directories(const fs::path& given) {
 
 fs::path config_path(const fs::path& config_dir, std::string_view device, const Problem& problem) {
   std::string folder = fmt::format("E={},N={},K={}", problem.experts, problem.n, problem.k);
-  const Scales scales = scales_of(problem);
-  if (scales != usual_scales(problem.dtype, problem.block_shape.has_value())) {
-    folder += fmt::format(",scales={}", name(scales));
-  }
+  if (!has_usual_scales(problem)) folder += fmt::format(",scales={}", name(scales_of(problem)));
   return config_dir / device / folder / config_file_name(problem);
 }
 

@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "files/files.hpp"
+#include "problem/presets.hpp"
 #include "store/config_file.hpp"
 
 namespace expertile {
@@ -66,10 +67,7 @@ std::string tune_command(const Problem& problem, const TuneTarget& target) {
   if (problem.block_shape) {
     command += fmt::format(" --block-shape {},{}", problem.block_shape->n, problem.block_shape->k);
   }
-  const Scales scales = scales_of(problem);
-  if (scales != usual_scales(problem.dtype, problem.block_shape.has_value())) {
-    command += fmt::format(" --scales {}", name(scales));
-  }
+  if (!has_usual_scales(problem)) command += fmt::format(" --scales {}", name(scales_of(problem)));
   if (problem.tf32) command += " --tf32";
   command += fmt::format(" --projection {}", shape.projection);
   if (target.device != "auto") command += " --device " + shell_quoted(target.device);

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <iterator>
+#include <vector>
 
 #include "files/json_text.hpp"
 #include "problem/model/sections.hpp"
+#include "problem/presets.hpp"
 
 namespace expertile {
 namespace {
@@ -36,12 +38,9 @@ const Known* find_word(std::string_view word) {
 }  // namespace
 
 std::string activation_choices() {
-  std::string choices;
-  for (const Known& one : kKnown) {
-    if (!choices.empty()) choices += &one == &kKnown[std::size(kKnown) - 1] ? " or " : ", ";
-    choices += one.name;
-  }
-  return choices;
+  std::vector<std::string_view> names;
+  for (const Known& one : kKnown) names.push_back(one.name);
+  return join(names, "or");
 }
 
 std::optional<Activation> activation_named(std::string_view name) {

@@ -102,6 +102,11 @@ std::span<const Meaning* const> meanings() {
   return kAll;
 }
 
+std::span<const std::string_view> text_sections() {
+  static constexpr Field kSections[] = {"text_config", "language_config", "llm_config"};
+  return kSections;
+}
+
 std::span<const std::string_view> fields_of_dense_width() { return kDenseWidth; }
 std::span<const std::string_view> fields_of_dense_layers() { return kDenseLayers; }
 std::span<const std::string_view> fields_that_switch_experts() { return kSwitches; }

@@ -29,6 +29,9 @@ extern const Meaning kActivation;
 // All of them, in the order of the documentation.
 [[nodiscard]] std::span<const Meaning* const> meanings();
 
+// Where models of more than text keep the language model's configuration.
+[[nodiscard]] std::span<const std::string_view> text_sections();
+
 // Beside one of these, kSharedWidth is the experts'.
 [[nodiscard]] std::span<const std::string_view> fields_of_dense_width();
 // Beside one of these (and none of the above), kSharedWidth is that of dense layers or of shared experts.

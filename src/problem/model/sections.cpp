@@ -6,19 +6,17 @@
 #include <initializer_list>
 
 #include "files/json_text.hpp"
+#include "problem/sizes.hpp"
 
 namespace expertile::model {
 namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::int64_t kMostSize = std::int64_t{1} << 31;
 constexpr std::size_t kMostNamed = 4;  // unknown fields in one message
 
 const Json* member(const Json* object, std::string_view key) {
-  if (object == nullptr || !object->is_object()) return nullptr;
-  const auto found = object->find(key);
-  return found == object->end() || found->is_null() ? nullptr : &*found;
+  return object == nullptr ? nullptr : find_member(*object, key);
 }
 
 const Json* object_at(const Json& root, std::initializer_list<std::string_view> path) {
@@ -45,8 +43,9 @@ bool may_count(const Json& value) {
 }  // namespace
 
 Sections::Sections(const Json& root, std::string_view origin) : root_(&root), origin_(origin) {
-  const Json* const places[] = {object_at(root, {"thinker_config", "text_config"}), object_at(root, {"text_config"}),
-                                object_at(root, {"language_config"}), object_at(root, {"llm_config"}), &root};
+  std::vector<const Json*> places = {object_at(root, {"thinker_config", "text_config"})};
+  for (const std::string_view name : text_sections()) places.push_back(object_at(root, {name}));
+  places.push_back(&root);
   for (const Meaning* wanted : {&kExperts, &kHiddenSize}) {
     for (const Json* place : places) {
       if (section_ != nullptr || place == nullptr) continue;
@@ -97,9 +96,9 @@ Result<std::int64_t> Sections::number(const FoundField& field, const Meaning& me
   const auto value = of_all_layers(field, meaning);
   if (!value) return fail(value.error());
   const Json& one = **value;
-  if (!one.is_number_integer() || one < least || one > kMostSize) {
+  if (!one.is_number_integer() || one < least || one > kLargestSize) {
     return fail(ErrorCode::invalid_argument, fmt::format("{}: {} is {}, it must be a whole number from {} to {}",
-                                                         origin_, field.name, shown(one), least, kMostSize));
+                                                         origin_, field.name, shown(one), least, kLargestSize));
   }
   return one.get<std::int64_t>();
 }

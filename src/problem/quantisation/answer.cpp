@@ -32,6 +32,12 @@ Answer answer_of(const SchemeRow& row, std::string words, std::optional<BlockSha
   return {.kind = Answer::Kind::scheme, .words = std::move(words), .scheme = scheme_of(row.outcome, block)};
 }
 
+Answer answer_by_row(std::string_view format, std::string_view said, std::string words,
+                     std::optional<BlockShape> block) {
+  const SchemeRow* row = find_scheme(format, said);
+  return row == nullptr ? refused(std::move(words)) : answer_of(*row, std::move(words), block);
+}
+
 Answer half_covered(std::string_view format, const Coverage& covered,
                     const std::array<std::string_view, kProjections>& projections) {
   std::vector<std::string_view> left;

@@ -35,6 +35,9 @@ struct Answer {
 [[nodiscard]] Answer refused(std::string words, std::string_view note = {});
 // By the table's row; block where the row's outcome has one.
 [[nodiscard]] Answer answer_of(const SchemeRow& row, std::string words, std::optional<BlockShape> block = {});
+// The same by a row's key; refused, without a note, where the table has no such row.
+[[nodiscard]] Answer answer_by_row(std::string_view format, std::string_view said, std::string words,
+                                   std::optional<BlockShape> block = {});
 // For some projections named by a list that leaves them alone and others not.
 [[nodiscard]] Answer half_covered(std::string_view format, const Coverage& covered,
                                   const std::array<std::string_view, kProjections>& projections);

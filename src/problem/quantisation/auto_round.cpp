@@ -45,8 +45,7 @@ Answer answer_of_scheme(const Scheme& scheme, std::string_view method) {
   const std::string words = fmt::format("{} {} {} bit", method, scheme.data_type, scheme.grouped.bits);
   const bool fp8 = scheme.data_type == "fp" || scheme.data_type == "fp8";
   if (!fp8 || scheme.grouped.bits != 8 || !scheme.block) return refused(words);
-  const SchemeRow* row = find_scheme(kFormat, "data_type fp, 8 bit, group_size [n, k]");
-  return row == nullptr ? refused(words) : answer_of(*row, words, scheme.block);
+  return answer_by_row(kFormat, "data_type fp, 8 bit, group_size [n, k]", words, scheme.block);
 }
 
 // Exceptions that have one answer.

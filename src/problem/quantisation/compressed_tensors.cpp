@@ -127,7 +127,7 @@ std::vector<std::string> names_in_order(const Json& groups) {
 
 // What attention quantises between its products is no scheme of weights.
 bool is_attention_only(const Json& group) {
-  const Json* targets = find(group, "targets");
+  const Json* targets = find_member(group, "targets");
   return targets != nullptr && targets->is_array() && targets->size() == 1 && targets->front().is_string() &&
          targets->front().get_ref<const std::string&>().ends_with("Attention");
 }

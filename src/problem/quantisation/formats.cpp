@@ -43,9 +43,9 @@ constexpr Method kMethods[] = {
 std::string torchao_type(const nlohmann::json* type) {
   for (int depth = 0; type != nullptr && depth < 2; ++depth) {
     if (type->is_string()) return type->get<std::string>();
-    const nlohmann::json* name = find(*type, "_type");
+    const nlohmann::json* name = find_member(*type, "_type");
     if (name != nullptr && name->is_string()) return name->get<std::string>();
-    type = find(*type, "default");
+    type = find_member(*type, "default");
   }
   return {};
 }
@@ -57,10 +57,7 @@ Reader find_reader(std::string_view method) {
   return found == std::end(kMethods) ? read_unknown : found->read;
 }
 
-FormatResult read_unknown(const Source& source) {
-  const SchemeRow* row = find_scheme(source.method, "");
-  return constant(refused(source.method, row == nullptr ? "" : row->note));
-}
+FormatResult read_unknown(const Source& source) { return constant(answer_by_row(source.method, "", source.method)); }
 
 FormatResult read_torchao(const Source& source) {
   const std::string type = torchao_type(source.section.find("quant_type"));
@@ -73,8 +70,7 @@ FormatResult read_bitsandbytes(const Source& source) {
     if (!loads) return fail(loads.error());
     if (!*loads) continue;
     const std::string_view said = std::string_view(key).substr(key[0] == '_' ? 1 : 0);
-    const SchemeRow* row = find_scheme("bitsandbytes", said);
-    return constant(refused(fmt::format("bitsandbytes {}", said), row == nullptr ? "" : row->note));
+    return constant(answer_by_row("bitsandbytes", said, fmt::format("bitsandbytes {}", said)));
   }
   return constant(refused("bitsandbytes"));
 }

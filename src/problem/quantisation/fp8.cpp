@@ -47,8 +47,7 @@ FormatResult one_scheme(const Source& source, Answer quantised) {
 }
 
 Answer by_row(const Source& source, std::string_view said, std::string words, std::optional<BlockShape> block = {}) {
-  const SchemeRow* row = find_scheme(source.method, said);
-  return row == nullptr ? refused(std::move(words)) : answer_of(*row, std::move(words), block);
+  return answer_by_row(source.method, said, std::move(words), block);
 }
 
 // Whether the scales of activations lie in the checkpoint.

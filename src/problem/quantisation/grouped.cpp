@@ -25,18 +25,15 @@ Answer answer_of_grouped(const Grouped& grouped, std::string_view format, std::s
   const std::string words = fmt::format("{} {} bit", method, grouped.bits);
   if (grouped.bits >= kUnquantisedBits) return left_alone(std::string(method));
   if (grouped.bits != 8) return refused(words);
-  const auto note_of = [&](std::string_view said) {
-    const SchemeRow* row = find_scheme(format, said);
-    return row == nullptr ? std::string_view() : row->note;
-  };
-  if (!grouped.symmetric) return refused(words + " asymmetric", note_of("8 bit, not sym"));
+  if (!grouped.symmetric) return answer_by_row(format, "8 bit, not sym", words + " asymmetric");
   // Channels have no groups that an order could break.
-  if (grouped.reordered && grouped.group_size != -1) return refused(words + " desc_act", note_of("8 bit, desc_act"));
+  if (grouped.reordered && grouped.group_size != -1) {
+    return answer_by_row(format, "8 bit, desc_act", words + " desc_act");
+  }
   const bool channel = grouped.group_size < 1;
-  const auto* row = find_scheme(format, channel ? "8 bit, sym, group_size -1" : "8 bit, sym, group_size g");
-  if (row == nullptr) return refused(words);
-  return answer_of(*row, channel ? words : fmt::format("{} group {}", words, grouped.group_size),
-                   BlockShape{1, grouped.group_size});
+  if (channel) return answer_by_row(format, "8 bit, sym, group_size -1", words);
+  return answer_by_row(format, "8 bit, sym, group_size g", fmt::format("{} group {}", words, grouped.group_size),
+                       BlockShape{1, grouped.group_size});
 }
 
 }  // namespace expertile::quantisation

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "problem/model/names.hpp"
 #include "problem/quantisation/moe_layers.hpp"
 #include "problem/quantisation/section.hpp"
 
@@ -73,7 +74,7 @@ const ModuleRow* find_row(std::string_view model_type) {
 // The language model's type is nearer to the experts than that of what is built around it.
 const ModuleRow& row_of(const std::vector<const Json*>& objects) {
   for (auto object = objects.rbegin(); object != objects.rend(); ++object) {
-    const Json* type = find(**object, "model_type");
+    const Json* type = find_member(**object, "model_type");
     if (type == nullptr || !type->is_string() || type->get_ref<const std::string&>().empty()) continue;
     if (const ModuleRow* row = find_row(type->get_ref<const std::string&>())) return *row;
   }
@@ -98,13 +99,13 @@ ExpertLayer spell(std::int64_t number, const ModuleRow& row) {
 
 std::vector<const Json*> config_objects(const Json& root) {
   std::vector<const Json*> objects = {&root};
-  const auto add = [&objects](const Json& outer, const char* key) -> const Json* {
-    const Json* inner = find(outer, key);
+  const auto add = [&objects](const Json& outer, std::string_view key) -> const Json* {
+    const Json* inner = find_member(outer, key);
     if (inner == nullptr || !inner->is_object()) return nullptr;
     objects.push_back(inner);
     return inner;
   };
-  for (const char* key : {"text_config", "language_config", "llm_config"}) add(root, key);
+  for (const std::string_view key : model::text_sections()) add(root, key);
   if (const Json* thinker = add(root, "thinker_config")) add(*thinker, "text_config");
   return objects;
 }

@@ -24,7 +24,7 @@ constexpr std::int64_t kFewLayers = 8;
 
 const Json* find_innermost(const Objects& objects, const char* key) {
   for (auto object = objects.rbegin(); object != objects.rend(); ++object) {
-    if (const Json* value = find(**object, key)) return value;
+    if (const Json* value = find_member(**object, key)) return value;
   }
   return nullptr;
 }

@@ -44,7 +44,7 @@ Result<std::string> method_of(const Section& section) {
   if (method == "compressed_tensors") return std::string("compressed-tensors");
   if (!method.empty()) return method;
   const Json* producer = section.find("producer");
-  const Json* name = producer == nullptr ? nullptr : find(*producer, "name");
+  const Json* name = producer == nullptr ? nullptr : find_member(*producer, "name");
   const Json* nested = section.find("quantization");
   const bool modelopt = section.find("quant_algo") != nullptr || (name != nullptr && *name == "modelopt") ||
                         (nested != nullptr && nested->is_object());
@@ -108,9 +108,7 @@ Result<std::optional<Answer>> overruled(const std::optional<Section>& section, c
     // A dtype of storage that holds all values says nothing of the experts alone.
     if (storage == Storage::own_dtype && !field.of_config) continue;
     if (storage == Storage::own_dtype) return std::optional<Answer>(left_alone(fmt::format("expert_dtype {}", *value)));
-    const SchemeRow* row = find_scheme(field.field, lower(*value));
-    return std::optional<Answer>(
-        refused(fmt::format("{} {}", field.field, *value), row == nullptr ? std::string_view() : row->note));
+    return std::optional<Answer>(answer_by_row(field.field, lower(*value), fmt::format("{} {}", field.field, *value)));
   }
   return std::optional<Answer>();
 }
@@ -121,9 +119,9 @@ Status check_expert_dtype(const Objects& objects, std::string_view method, std::
   bool named = false;
   bool deepseek = false;
   for (const Json* object : objects) {
-    const Json* type = find(*object, "model_type");
+    const Json* type = find_member(*object, "model_type");
     deepseek = deepseek || (type != nullptr && *type == "deepseek_v4");
-    named = named || find(*object, "expert_dtype") != nullptr;
+    named = named || find_member(*object, "expert_dtype") != nullptr;
   }
   if (!deepseek || named) return {};
   return fail(ErrorCode::unsupported,

@@ -7,13 +7,12 @@
 #include <utility>
 
 #include "files/json_text.hpp"
+#include "problem/sizes.hpp"
 
 namespace expertile::quantisation {
 namespace {
 
 using Json = nlohmann::json;
-
-constexpr std::int64_t kMostSize = std::int64_t{1} << 31;
 
 std::optional<std::int64_t> size_of(std::string_view text) {
   std::int64_t value = 0;
@@ -23,7 +22,7 @@ std::optional<std::int64_t> size_of(std::string_view text) {
 }
 
 std::optional<std::int64_t> size_of(const Json& value) {
-  if (!value.is_number_integer() || value > kMostSize) return std::nullopt;
+  if (!value.is_number_integer() || value > kLargestSize) return std::nullopt;
   return value.get<std::int64_t>();
 }
 
@@ -41,7 +40,7 @@ std::optional<BlockShape> block_of(const Json& value) {
     n = size_of(text.substr(0, x));
     k = size_of(text.substr(x + 1));
   }
-  if (!n || !k || *n < 1 || *k < 1 || *n > kMostSize || *k > kMostSize) return std::nullopt;
+  if (!n || !k || *n < 1 || *k < 1 || *n > kLargestSize || *k > kLargestSize) return std::nullopt;
   return BlockShape{*n, *k};
 }
 
@@ -53,12 +52,6 @@ std::string changed(std::string_view text, Change change) {
 }
 
 }  // namespace
-
-const Json* find(const Json& object, std::string_view key) {
-  if (!object.is_object()) return nullptr;
-  const auto found = object.find(key);
-  return found == object.end() || found->is_null() ? nullptr : &*found;
-}
 
 std::string Section::where(std::string_view key) const {
   return fmt::format("{}{}{}", where_, where_.ends_with(':') ? " " : ".", key);
@@ -80,7 +73,8 @@ Result<std::string> Section::text(std::string_view key) const {
 Result<std::optional<std::int64_t>> Section::whole(std::string_view key) const {
   const Json* value = find(key);
   if (value == nullptr) return std::optional<std::int64_t>();
-  if (!value->is_number_integer() || *value > kMostSize || *value < -kMostSize) return refuse(key, "a whole number");
+  if (!value->is_number_integer() || *value > kLargestSize || *value < -kLargestSize)
+    return refuse(key, "a whole number");
   return std::optional<std::int64_t>(value->get<std::int64_t>());
 }
 

@@ -10,11 +10,9 @@
 
 #include "expertile/error.hpp"
 #include "expertile/types.hpp"
+#include "files/json_text.hpp"
 
 namespace expertile::quantisation {
-
-// A member that is there and not null, or nullptr; object may be anything.
-[[nodiscard]] const nlohmann::json* find(const nlohmann::json& object, std::string_view key);
 
 // An object of the document and how messages call it: "model: quantization_config", or "model:" for the outermost. The
 // document outlives it.
@@ -25,7 +23,7 @@ class Section {
   [[nodiscard]] const nlohmann::json& json() const { return *object_; }
   [[nodiscard]] const std::string& where() const { return where_; }
   [[nodiscard]] std::string where(std::string_view key) const;
-  [[nodiscard]] const nlohmann::json* find(std::string_view key) const { return quantisation::find(*object_, key); }
+  [[nodiscard]] const nlohmann::json* find(std::string_view key) const { return find_member(*object_, key); }
 
   // A field that is absent or null is nothing; of another kind, an error.
   [[nodiscard]] Result<std::string> text(std::string_view key) const;  // "" for nothing
