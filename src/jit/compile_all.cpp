@@ -2,9 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "jit/side_by_side.hpp"
+#include "plan/distinct.hpp"
 
 namespace expertile::jit {
 namespace {
@@ -33,11 +32,7 @@ Result<Cubin> compile_one(const Nvrtc* nvrtc, const std::vector<CubinCache>& cac
 std::vector<Result<Cubin>> compile_all(const Nvrtc* nvrtc, const std::vector<CubinCache>& caches,
                                        const std::vector<CompileRequest>& requests, int threads) {
   std::vector<Result<Cubin>> results(requests.size());
-  std::vector<std::size_t> first;  // that is equal
-  first.reserve(requests.size());
-  for (const CompileRequest& request : requests) {
-    first.push_back(static_cast<std::size_t>(std::find(requests.begin(), requests.end(), request) - requests.begin()));
-  }
+  const std::vector<std::size_t> first = first_equals(requests);
   side_by_side(requests.size(), threads, [&](std::size_t i) {
     if (first[i] == i) results[i] = compile_one(nvrtc, caches, requests[i]);
   });

@@ -11,12 +11,14 @@
 #include "jit/nvrtc.hpp"
 #include "jit/ptxas_report.hpp"
 #include "jit/side_by_side.hpp"
+#include "plan/distinct.hpp"
 
 namespace expertile::cuda {
 namespace {
 
 constexpr int kMaxDynamicShared = 8;  // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 constexpr std::int64_t kMostCacheBytes = std::int64_t{1} << 30;
+constexpr int kLoaders = 4;  // threads that hand kernels to the driver
 
 }  // namespace
 
@@ -127,15 +129,18 @@ std::vector<Result<const LoadedKernel*>> KernelCache::load(const std::vector<Wan
   if (missing.empty()) return loaded;
   const auto cubins = compile(requests_of(specs));
   const std::lock_guard one_at_a_time(loading_);  // each kernel is loaded once
-  for (std::size_t m = 0; m < missing.size(); ++m) {
+  const std::vector<std::size_t> first = first_equals(specs);
+  jit::side_by_side(missing.size(), kLoaders, [&](std::size_t m) {
+    if (first[m] != m) return;
     loaded[missing[m]] = cubins[m] ? load_one(wanted[missing[m]], *cubins[m]) : fail(cubins[m].error());
-  }
+  });
+  for (std::size_t m = 0; m < missing.size(); ++m) loaded[missing[m]] = loaded[missing[first[m]]];
   return loaded;
 }
 
 Result<const LoadedKernel*> KernelCache::load_one(const WantedKernel& wanted, const jit::Cubin& cubin) {
   const LaunchPlan& plan = wanted.plan;
-  // An equal one before it, or another thread's.
+  // Another thread's, since it was looked for.
   if (const LoadedKernel* known = find(plan.spec); known != nullptr) return known;
   if (!wanted.may_be_slow) {
     if (auto status = jit::refuse_if_slow(cubin.resources); !status) return fail(status.error());
