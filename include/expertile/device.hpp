@@ -69,6 +69,8 @@ class Device {
   [[nodiscard]] const DeviceInfo& info() const noexcept;
   // Kernels that are loaded, of all operations; 0 on a CPU.
   [[nodiscard]] std::size_t loaded_kernels() const noexcept;
+  // Returns when everything that was enqueued on a GPU, by whomever in this process, is complete. Not while capturing.
+  [[nodiscard]] Status synchronise() const;
 
  private:
   explicit Device(std::shared_ptr<const Backend> backend);

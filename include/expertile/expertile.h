@@ -162,6 +162,8 @@ typedef struct expertile_device expertile_device;
  * first who names a device opens it, all share it, and it stays open until the process ends. */
 EXPERTILE_API expertile_status expertile_device_open(const char* name, int threads, expertile_device** out);
 EXPERTILE_API expertile_status expertile_device_get_info(const expertile_device* device, expertile_device_info* info);
+/* Returns when everything that was enqueued on a GPU, by whomever in this process, is complete. Not while capturing. */
+EXPERTILE_API expertile_status expertile_device_synchronise(const expertile_device* device);
 EXPERTILE_API expertile_status expertile_device_destroy(expertile_device* device);
 
 /* ---- the operation --------------------------------------------------------------------------------------------- */

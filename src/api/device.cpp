@@ -18,4 +18,6 @@ const DeviceInfo& Device::info() const noexcept { return backend_->info(); }
 
 std::size_t Device::loaded_kernels() const noexcept { return backend_->loaded_kernels(); }
 
+Status Device::synchronise() const { return backend_->synchronise(); }
+
 }  // namespace expertile

@@ -56,4 +56,13 @@ expertile_status expertile_device_get_info(const expertile_device* device, exper
   });
 }
 
+expertile_status expertile_device_synchronise(const expertile_device* device) {
+  using namespace expertile;
+  return capi::guarded([&]() -> Status {
+    const auto found = capi::find(device);
+    if (!found) return fail(found.error());
+    return (*found)->device.synchronise();
+  });
+}
+
 }  // extern "C"

@@ -1,0 +1,278 @@
+#include "call.hpp"
+
+#include <vector>
+
+#include "errors.hpp"
+#include "names.hpp"
+
+namespace expertile::python {
+namespace {
+
+bool refuse(const std::string& line) {
+  raise_invalid(line);
+  return false;
+}
+
+// ---- what an array must be ----------------------------------------------------------------------------------------
+
+bool check_device(const Array& array, const char* name, const Prepared& prepared) {
+  if (array.device == prepared.device) return true;
+  return refuse(std::string(name) + " is on " + device_text(array.device) + ", it must be on " +
+                device_text(prepared.device) + " like the operation");
+}
+
+// A list of numbers that lie back to back.
+bool read_list(PyObject* object, const char* name, Kind kind, const Prepared& prepared, Array& out) {
+  if (!is_given(object)) return refuse(std::string(name) + " is None, it must be an array");
+  if (!read_array(object, name, out)) return false;
+  if (out.kind != kind) {
+    const Ref dtype(PyObject_GetAttr(object, names().dtype));
+    PyErr_Clear();
+    const std::string found = out.kind == Kind::other && dtype ? text_of(dtype.get()) : python::name(out.kind);
+    return refuse(std::string(name) + " is " + found + ", it must be " + python::name(kind));
+  }
+  if (!check_device(out, name, prepared)) return false;
+  if (out.is_contiguous()) return true;
+  return refuse(std::string(name) + " " + out.shape_text() + " is strided, its elements must lie back to back");
+}
+
+bool read_offsets(PyObject* object, const char* name, const Prepared& prepared, Array& out) {
+  if (!read_list(object, name, Kind::int64, prepared, out)) return false;
+  if (out.dimensions == 1) return true;
+  return refuse(std::string(name) + " is " + out.shape_text() + ", it must have one dimension");
+}
+
+// The last two dimensions of an array as rows of a matrix: how far apart rows begin; -1 with an exception.
+std::int64_t pitch_of(const Array& array, const char* name) {
+  const auto last = static_cast<std::size_t>(array.dimensions - 1);
+  const std::int64_t columns = array.shape[last];
+  const std::int64_t rows = array.shape[last - 1];
+  if (columns > 1 && array.strides[last] != 1) {
+    refuse(std::string(name) + " " + array.shape_text() + " has a stride of " + std::to_string(array.strides[last]) +
+           " along its last dimension, it must be 1");
+    return -1;
+  }
+  const std::int64_t pitch = rows > 1 ? array.strides[last - 1] : std::max<std::int64_t>(columns, 1);
+  if (pitch < columns) {
+    refuse(std::string(name) + " " + array.shape_text() + " has a stride of " + std::to_string(pitch) +
+           " from row to row, its rows must not overlap");
+    return -1;
+  }
+  return pitch;
+}
+
+template <class Matrix>
+bool as_matrix(const Array& array, const char* name, std::int64_t rows, std::int64_t pitch, Matrix& out) {
+  const auto last = static_cast<std::size_t>(array.dimensions - 1);
+  out = {array.data, rows, array.shape[last], pitch, python::element_of(array.kind), 0};
+  if (out.element != EXPERTILE_ELEMENT_NONE) return true;
+  return refuse(std::string(name) + " is " + python::name(array.kind) + ", no operation takes it");
+}
+
+template <class Matrix>
+bool read_rows(const Array& array, const char* name, const char* shape, const Prepared& prepared, Matrix& out) {
+  if (array.dimensions != 2) {
+    return refuse(std::string(name) + " is " + array.shape_text() + ", it must be " + shape);
+  }
+  if (!check_device(array, name, prepared)) return false;
+  const std::int64_t pitch = pitch_of(array, name);
+  return pitch >= 0 && as_matrix(array, name, array.shape[0], pitch, out);
+}
+
+bool read_weights(const Array& b, const Prepared& prepared, expertile_matrix& out) {
+  if (b.dimensions != 3) return refuse("b is " + b.shape_text() + ", it must be [E, N, K]");
+  if (!check_device(b, "b", prepared)) return false;
+  const std::int64_t pitch = pitch_of(b, "b");
+  if (pitch < 0) return false;
+  if (b.shape[0] > 1 && b.strides[0] != b.shape[1] * pitch) {
+    return refuse("b " + b.shape_text() + " has a stride of " + std::to_string(b.strides[0]) +
+                  " from expert to expert, it must be N times that of its rows, " + std::to_string(b.shape[1] * pitch));
+  }
+  return as_matrix(b, "b", b.shape[0] * b.shape[1], pitch, out);
+}
+
+// ---- scales -------------------------------------------------------------------------------------------------------
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  Array array;
+  array.dimensions = static_cast<int>(shape.size());
+  for (std::size_t i = 0; i < shape.size(); ++i) array.shape[i] = shape[i];
+  return array.shape_text();
+}
+
+// Dimensions of 1 may follow.
+bool has_shape(const Array& array, const std::vector<std::int64_t>& shape) {
+  if (array.dimensions < static_cast<int>(shape.size())) return false;
+  for (int d = 0; d < array.dimensions; ++d) {
+    const auto at = static_cast<std::size_t>(d);
+    if (array.shape[at] != (at < shape.size() ? shape[at] : 1)) return false;
+  }
+  return true;
+}
+
+struct ScaleShapes {
+  std::vector<std::int64_t> a;  // empty: none is taken
+  std::vector<std::int64_t> b;
+};
+ScaleShapes scale_shapes(const expertile_problem_desc& problem, std::int64_t rows) {
+  const auto blocks = [](std::int64_t size, std::int64_t block) { return (size + block - 1) / block; };
+  const bool a_is_quantised = problem.dtype == EXPERTILE_DTYPE_FP8_W8A8 || problem.dtype == EXPERTILE_DTYPE_INT8_W8A8;
+  switch (problem.scales) {
+    case EXPERTILE_SCALES_PER_TENSOR:
+      return {{problem.experts}, {problem.experts}};
+    case EXPERTILE_SCALES_PER_TOKEN_CHANNEL:
+      return {{rows}, {problem.experts, problem.n}};
+    case EXPERTILE_SCALES_PER_CHANNEL:
+      return {{}, {problem.experts, problem.n}};
+    case EXPERTILE_SCALES_BLOCK: {
+      const std::int64_t along_k = blocks(problem.k, problem.block_k);
+      ScaleShapes shapes{{}, {problem.experts, blocks(problem.n, problem.block_n), along_k}};
+      if (a_is_quantised) shapes.a = {rows, along_k};
+      return shapes;
+    }
+    default:
+      return {};
+  }
+}
+
+bool read_scale(PyObject* object, const char* name, const std::vector<std::int64_t>& shape, const Prepared& prepared,
+                Array& out, const float*& data, std::int64_t& count) {
+  const auto scales = [&] {
+    return std::string(expertile_dtype_name(static_cast<expertile_dtype>(prepared.problem.dtype))) + " with " +
+           expertile_scales_name(static_cast<expertile_scales>(prepared.problem.scales)) + " scales";
+  };
+  if (!is_given(object)) {
+    return shape.empty() || refuse(std::string(name) + " is None, " + scales() + " needs " + shape_text(shape));
+  }
+  if (shape.empty()) return refuse(std::string(name) + " is given, " + scales() + " takes none");
+  if (!read_list(object, name, Kind::float32, prepared, out)) return false;
+  if (!has_shape(out, shape)) {
+    return refuse(std::string(name) + " is " + out.shape_text() + ", " + scales() + " needs " + shape_text(shape));
+  }
+  data = static_cast<const float*>(out.data);
+  count = out.count();
+  return true;
+}
+
+// ---- what was not given -------------------------------------------------------------------------------------------
+
+bool read_stream(const Given& given, const Operands& operands, const Prepared& prepared, void*& out) {
+  if (prepared.device < 0) return !is_given(given.stream) || refuse("stream is given, a CPU has none");
+  if (!is_given(given.stream)) {
+    const dlpack::Exchange* exchange = operands.a.exchange;
+    if (exchange != nullptr && exchange->current_stream != nullptr) {
+      return exchange->current_stream(dlpack::kCuda, prepared.device, &out) == 0;
+    }
+  }
+  const Ref stream =
+      call_arrays("stream_of", Ref(Py_BuildValue("(OO)", given.a, is_given(given.stream) ? given.stream : Py_None)));
+  if (!stream) return false;
+  out = PyLong_AsVoidPtr(stream.get());
+  return PyErr_Occurred() == nullptr;
+}
+
+bool read_out(const Given& given, std::int64_t rows, const Prepared& prepared, Ref& object, Array& out) {
+  if (is_given(given.out)) {
+    object = Ref::borrowed(given.out);
+  } else {
+    object = call_arrays("empty", Ref(Py_BuildValue("(OLLs)", given.a, static_cast<long long>(rows),
+                                                    static_cast<long long>(prepared.problem.n),
+                                                    expertile_element_name(prepared.c_element))));
+    if (!object) return false;
+  }
+  if (!read_array(object.get(), "out", out)) return false;
+  // Of JAX's arrays, which nobody writes, the one that was made for this call is still nobody's.
+  if (is_given(given.out) && out.is_waited_for) return refuse("out is an array of JAX, which cannot be written");
+  return !out.is_read_only || !is_given(given.out) || refuse("out is read-only");
+}
+
+bool read_workspace(const Given& given, std::int64_t rows, const Prepared& prepared, Ref& object,
+                    expertile_grouped_gemm_args& args) {
+  std::size_t bytes = 0;
+  if (const auto status = expertile_operation_workspace_bytes(prepared.operation, rows, &bytes);
+      status != EXPERTILE_OK) {
+    raise(status);
+    return false;
+  }
+  if (bytes == 0) return true;
+  object = is_given(given.workspace)
+               ? Ref::borrowed(given.workspace)
+               : call_arrays("workspace", Ref(Py_BuildValue("(On)", given.a, static_cast<Py_ssize_t>(bytes))));
+  Array array;
+  if (!object || !read_array(object.get(), "workspace", array)) return false;
+  if (!check_device(array, "workspace", prepared)) return false;
+  if (!array.is_contiguous() || array.is_read_only) return refuse("workspace is strided or read-only");
+  args.workspace = array.data;
+  args.workspace_bytes = static_cast<std::size_t>(array.count()) * array.item_bytes;
+  return true;
+}
+
+}  // namespace
+
+bool read_operands(const Given& given, Operands& out) {
+  if (!is_given(given.a)) return refuse("a is None, it must be an array [M, K]");
+  if (!is_given(given.b)) return refuse("b is None, it must be an array [E, N, K]");
+  return read_array(given.a, "a", out.a) && read_array(given.b, "b", out.b);
+}
+
+PyObject* run(const Prepared& prepared, const Given& given, const Operands& operands) {
+  expertile_grouped_gemm_args args{};
+  args.size = sizeof args;
+  if (!read_rows(operands.a, "a", "[M, K]", prepared, args.a)) return nullptr;
+  if (!read_weights(operands.b, prepared, args.b)) return nullptr;
+  Array segments;
+  Array experts;
+  Array scale_a;
+  Array scale_b;
+  if (!read_offsets(given.seg_indptr, "seg_indptr", prepared, segments)) return nullptr;
+  if (!read_offsets(given.weight_indices, "weight_indices", prepared, experts)) return nullptr;
+  if (segments.shape[0] != experts.shape[0] + 1) {
+    return raise_invalid("seg_indptr is " + segments.shape_text() + " and weight_indices " + experts.shape_text() +
+                         ": there must be one offset more than groups");
+  }
+  args.seg_indptr = static_cast<const std::int64_t*>(segments.data);
+  args.weight_indices = static_cast<const std::int64_t*>(experts.data);
+  args.groups = experts.shape[0];
+  const ScaleShapes shapes = scale_shapes(prepared.problem, args.a.rows);
+  if (!read_scale(given.scale_a, "scale_a", shapes.a, prepared, scale_a, args.scale_a, args.scale_a_count)) {
+    return nullptr;
+  }
+  if (!read_scale(given.scale_b, "scale_b", shapes.b, prepared, scale_b, args.scale_b, args.scale_b_count)) {
+    return nullptr;
+  }
+  if (!read_stream(given, operands, prepared, args.stream)) return nullptr;
+  Ref out_object;
+  Array out;
+  if (!read_out(given, args.a.rows, prepared, out_object, out)) return nullptr;
+  if (!read_rows(out, "out", "[M, N]", prepared, args.c)) return nullptr;
+  Ref workspace;
+  if (!read_workspace(given, args.a.rows, prepared, workspace, args)) return nullptr;
+  expertile_status status = EXPERTILE_OK;
+  {
+    const Unlocked unlocked;
+    status = expertile_run(prepared.operation, &args);
+    const bool waits = status == EXPERTILE_OK && prepared.device >= 0 && out.is_waited_for;
+    if (waits) status = expertile_device_synchronise(prepared.opened);
+  }
+  return status == EXPERTILE_OK ? out_object.release() : raise(status);
+}
+
+bool needs_gradient(const Given& given, const Operands& operands) {
+  if (operands.a.exchange == nullptr && operands.b.exchange == nullptr) return false;
+  for (PyObject* object : {given.a, given.b}) {
+    const Ref flag(PyObject_GetAttr(object, names().requires_grad));
+    PyErr_Clear();
+    if (flag && flag.get() == Py_True) return true;
+  }
+  return false;
+}
+
+Ref call_arrays(const char* function, const Ref& arguments) {
+  if (!arguments) return {};
+  const Ref module(PyImport_ImportModule("expertile._arrays"));
+  const Ref callee(module ? PyObject_GetAttrString(module.get(), function) : nullptr);
+  if (!callee) return {};
+  return Ref(PyObject_Call(callee.get(), arguments.get(), nullptr));
+}
+
+}  // namespace expertile::python

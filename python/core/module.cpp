@@ -1,0 +1,38 @@
+// expertile._core: what Python calls of the library.
+
+#include <expertile/expertile.h>
+
+#include "errors.hpp"
+#include "names.hpp"
+#include "operation.hpp"
+
+namespace expertile::python {
+namespace {
+
+PyObject* version(PyObject*, PyObject*) { return PyUnicode_FromString(expertile_version()); }
+
+PyMethodDef kFunctions[] = {{"grouped_gemm", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(grouped_gemm)),
+                             METH_FASTCALL | METH_KEYWORDS, kGroupedGemmDoc},
+                            {"version", version, METH_NOARGS, "version()\n--\n\nThe library's version."},
+                            {nullptr, nullptr, 0, nullptr}};
+
+int execute(PyObject* module) {
+  return init_names() && init_grouped_gemm() && add_errors(module) && add_operation(module) ? 0 : -1;
+}
+
+PyModuleDef_Slot kSlots[] = {{Py_mod_exec, reinterpret_cast<void*>(execute)}, {0, nullptr}};
+
+PyModuleDef kModule = {PyModuleDef_HEAD_INIT,
+                       "expertile._core",
+                       "The library, as Python calls it.",
+                       0,
+                       kFunctions,
+                       kSlots,
+                       nullptr,
+                       nullptr,
+                       nullptr};
+
+}  // namespace
+}  // namespace expertile::python
+
+PyMODINIT_FUNC PyInit__core() { return PyModuleDef_Init(&expertile::python::kModule); }

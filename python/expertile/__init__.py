@@ -1,0 +1,30 @@
+"""The grouped GEMM of Mixture-of-Experts layers, on NVIDIA GPUs and CPUs.
+
+    c = expertile.grouped_gemm(a, b, seg_indptr, weight_indices)
+
+for arrays of PyTorch, NumPy, CuPy or JAX, without copies. See docs/python.md for the whole of it.
+"""
+
+from expertile._core import (
+    Error,
+    GroupedGemm,
+    InternalError,
+    InvalidArgument,
+    IoError,
+    NotFound,
+    Unsupported,
+    grouped_gemm,
+    version as _version,
+)
+
+__version__: str = _version()
+__all__ = [
+    "Error",
+    "GroupedGemm",
+    "InternalError",
+    "InvalidArgument",
+    "IoError",
+    "NotFound",
+    "Unsupported",
+    "grouped_gemm",
+]
