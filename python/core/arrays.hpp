@@ -18,6 +18,9 @@ enum class Kind : std::uint8_t { float16, bfloat16, float32, float8_e4m3, int8, 
 [[nodiscard]] const char* name(Kind kind);
 // Of a dtype of any library, or its name.
 [[nodiscard]] Kind kind_of_dtype(PyObject* dtype);
+[[nodiscard]] constexpr bool is_float(Kind kind) {
+  return kind == Kind::float16 || kind == Kind::bfloat16 || kind == Kind::float32;
+}
 // Zero where no tensor has it.
 [[nodiscard]] std::int32_t element_of(Kind kind);
 

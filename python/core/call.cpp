@@ -171,13 +171,14 @@ bool read_stream(const Given& given, const Operands& operands, const Prepared& p
   return PyErr_Occurred() == nullptr;
 }
 
-bool read_out(const Given& given, std::int64_t rows, const Prepared& prepared, Ref& object, Array& out) {
+bool read_out(const Given& given, const Array& a, const Prepared& prepared, Ref& object, Array& out) {
   if (is_given(given.out)) {
     object = Ref::borrowed(given.out);
   } else {
-    object = call_arrays("empty", Ref(Py_BuildValue("(OLLs)", given.a, static_cast<long long>(rows),
-                                                    static_cast<long long>(prepared.problem.n),
-                                                    expertile_element_name(prepared.c_element))));
+    const expertile_element element = element_of_c(prepared.c_element, a);
+    object = call_arrays(
+        "empty", Ref(Py_BuildValue("(OLLs)", given.a, static_cast<long long>(a.shape[0]),
+                                   static_cast<long long>(prepared.problem.n), expertile_element_name(element))));
     if (!object) return false;
   }
   if (!read_array(object.get(), "out", out)) return false;
@@ -215,6 +216,11 @@ bool read_operands(const Given& given, Operands& out) {
   return read_array(given.a, "a", out.a) && read_array(given.b, "b", out.b);
 }
 
+expertile_element element_of_c(expertile_element wanted, const Array& a) {
+  if (wanted != EXPERTILE_ELEMENT_NONE) return wanted;
+  return is_float(a.kind) ? static_cast<expertile_element>(element_of(a.kind)) : EXPERTILE_BFLOAT16;
+}
+
 PyObject* run(const Prepared& prepared, const Given& given, const Operands& operands) {
   expertile_grouped_gemm_args args{};
   args.size = sizeof args;
@@ -243,7 +249,7 @@ PyObject* run(const Prepared& prepared, const Given& given, const Operands& oper
   if (!read_stream(given, operands, prepared, args.stream)) return nullptr;
   Ref out_object;
   Array out;
-  if (!read_out(given, args.a.rows, prepared, out_object, out)) return nullptr;
+  if (!read_out(given, operands.a, prepared, out_object, out)) return nullptr;
   if (!read_rows(out, "out", "[M, N]", prepared, args.c)) return nullptr;
   Ref workspace;
   if (!read_workspace(given, args.a.rows, prepared, workspace, args)) return nullptr;

@@ -12,7 +12,7 @@ struct Prepared {
   expertile_operation* operation = nullptr;
   expertile_device* opened = nullptr;
   expertile_problem_desc problem{};
-  expertile_element c_element = EXPERTILE_ELEMENT_NONE;  // that C has where nobody gives one
+  expertile_element c_element = EXPERTILE_ELEMENT_NONE;  // of C in all calls; none: any
   int device = -1;                                       // a GPU's index; -1: the host
 };
 
@@ -35,6 +35,9 @@ struct Operands {
   Array b;
 };
 [[nodiscard]] bool read_operands(const Given& given, Operands& out);
+
+// That a new C has: the one that is wanted, else a's, or bfloat16 where a is quantised.
+[[nodiscard]] expertile_element element_of_c(expertile_element wanted, const Array& a);
 
 // Checks the arrays, makes what was not given (C, workspace) by A's library, and runs, without the interpreter's lock.
 // A new reference to C; null with an exception.

@@ -10,25 +10,30 @@
 namespace expertile::python {
 
 const char* const kGroupedGemmDoc =
-    "grouped_gemm(a, b, seg_indptr, weight_indices, *, scale_a=None, scale_b=None, block_shape=None, out=None,\n"
-    "             out_dtype=None, top_k=2, hidden_size=None, tf32=False, workspace=None, stream=None, "
-    "config_dir=None)\n"
-    "--\n\n"
-    "C[r] = a[r] x b[weight_indices[g]]^T for the rows r in [seg_indptr[g], seg_indptr[g+1]).\n\n"
-    "a [M, K], b [E, N, K], seg_indptr [G+1] and weight_indices [G] of int64: arrays of PyTorch, NumPy (with\n"
-    "ml_dtypes), CuPy or JAX, all on one device; nothing is copied. Returns C [M, N], which is `out` where one is\n"
-    "given; rows outside every group are left as they are (in a new C: undefined).\n\n"
-    "The dtype follows from a and b: the same float type; float8_e4m3fn both; int8 both; float16 or bfloat16 with\n"
-    "int8; a float type with float8_e4m3fn and a block_shape, where the call quantises a.\n"
-    "scale_a, scale_b (float32; a value is stored * scale): e4m3 per tensor [E], [E], or per token and channel [M],\n"
-    "[E, N]; int8 both [M], [E, N]; int8 weights alone: scale_b [E, N]; with block_shape (bn, bk): [M, ceil(K/bk)]\n"
-    "where a comes quantised, and [E, ceil(N/bn), ceil(K/bk)].\n\n"
-    "out_dtype: of a new C; default a's, or bfloat16 where a is quantised. top_k and hidden_size choose the tuned "
-    "file\n"
-    "and its tile, not the result. stream: of the GPU, as an integer; default the current one of a's library.\n"
-    "workspace: at least GroupedGemm.workspace_bytes(M) bytes; default a new one.\n\n"
-    "The operation is prepared at the first call with such arrays and kept. Raises expertile.Error, whose message\n"
-    "names the argument. Any thread may call it.";
+    R"doc(grouped_gemm(a, b, seg_indptr, weight_indices, *, scale_a=None, scale_b=None, block_shape=None, out=None,
+             out_dtype=None, top_k=2, hidden_size=None, tf32=False, workspace=None, stream=None, config_dir=None,
+             follow_gradient=True)
+--
+
+C[r] = a[r] x b[weight_indices[g]]^T for the rows r in [seg_indptr[g], seg_indptr[g+1]).
+
+a [M, K], b [E, N, K], seg_indptr [G+1] and weight_indices [G] of int64: arrays of PyTorch, NumPy (with ml_dtypes),
+CuPy or JAX, all on one device; nothing is copied. Returns C [M, N], which is `out` where one is given; rows outside
+every group are left as they are (in a new C: undefined).
+
+The dtype follows from a and b: the same float type; float8_e4m3fn both; int8 both; float16 or bfloat16 with int8; a
+float type with float8_e4m3fn and a block_shape, where the call quantises a.
+scale_a, scale_b (float32; a value is stored * scale): e4m3 per tensor [E], [E], or per token and channel [M], [E, N];
+int8 both [M], [E, N]; int8 weights alone: scale_b [E, N]; with block_shape (bn, bk): [M, ceil(K/bk)] where a comes
+quantised, and [E, ceil(N/bn), ceil(K/bk)].
+
+out_dtype: of a new C; default a's, or bfloat16 where a is quantised. top_k and hidden_size choose the tuned file and
+its tile, not the result. stream: of the GPU, an integer or a stream of PyTorch or CuPy; default the current one of a's
+library. workspace: at least GroupedGemm.workspace_bytes(M) bytes; default a new one.
+
+A PyTorch tensor that requires a gradient gets one; with follow_gradient=False it does not.
+The operation is prepared at the first call with such arrays and kept. Raises expertile.Error, whose message names the
+argument. Any thread may call it.)doc";
 
 namespace {
 
@@ -48,14 +53,16 @@ enum Place : std::size_t {
   kWorkspace,
   kStream,
   kConfig,
+  kFollow,
   kPlaces
 };
 
 Signature<kPlaces>& signature() {
-  static Signature<kPlaces> all{"grouped_gemm",
-                                4,
-                                {"a", "b", "seg_indptr", "weight_indices", "scale_a", "scale_b", "block_shape", "out",
-                                 "out_dtype", "top_k", "hidden_size", "tf32", "workspace", "stream", "config_dir"}};
+  static Signature<kPlaces> all{
+      "grouped_gemm",
+      4,
+      {"a", "b", "seg_indptr", "weight_indices", "scale_a", "scale_b", "block_shape", "out", "out_dtype", "top_k",
+       "hidden_size", "tf32", "workspace", "stream", "config_dir", "follow_gradient"}};
   return all;
 }
 
@@ -65,8 +72,6 @@ bool refuse(const std::string& line) {
   raise_invalid(line);
   return false;
 }
-
-bool is_float(Kind kind) { return kind == Kind::float16 || kind == Kind::bfloat16 || kind == Kind::float32; }
 
 std::int32_t float_dtype(Kind kind) {
   return kind == Kind::float16    ? EXPERTILE_DTYPE_FLOAT16
@@ -186,6 +191,7 @@ bool read_key(const Signature<kPlaces>::Values& v, const Operands& operands, Key
     }
     key.c_element = static_cast<expertile_element>(element_of(out.kind));
   }
+  key.c_element = element_of_c(key.c_element, operands.a);
   key.device = operands.a.device;
   return find_problem(operands, dimensions, key.problem);
 }
@@ -201,7 +207,9 @@ PyObject* grouped_gemm(PyObject*, PyObject* const* arguments, Py_ssize_t count, 
                     v[kScaleB], v[kOut], v[kWorkspace], v[kStream]};
   Operands operands;
   if (!read_operands(given, operands)) return nullptr;
-  if (needs_gradient(given, operands)) {
+  std::int32_t follows = 1;
+  if (!read_flag(v[kFollow], "follow_gradient", follows)) return nullptr;
+  if (follows != 0 && needs_gradient(given, operands)) {
     const Ref named(PyDict_New());
     if (!named) return nullptr;
     for (std::size_t i = 0; i < kPlaces; ++i) {

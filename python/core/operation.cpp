@@ -31,14 +31,10 @@ expertile_status prepare_unlocked(const expertile_problem_desc& wanted, const Pr
   options.config_dir = wishes.config_dir.empty() ? nullptr : wishes.config_dir.c_str();
   options.c_element = wishes.c_element;
   if (status == EXPERTILE_OK) status = expertile_prepare(problem, &options, &out.operation);
-  expertile_problem_tensors tensors{};
-  tensors.size = sizeof tensors;
-  if (status == EXPERTILE_OK) status = expertile_problem_get_tensors(problem, 0, &tensors);
   out.problem.size = sizeof out.problem;
   if (status == EXPERTILE_OK) status = expertile_problem_describe(problem, &out.problem);
   out.device = info.is_gpu != 0 ? index_of(wishes.device) : -1;
-  out.c_element =
-      wishes.c_element != EXPERTILE_ELEMENT_NONE ? wishes.c_element : static_cast<expertile_element>(tensors.c_element);
+  out.c_element = wishes.c_element;
   expertile_problem_destroy(problem);
   return status;
 }
@@ -189,18 +185,21 @@ PyObject* device(PyObject* self, void*) {
 }
 
 constexpr const char* kDoc =
-    "GroupedGemm(experts, n, k, *, dtype='bfloat16', block_shape=None, scales=None, top_k=2, hidden_size=None,\n"
-    "            tf32=False, device='auto', threads=0, config_dir=None, out_dtype=None)\n"
-    "--\n\n"
-    "A prepared product of one projection of an expert layer: C[r] = a[r] x b[weight_indices[g]]^T for the rows r of\n"
-    "every group g. Looks the tuned file up and loads its kernels once; calling it takes a few microseconds.\n\n"
-    "experts, n, k: E, columns of C, length of the sums. dtype: float16, bfloat16, float32, fp8_w8a8, int8_w8a16 or\n"
-    "int8_w8a8. block_shape: (n, k) of block-quantised weights. scales: per_tensor, per_token_channel, per_channel or\n"
-    "block. top_k: experts a token; a batch size is rows / top_k. device: auto, cpu, cuda or cuda:I. threads: of\n"
-    "a CPU, 0 for all. out_dtype: the "
-    "one\n"
-    "type of C in the calls to come; None: any, and the dtype's usual one where a call gives no out.\n\n"
-    "Raises expertile.Error, whose message names the argument. Any thread may call it, several at once.";
+    R"doc(GroupedGemm(experts, n, k, *, dtype='bfloat16', block_shape=None, scales=None, top_k=2, hidden_size=None,
+            tf32=False, device='auto', threads=0, config_dir=None, out_dtype=None)
+--
+
+A prepared product of one projection of an expert layer: looks the tuned file up and loads its kernels once. Call it as
+expertile.grouped_gemm is called: gemm(a, b, seg_indptr, weight_indices, *, scale_a=None, scale_b=None, out=None,
+workspace=None, stream=None) returns C [M, N].
+
+experts, n, k: E, columns of C, length of the sums. dtype: float16, bfloat16, float32, fp8_w8a8, int8_w8a16 or
+int8_w8a8. block_shape: (n, k) of block-quantised weights. scales: per_tensor, per_token_channel, per_channel or block.
+top_k: experts a token; a batch size is rows / top_k. device: auto, cpu, cuda or cuda:I. threads: of a CPU, 0 for all.
+out_dtype: the one type of C in the calls to come; None: any, and where a call gives
+no out, a's, or bfloat16 where a is quantised.
+
+Raises expertile.Error, whose message names the argument. Any thread may call it, several at once.)doc";
 
 PyMethodDef kMethods[] = {
     {"workspace_bytes", workspace_bytes, METH_O,

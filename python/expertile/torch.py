@@ -1,0 +1,221 @@
+"""PyTorch's operators: torch.ops.expertile.*, for CUDA graphs, torch.compile and autograd. Importing this registers them.
+
+    torch.ops.expertile.grouped_gemm(a, b, seg_indptr, weight_indices, scale_a=None, scale_b=None, block_shape=None,
+                                     out_dtype=None, top_k=2, hidden_size=0, tf32=False) -> Tensor
+    torch.ops.expertile.grouped_gemm_out(..., out) -> ()
+"""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Sequence
+
+import torch
+
+from expertile import _core
+
+__all__ = ["grouped_gemm_with_gradient"]
+
+_ARGUMENTS = (
+    "Tensor a, Tensor b, Tensor seg_indptr, Tensor weight_indices, Tensor? scale_a=None, Tensor? scale_b=None, "
+    "int[]? block_shape=None, {}int top_k=2, int hidden_size=0, bool tf32=False"
+)
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32)
+
+_library = torch.library.Library("expertile", "DEF")
+_library.define("grouped_gemm(" + _ARGUMENTS.format("ScalarType? out_dtype=None, ") + ") -> Tensor")
+_library.define("grouped_gemm_out(" + _ARGUMENTS.format("") + ", *, Tensor(a!) out) -> ()")
+
+# ---- on a device -----------------------------------------------------------------------------------------------------
+
+_grouped_gemm = _core.grouped_gemm
+
+
+def _run(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    seg_indptr: torch.Tensor,
+    weight_indices: torch.Tensor,
+    scale_a: Optional[torch.Tensor] = None,
+    scale_b: Optional[torch.Tensor] = None,
+    block_shape: Optional[Sequence[int]] = None,
+    out_dtype: Optional[torch.dtype] = None,
+    top_k: int = 2,
+    hidden_size: int = 0,
+    tf32: bool = False,
+) -> torch.Tensor:
+    # Below autograd: what requires a gradient is no concern here.
+    out = a.new_empty((a.shape[0], b.shape[1]), dtype=out_dtype or _usual_dtype(a))
+    _grouped_gemm(
+        a, b, seg_indptr, weight_indices, scale_a=scale_a, scale_b=scale_b, block_shape=block_shape, out=out,
+        top_k=top_k, hidden_size=hidden_size, tf32=tf32, follow_gradient=False,
+    )  # fmt: skip
+    return out
+
+
+def _run_out(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    seg_indptr: torch.Tensor,
+    weight_indices: torch.Tensor,
+    scale_a: Optional[torch.Tensor] = None,
+    scale_b: Optional[torch.Tensor] = None,
+    block_shape: Optional[Sequence[int]] = None,
+    top_k: int = 2,
+    hidden_size: int = 0,
+    tf32: bool = False,
+    *,
+    out: torch.Tensor,
+) -> None:
+    _grouped_gemm(
+        a, b, seg_indptr, weight_indices, scale_a=scale_a, scale_b=scale_b, block_shape=block_shape, out=out,
+        top_k=top_k, hidden_size=hidden_size, tf32=tf32, follow_gradient=False,
+    )  # fmt: skip
+
+
+def _usual_dtype(a: torch.Tensor) -> torch.dtype:
+    return a.dtype if a.dtype in _FLOATS else torch.bfloat16
+
+
+for _key in ("CPU", "CUDA"):
+    _library.impl("grouped_gemm", _run, _key)
+    _library.impl("grouped_gemm_out", _run_out, _key)
+
+# ---- of shapes alone -------------------------------------------------------------------------------------------------
+
+
+@torch.library.register_fake("expertile::grouped_gemm", lib=_library)
+def _fake(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    seg_indptr: torch.Tensor,
+    weight_indices: torch.Tensor,
+    scale_a: Optional[torch.Tensor] = None,
+    scale_b: Optional[torch.Tensor] = None,
+    block_shape: Optional[Sequence[int]] = None,
+    out_dtype: Optional[torch.dtype] = None,
+    top_k: int = 2,
+    hidden_size: int = 0,
+    tf32: bool = False,
+) -> torch.Tensor:
+    torch._check(a.dim() == 2, lambda: f"a is {list(a.shape)}, it must be [M, K]")
+    torch._check(b.dim() == 3, lambda: f"b is {list(b.shape)}, it must be [E, N, K]")
+    torch._check(
+        a.shape[1] == b.shape[2],
+        lambda: f"a is {list(a.shape)} and b {list(b.shape)}: their last dimensions, K, must agree",
+    )
+    return a.new_empty((a.shape[0], b.shape[1]), dtype=out_dtype or _usual_dtype(a))
+
+
+@torch.library.register_fake("expertile::grouped_gemm_out", lib=_library)
+def _fake_out(*arguments: Any, **named: Any) -> None:
+    return None
+
+
+# ---- gradients -------------------------------------------------------------------------------------------------------
+# Of C = A x B^T a group: dA = dC x B, the same product with weights of the other orientation, and dB = dC^T x A, whose
+# sums are over a group's rows.
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    a, b, seg_indptr, weight_indices, scale_a, scale_b, block_shape, out_dtype, top_k, hidden_size, tf32 = inputs
+    ctx.is_plain = scale_a is None and scale_b is None and block_shape is None and a.dtype == b.dtype
+    ctx.dtypes = (a.dtype, b.dtype)
+    ctx.top_k, ctx.tf32 = top_k, tf32
+    ctx.save_for_backward(a, b, seg_indptr, weight_indices)
+
+
+def _backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
+    if not ctx.is_plain:
+        raise _core.Unsupported(
+            f"no gradient is known of a product with scales (a is {ctx.dtypes[0]}, b is {ctx.dtypes[1]}); "
+            "it is known where both are float16, bfloat16 or float32 without a block_shape"
+        )
+    a, b, seg_indptr, weight_indices = ctx.saved_tensors
+    grad = grad.to(a.dtype).contiguous()
+    grad_a = grad_b = None
+    if ctx.needs_input_grad[0]:
+        # [E, K, N]: the sums are over N. Rows outside every group have no gradient.
+        turned = b.transpose(1, 2).contiguous()
+        grad_a = torch.zeros_like(a, memory_format=torch.contiguous_format)
+        torch.ops.expertile.grouped_gemm_out(
+            grad, turned, seg_indptr, weight_indices, top_k=ctx.top_k, tf32=ctx.tf32, out=grad_a
+        )
+    if ctx.needs_input_grad[1]:
+        grad_b = _weight_gradient(grad, a, b, seg_indptr, weight_indices)
+    return (grad_a, grad_b) + (None,) * 9
+
+
+def _weight_gradient(
+    grad: torch.Tensor, a: torch.Tensor, b: torch.Tensor, seg_indptr: torch.Tensor, weight_indices: torch.Tensor
+) -> torch.Tensor:
+    """dB [E, N, K]: reads the offsets back, so it waits for the GPU, and no graph can capture it."""
+    total = torch.zeros(b.shape, dtype=torch.float32, device=b.device)
+    rows, experts = a.shape[0], b.shape[0]
+    bounds = seg_indptr.tolist()
+    for group, expert in enumerate(weight_indices.tolist()):
+        begin, end = bounds[group], bounds[group + 1]
+        # Groups that the product skips have no part in it.
+        if not (0 <= expert < experts and 0 <= begin < end <= rows):
+            continue
+        total[expert] += (grad[begin:end].T @ a[begin:end]).to(torch.float32)
+    return total.to(b.dtype)
+
+
+torch.library.register_autograd("expertile::grouped_gemm", _backward, setup_context=_setup_context, lib=_library)
+
+
+def grouped_gemm_with_gradient(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    seg_indptr: torch.Tensor,
+    weight_indices: torch.Tensor,
+    *,
+    scale_a: Optional[torch.Tensor] = None,
+    scale_b: Optional[torch.Tensor] = None,
+    block_shape: Optional[Sequence[int]] = None,
+    out: Optional[torch.Tensor] = None,
+    out_dtype: Any = None,
+    top_k: Optional[int] = 2,
+    hidden_size: Optional[int] = None,
+    tf32: Optional[bool] = False,
+    workspace: Optional[torch.Tensor] = None,
+    stream: Any = None,
+    config_dir: Any = None,
+    follow_gradient: Optional[bool] = True,
+) -> torch.Tensor:
+    """What expertile.grouped_gemm does where a or b requires a gradient: the operator, or, under torch.no_grad(), the
+    product alone."""
+    named = dict(
+        scale_a=scale_a, scale_b=scale_b, block_shape=block_shape, top_k=2 if top_k is None else top_k,
+        hidden_size=hidden_size or 0, tf32=bool(tf32),
+    )  # fmt: skip
+    if not torch.is_grad_enabled():
+        return _grouped_gemm(
+            a, b, seg_indptr, weight_indices, out=out, out_dtype=out_dtype, workspace=workspace, stream=stream,
+            config_dir=config_dir, follow_gradient=False, **named,
+        )  # fmt: skip
+    for name, value in (("out", out), ("workspace", workspace), ("stream", stream), ("config_dir", config_dir)):
+        if value is not None:
+            raise _core.Unsupported(f"{name} is given, and a or b requires a gradient, which needs a new C on the "
+                                    "current stream; leave it out, or call under torch.no_grad()")  # fmt: skip
+    if isinstance(out_dtype, str):
+        out_dtype = getattr(torch, out_dtype)
+    return torch.ops.expertile.grouped_gemm(a, b, seg_indptr, weight_indices, out_dtype=out_dtype, **named)
+
+
+# ---- torch.compile ---------------------------------------------------------------------------------------------------
+# A compiled function that calls expertile.grouped_gemm gets the operator in its graph.
+
+
+@torch.compiler.substitute_in_graph(_core.grouped_gemm, skip_signature_check=True)  # type: ignore[untyped-decorator]
+def _in_graph(
+    a: torch.Tensor, b: torch.Tensor, seg_indptr: torch.Tensor, weight_indices: torch.Tensor, **named: Any
+) -> torch.Tensor:
+    out = named.pop("out", None)
+    for name in ("workspace", "stream", "config_dir"):
+        assert named.pop(name, None) is None, name + " cannot be given in a compiled function"
+    if out is None:
+        return torch.ops.expertile.grouped_gemm(a, b, seg_indptr, weight_indices, **named)
+    named.pop("out_dtype", None)
+    torch.ops.expertile.grouped_gemm_out(a, b, seg_indptr, weight_indices, out=out, **named)
+    return out
