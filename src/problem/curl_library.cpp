@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "process/fork.hpp"
 #include "process/shared_library.hpp"
 
 namespace expertile {
@@ -43,7 +44,8 @@ Result<CurlLibrary> open_curl(std::span<const std::string> names) {
 }
 
 Result<const CurlLibrary*> curl_library() {
-  static const Result<CurlLibrary> opened = open_and_start();
+  static constinit PerProcess<MadeOnce<Result<CurlLibrary>>> library;
+  const Result<CurlLibrary>& opened = library.get().get(open_and_start);
   if (!opened) return fail(opened.error());
   return &*opened;
 }

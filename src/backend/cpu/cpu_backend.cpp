@@ -17,6 +17,7 @@
 #include "backend/cpu/kernel_sets.hpp"
 #include "backend/cpu/quantise.hpp"
 #include "plan/kernel_plan.hpp"
+#include "process/fork.hpp"
 
 namespace expertile::cpu {
 namespace {
@@ -182,6 +183,7 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(int threads, std::optional<Cpu
   }
   for (const NamedKernels& set : kernel_sets()) {
     if (isa && *isa != set.isa) continue;
+    release_openmp_threads_at_forks();
     return std::make_unique<CpuBackend>(set, threads == 0 ? omp_get_max_threads() : threads);
   }
   return fail(ErrorCode::unsupported,
