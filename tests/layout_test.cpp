@@ -99,7 +99,14 @@ TEST(Layout, PlanKnowsDevicesButNoBackend) {
 TEST(Layout, FilesKnowNoOtherRoom) {
   expect_none("files is the lowest room", [](const Include& include) {
     return include.room == "files" &&
-           comes_from(include, {"api", "backend", "cli", "plan", "problem", "report", "store", "tune"});
+           comes_from(include, {"api", "backend", "cli", "plan", "problem", "process", "report", "store", "tune"});
+  });
+}
+
+TEST(Layout, ProcessKnowsNoOtherRoom) {
+  expect_none("process is for every room to use", [](const Include& include) {
+    return include.room == "process" && include.header.find('/') != std::string::npos &&
+           !comes_from(include, {"process", "expertile"});
   });
 }
 

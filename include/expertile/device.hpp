@@ -60,7 +60,8 @@ class Backend;
 // to the caller, and must live until the call is complete, or for as long as the graph is replayed. cudaDeviceReset
 // ends all of this: nothing may be called on that device afterwards.
 //
-// Copies are the same device. Any thread may use any of this at any time.
+// Copies are the same device. Any thread may use any of this at any time. In a child of fork() a CPU serves on; a GPU
+// that was opened before is an error there, in every call.
 class Device {
  public:
   // name: "auto" (a GPU when there is one), "cpu", "cuda" or "cuda:I". threads: of a CPU, 0 for all that OpenMP would

@@ -20,6 +20,7 @@
 #include "plan/candidates.hpp"
 #include "plan/distinct.hpp"
 #include "problem/sizes.hpp"
+#include "process/fork.hpp"
 #include "store/config_file.hpp"
 #include "store/lookup.hpp"
 #include "store/tune_command.hpp"
@@ -32,10 +33,17 @@ constexpr const char* kLoggerName = "expertile";
 // Logs a line whose key this process has not seen. A program that registers its own logger "expertile" gets the lines
 // there; otherwise they go to standard error, because standard output belongs to the program.
 void log_once(const std::string& key, spdlog::level::level_enum level, const std::string& line) {
-  static std::mutex mutex;
-  static std::set<std::string> seen;
-  const std::lock_guard guard(mutex);
-  if (!seen.insert(key).second) return;
+  struct Seen {
+    std::mutex mutex;
+    std::set<std::string> keys;
+  };
+  static constinit PerProcess<Seen> seen;
+  {
+    const std::lock_guard guard(seen.get().mutex);
+    if (!seen.get().keys.insert(key).second) return;
+  }
+  const ForeignLocks of_spdlog;
+  if (!of_spdlog.can_be_had()) return;  // a line less, where waiting for it could last for ever
   try {
     auto logger = spdlog::get(kLoggerName);
     if (!logger) logger = spdlog::stderr_logger_mt(kLoggerName);
@@ -200,7 +208,7 @@ Status GroupedGemm::operator()(const GroupedGemmArgs& args) const {
   if (auto status = on_host ? validate_routing(state_->problem, args) : backend.check_pointers(args); !status) {
     return status;
   }
-  const std::int64_t rows = on_host ? args.seg_indptr.back() : args.a.rows;
+  const std::int64_t rows = on_host ? args.seg_indptr.back() - args.seg_indptr.front() : args.a.rows;
   const CallPlan* plan = state_->plan_of(choose_tile(state_->found, state_->problem, rows));
   if (plan == nullptr) return fail(ErrorCode::internal, fmt::format("no tile was prepared for {} rows", rows));
   try {

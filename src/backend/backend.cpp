@@ -3,13 +3,14 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <compare>
 #include <map>
 #include <mutex>
 #include <optional>
-#include <tuple>
 
 #include "backend/cpu/cpu_backend.hpp"
 #include "backend/cuda/cuda_backend.hpp"
+#include "process/fork.hpp"
 
 namespace expertile {
 namespace {
@@ -30,29 +31,28 @@ struct Opened {
   struct Key {
     int gpu = -1;  // -1: the CPU
     int threads = 0;
-    std::optional<CpuIsa> isa{};
-    friend bool operator<(const Key& a, const Key& b) {
-      return std::tie(a.gpu, a.threads, a.isa) < std::tie(b.gpu, b.threads, b.isa);
-    }
+    int isa = -1;  // a CpuIsa; -1: the best
+    friend auto operator<=>(const Key&, const Key&) = default;
   };
   std::mutex mutex;
   std::map<Key, std::shared_ptr<const Backend>> backends;
 };
 
 // Never destroyed: enqueued work and captured graphs use kernels and counters, and when static objects go the driver
-// may have gone before them.
+// may have gone before them. A child of fork() opens its own: another thread may have been opening one in its parent.
 Opened& opened() {
-  static auto* const all = new Opened;
-  return *all;
+  static constinit PerProcess<Opened> all;
+  return all.get();
 }
 
 template <class Make>
 Result<std::shared_ptr<const Backend>> find_or_open(const Opened::Key& key, const Make& make) {
-  const std::lock_guard guard(opened().mutex);
-  if (const auto known = opened().backends.find(key); known != opened().backends.end()) return known->second;
+  Opened& all = opened();
+  const std::lock_guard guard(all.mutex);
+  if (const auto known = all.backends.find(key); known != all.backends.end()) return known->second;
   auto made = make();
   if (!made) return fail(made.error());
-  return opened().backends.emplace(key, std::move(*made)).first->second;
+  return all.backends.emplace(key, std::move(*made)).first->second;
 }
 
 Result<std::shared_ptr<const Backend>> open_gpu(int index) {
@@ -67,7 +67,8 @@ tl::unexpected<Error> unknown_device(std::string_view device) {
 }  // namespace
 
 Result<DeviceInfo> describe_device(std::string_view device, int threads) {
-  if (device == "auto" && cuda::device_count() > 0) {
+  if (device == "auto") {
+    if (auto status = cuda::check_forks(); !status) return fail(status.error());
     if (auto gpu = cuda::describe_gpu(0)) return gpu;
   }
   if (const auto index = gpu_index(device)) return cuda::describe_gpu(*index);
@@ -78,11 +79,13 @@ Result<DeviceInfo> describe_device(std::string_view device, int threads) {
 }
 
 Result<std::shared_ptr<const Backend>> open_backend(std::string_view device, int threads, std::optional<CpuIsa> isa) {
-  if (device == "auto" && !isa && cuda::device_count() > 0) {
+  if (device == "auto" && !isa) {
+    if (auto status = cuda::check_forks(); !status) return fail(status.error());
     if (auto gpu = open_gpu(0)) return gpu;
   }
   if (device == "auto" || device == "cpu") {
-    return find_or_open({.threads = threads, .isa = isa}, [&] { return cpu::make_cpu_backend(threads, isa); });
+    return find_or_open({.threads = threads, .isa = isa ? static_cast<int>(*isa) : -1},
+                        [&] { return cpu::make_cpu_backend(threads, isa); });
   }
   if (const auto index = gpu_index(device)) return open_gpu(*index);
   return unknown_device(device);

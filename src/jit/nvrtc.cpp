@@ -1,10 +1,11 @@
 #include "jit/nvrtc.hpp"
 
-#include <dlfcn.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "files/files.hpp"
 #include "jit/digest.hpp"
+#include "process/shared_library.hpp"
 
 namespace expertile::jit {
 namespace {
@@ -73,29 +74,21 @@ std::shared_ptr<const Headers> make_headers(std::vector<Header> texts) {
 Nvrtc::Nvrtc(std::shared_ptr<const Library> library) : library_(std::move(library)) {}
 
 Result<Nvrtc> Nvrtc::open() {
-  void* handle = nullptr;
-  std::string tried;
-  for (const std::string& place : places()) {
-    handle = dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL);  // stays open for the process
-    if (handle != nullptr) break;
-    tried += (tried.empty() ? "" : ", ") + place;
-  }
-  if (handle == nullptr) {
+  const std::vector<std::string> all = places();
+  const auto opened = SharedLibrary::open(all);
+  if (!opened) {
     return fail(ErrorCode::not_found,
                 fmt::format("NVRTC cannot be opened; tried {}; install the CUDA toolkit's NVRTC or name its file in "
                             "EXPERTILE_NVRTC",
-                            tried));
+                            fmt::join(all, ", ")));
   }
   auto library = std::make_shared<Library>();
-  const auto get = [&](auto& slot, const char* name) {
-    slot = reinterpret_cast<std::remove_reference_t<decltype(slot)>>(dlsym(handle, name));
-    return slot != nullptr;
-  };
-  const bool complete = get(library->version, "nvrtcVersion") && get(library->create, "nvrtcCreateProgram") &&
-                        get(library->compile, "nvrtcCompileProgram") && get(library->cubin_size, "nvrtcGetCUBINSize") &&
-                        get(library->cubin, "nvrtcGetCUBIN") && get(library->log_size, "nvrtcGetProgramLogSize") &&
-                        get(library->log, "nvrtcGetProgramLog") && get(library->destroy, "nvrtcDestroyProgram") &&
-                        get(library->error_text, "nvrtcGetErrorString");
+  const bool complete =
+      opened->find(library->version, "nvrtcVersion") && opened->find(library->create, "nvrtcCreateProgram") &&
+      opened->find(library->compile, "nvrtcCompileProgram") && opened->find(library->cubin_size, "nvrtcGetCUBINSize") &&
+      opened->find(library->cubin, "nvrtcGetCUBIN") && opened->find(library->log_size, "nvrtcGetProgramLogSize") &&
+      opened->find(library->log, "nvrtcGetProgramLog") && opened->find(library->destroy, "nvrtcDestroyProgram") &&
+      opened->find(library->error_text, "nvrtcGetErrorString");
   if (!complete || library->version(&library->major, &library->minor) != kSuccess || library->major < kOldestMajor) {
     return fail(ErrorCode::unsupported, fmt::format("NVRTC {}.{} is too old; install {}.0 or newer", library->major,
                                                     library->minor, kOldestMajor));

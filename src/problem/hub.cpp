@@ -1,6 +1,5 @@
 #include "problem/hub.hpp"
 
-#include <curl/curl.h>
 #include <fmt/format.h>
 
 #include <cstdlib>
@@ -10,6 +9,7 @@
 #include <optional>
 
 #include "files/files.hpp"
+#include "problem/curl_library.hpp"
 
 namespace expertile {
 namespace {
@@ -76,13 +76,31 @@ long stall_seconds() {
   return seconds >= 1 && seconds <= kTotalSeconds ? seconds : kStallSeconds;
 }
 
-struct Headers {
-  curl_slist* list = nullptr;
-  Headers() = default;
-  Headers(const Headers&) = delete;
-  Headers& operator=(const Headers&) = delete;
-  ~Headers() { curl_slist_free_all(list); }
-};
+// Text as libcurl's lists hold it, and a transfer; freed by their owner.
+using Headers = std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)>;
+using Transfer = std::unique_ptr<CURL, decltype(&curl_easy_cleanup)>;
+
+// Certificate checks stay at their default, on. curl drops the Authorization header on a redirect to another host.
+Status set_options(const CurlLibrary& curl, CURL* transfer, const std::string& url, const Headers& headers,
+                   std::string& text) {
+  // By their bits, although newer headers advise against that: libcurl before 7.85 knows protocols by no other option.
+  constexpr auto kProtocols = static_cast<CURLoption>(CURLOPTTYPE_LONG + 181);
+  constexpr auto kRedirectProtocols = static_cast<CURLoption>(CURLOPTTYPE_LONG + 182);
+  constexpr long kEither = CURLPROTO_HTTP | CURLPROTO_HTTPS;
+  const auto set = [&](CURLoption option, auto value) { return curl.set_option(transfer, option, value) == CURLE_OK; };
+  const bool is_set = set(CURLOPT_URL, url.c_str()) && set(CURLOPT_HTTPHEADER, headers.get()) &&
+                      set(CURLOPT_FOLLOWLOCATION, 1L) && set(CURLOPT_MAXREDIRS, kMostRedirects) &&
+                      set(kProtocols, kEither) &&
+                      set(kRedirectProtocols, url.starts_with("http://") ? kEither : long{CURLPROTO_HTTPS}) &&
+                      set(CURLOPT_CONNECTTIMEOUT, kConnectSeconds) && set(CURLOPT_TIMEOUT, kTotalSeconds) &&
+                      set(CURLOPT_LOW_SPEED_LIMIT, 1L) &&  // bytes a second; below it for so long is a stall
+                      set(CURLOPT_LOW_SPEED_TIME, stall_seconds()) && set(CURLOPT_NOSIGNAL, 1L) &&
+                      set(CURLOPT_USERAGENT, "expertile") && set(CURLOPT_WRITEFUNCTION, &append) &&
+                      set(CURLOPT_WRITEDATA, static_cast<void*>(&text));
+  if (is_set) return {};
+  return fail(ErrorCode::unsupported,
+              fmt::format("{} cannot be asked for: libcurl refuses an option; install a newer one", url));
+}
 
 Status status_error(const std::string& model, const std::string& url, long status) {
   if (status == 200) return {};
@@ -100,30 +118,19 @@ Result<std::string> download(const std::string& model, const char* file, long& s
   if (endpoint.empty()) endpoint = "https://huggingface.co";
   while (endpoint.ends_with('/')) endpoint.pop_back();
   const std::string url = fmt::format("{}/{}/resolve/main/{}", endpoint, model, file);
-  const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(), &curl_easy_cleanup);
-  if (!curl) return fail(ErrorCode::internal, "libcurl cannot be initialised");
-  std::string text;
-  Headers headers;
-  if (const std::string token = environment("HF_TOKEN"); !token.empty()) {
-    headers.list = curl_slist_append(nullptr, ("Authorization: Bearer " + token).c_str());
+  const auto curl = curl_library();
+  if (!curl) {
+    return fail(curl.error().code, fmt::format("model '{}' cannot be downloaded: {}", model, curl.error().message));
   }
-  CURL* handle = curl.get();
-  // Certificate checks stay at their default, on. curl drops the Authorization header on a redirect to another host.
-  curl_easy_setopt(handle, CURLOPT_URL, url.c_str());
-  curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers.list);
-  curl_easy_setopt(handle, CURLOPT_FOLLOWLOCATION, 1L);
-  curl_easy_setopt(handle, CURLOPT_MAXREDIRS, kMostRedirects);
-  curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
-  curl_easy_setopt(handle, CURLOPT_REDIR_PROTOCOLS_STR, url.starts_with("http://") ? "http,https" : "https");
-  curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT, kConnectSeconds);
-  curl_easy_setopt(handle, CURLOPT_TIMEOUT, kTotalSeconds);
-  curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, 1L);  // bytes a second; below it for so long is a stall
-  curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, stall_seconds());
-  curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(handle, CURLOPT_USERAGENT, "expertile");
-  curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, &append);
-  curl_easy_setopt(handle, CURLOPT_WRITEDATA, &text);
-  const CURLcode code = curl_easy_perform(handle);
+  const Transfer transfer((*curl)->make_handle(), (*curl)->free_handle);
+  if (!transfer) return fail(ErrorCode::internal, "libcurl cannot be initialised");
+  Headers headers(nullptr, (*curl)->free_list);
+  if (const std::string token = environment("HF_TOKEN"); !token.empty()) {
+    headers.reset((*curl)->append(nullptr, ("Authorization: Bearer " + token).c_str()));
+  }
+  std::string text;
+  if (auto set = set_options(**curl, transfer.get(), url, headers, text); !set) return fail(set.error());
+  const CURLcode code = (*curl)->perform(transfer.get());
   if (code == CURLE_WRITE_ERROR) {
     return fail(
         ErrorCode::invalid_argument,
@@ -131,9 +138,9 @@ Result<std::string> download(const std::string& model, const char* file, long& s
   }
   if (code != CURLE_OK) {
     return fail(ErrorCode::not_found, fmt::format("model '{}': {} cannot be downloaded: {}; give a directory instead",
-                                                  model, url, curl_easy_strerror(code)));
+                                                  model, url, (*curl)->error_text(code)));
   }
-  curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
+  (*curl)->get_info(transfer.get(), CURLINFO_RESPONSE_CODE, &status);
   if (auto good = status_error(model, url, status); !good) return fail(good.error());
   return text;
 }

@@ -144,6 +144,16 @@ TEST_F(Hub, FollowsARedirectAndKeepsTheTokenFromAnotherHost) {
   EXPECT_EQ(target.request().find("secret"), std::string::npos);
 }
 
+TEST_F(Hub, FollowsNoRedirectToAnotherProtocol) {
+  const OneAnswerServer server(
+      "HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+  const auto text = download(server);
+  ASSERT_FALSE(text);
+  EXPECT_EQ(text.error().message, "model 'org/name': " + server.url() +
+                                      "/org/name/resolve/main/config.json cannot be downloaded: Unsupported protocol; "
+                                      "give a directory instead");
+}
+
 TEST_F(Hub, GivesUpOnAServerThatStalls) {
   ::setenv("HF_HUB_DOWNLOAD_TIMEOUT", "1", 1);
   const OneAnswerServer server("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", true);

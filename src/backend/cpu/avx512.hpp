@@ -117,7 +117,7 @@ inline void to_half(const float* source, std::uint16_t* out, std::int64_t count)
   scalar_float16_from_float(source + i, out + i, count - i);
 }
 
-inline KernelSet avx512_set() {
+constexpr KernelSet avx512_set() {
   KernelSet s;
   s.float_from_float16 = vector_to_float<Float16>;
   s.float_from_bfloat16 = vector_to_float<BFloat16>;

@@ -97,7 +97,7 @@ void to_half(const float* source, std::uint16_t* out, std::int64_t count) {
 const KernelSet* avx2_kernels() {
   // Every CPU with AVX2 has F16C; clang 14 does not know that feature's name.
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return nullptr;
-  static const KernelSet set = [] {
+  static constexpr KernelSet set = [] {
     KernelSet s;
     s.float_from_float16 = vector_to_float<Float16>;
     s.float_from_bfloat16 = vector_to_float<BFloat16>;

@@ -8,7 +8,7 @@
 namespace expertile::cpu {
 const KernelSet* avx512_kernels() {
   if (!(machine_has_avx512())) return nullptr;
-  static const KernelSet set = avx512_set();
+  static constexpr KernelSet set = avx512_set();
   return &set;
 }
 }  // namespace expertile::cpu

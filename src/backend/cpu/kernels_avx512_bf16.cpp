@@ -9,7 +9,7 @@ namespace expertile::cpu {
 const KernelSet* avx512_bf16_kernels() {
   if (!(machine_has_avx512() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni")))
     return nullptr;
-  static const KernelSet set = avx512_set();
+  static constexpr KernelSet set = avx512_set();
   return &set;
 }
 }  // namespace expertile::cpu

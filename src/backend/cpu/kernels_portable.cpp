@@ -34,7 +34,7 @@ struct Lanes {
 }  // namespace
 
 const KernelSet* portable_kernels() {
-  static const KernelSet set = [] {
+  static constexpr KernelSet set = [] {
     KernelSet s;
     s.float_from_float16 = scalar_to_float<Float16>;
     s.float_from_bfloat16 = scalar_to_float<BFloat16>;

@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "problem/sizes.hpp"
+#include "process/fork.hpp"
 
 namespace expertile {
 namespace {
@@ -87,6 +88,7 @@ Status cpu::quantise(const ConstMatrixView& a, std::int64_t block_k, const Matri
 }
 
 Status quantise_rows(const ConstMatrixView& a, std::int64_t block_k, const MatrixView& out, std::span<float> scales) {
+  release_openmp_threads_at_forks();  // of a CPU that nobody has opened
   return cpu::quantise(a, block_k, out, scales, omp_get_max_threads());
 }
 

@@ -71,6 +71,13 @@ Result<std::shared_ptr<const PrimaryContext>> PrimaryContext::open(const Driver&
   return std::make_shared<const PrimaryContext>(driver, index, *device, handle);
 }
 
+Status PrimaryContext::refuse_child() const {
+  return fail(ErrorCode::unsupported,
+              fmt::format("device 'cuda:{}' was opened before this process was forked; open it after, or start the "
+                          "process with spawn",
+                          index_));
+}
+
 std::int64_t PrimaryContext::free_memory_bytes() const {
   const CurrentContext current(driver_, context_);
   std::size_t free_bytes = 0;

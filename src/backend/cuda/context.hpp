@@ -3,6 +3,7 @@
 
 #include "backend/cuda/driver.hpp"
 #include "expertile/device.hpp"
+#include "process/fork.hpp"
 
 namespace expertile::cuda {
 
@@ -17,7 +18,9 @@ class PrimaryContext {
   [[nodiscard]] static Result<std::shared_ptr<const PrimaryContext>> open(const Driver& driver, int index);
   PrimaryContext(const Driver& driver, int index, DeviceHandle device, ContextHandle context)
       : driver_(driver), index_(index), device_(device), context_(context) {}
-  ~PrimaryContext() { driver_.release_context(device_); }
+  ~PrimaryContext() {
+    if (!is_of_a_parent()) driver_.release_context(device_);
+  }
   PrimaryContext(const PrimaryContext&) = delete;
   PrimaryContext& operator=(const PrimaryContext&) = delete;
 
@@ -25,12 +28,18 @@ class PrimaryContext {
   [[nodiscard]] ContextHandle handle() const { return context_; }
   [[nodiscard]] int index() const { return index_; }
   [[nodiscard]] std::int64_t free_memory_bytes() const;  // 0 where unknown
+  // An error in a child of the process that opened it, where no call of the driver may be made with it.
+  [[nodiscard]] Status check_forks() const { return is_of_a_parent() ? refuse_child() : Status(); }
+  [[nodiscard]] bool is_of_a_parent() const { return forks_ != forks(); }
 
  private:
+  [[nodiscard]] Status refuse_child() const;
+
   const Driver& driver_;
   int index_;
   DeviceHandle device_;
   ContextHandle context_;
+  unsigned forks_ = forks();  // when it was opened
 };
 
 }  // namespace expertile::cuda

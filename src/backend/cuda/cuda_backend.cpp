@@ -59,20 +59,26 @@ class CudaBackend final : public Backend {
   [[nodiscard]] std::vector<Result<SharedPlan>> plan(const Problem& problem, const std::vector<TileConfig>& tiles,
                                                      const std::vector<CallTypes>& types) const override;
   [[nodiscard]] Status run(const CallPlan& plan, const GroupedGemmArgs& args) const override {
+    if (auto status = context_->check_forks(); !status) return status;
     const CurrentContext current(driver_, context_->handle());
     return launcher_.enqueue(static_cast<const CudaCallPlan&>(plan), args, static_cast<StreamHandle>(args.stream));
   }
   [[nodiscard]] std::size_t workspace_bytes(const Problem& problem, std::int64_t rows) const noexcept override {
     return expertile::workspace_bytes(problem, rows);
   }
-  [[nodiscard]] Status check_pointers(const GroupedGemmArgs& args) const override { return pointers_.check(args); }
+  [[nodiscard]] Status check_pointers(const GroupedGemmArgs& args) const override {
+    if (auto status = context_->check_forks(); !status) return status;
+    return pointers_.check(args);
+  }
   [[nodiscard]] Status synchronise() const override {
+    if (auto status = context_->check_forks(); !status) return status;
     const CurrentContext current(driver_, context_->handle());
     return driver_.check(driver_.stream_synchronize(nullptr), "waiting for the GPU");
   }
 
   void compile_ahead(const Problem& problem, const std::vector<TileConfig>& tiles,
                      const CallTypes& types) const override {
+    if (context_->is_of_a_parent()) return;
     std::vector<KernelSpec> specs;
     for (const WantedKernel& one : kernels_of(problem, tiles, types)) specs.push_back(one.plan.spec);
     kernels_.compile_ahead(specs);
@@ -80,8 +86,12 @@ class CudaBackend final : public Backend {
   [[nodiscard]] Status keep_kernels(const Problem& problem, const std::vector<TileConfig>& tiles,
                                     const std::vector<CallTypes>& types,
                                     const std::filesystem::path& directory) const override;
-  void use_kernels(const std::filesystem::path& directory) const override { kernels_.use(directory); }
-  [[nodiscard]] std::size_t loaded_kernels() const noexcept override { return kernels_.size(); }
+  void use_kernels(const std::filesystem::path& directory) const override {
+    if (!context_->is_of_a_parent()) kernels_.use(directory);
+  }
+  [[nodiscard]] std::size_t loaded_kernels() const noexcept override {
+    return context_->is_of_a_parent() ? 0 : kernels_.size();
+  }
 
   [[nodiscard]] Result<double> time_us(const CallPlan& plan, std::span<const GroupedGemmArgs> calls,
                                        Calls how) const override;
@@ -91,6 +101,7 @@ class CudaBackend final : public Backend {
   [[nodiscard]] Result<Buffer> allocate(std::size_t bytes) const override;
   [[nodiscard]] Status fill(const Buffer& buffer, std::span<const std::byte> pattern) const override;
   [[nodiscard]] Status download(const void* from, std::span<std::byte> to) const override {
+    if (auto status = context_->check_forks(); !status) return status;
     const CurrentContext current(driver_, context_->handle());
     return driver_.check(driver_.download(to.data(), address(from), to.size()), "copying from the GPU");
   }
@@ -141,6 +152,7 @@ std::vector<WantedKernel> CudaBackend::all_kernels(const Problem& problem, const
 // A tile runs where it has kernels for all of the types.
 std::vector<Result<SharedPlan>> CudaBackend::plan(const Problem& problem, const std::vector<TileConfig>& tiles,
                                                   const std::vector<CallTypes>& types) const {
+  if (auto status = context_->check_forks(); !status) return {tiles.size(), fail(status.error())};
   Result<FunctionHandle> quantise = nullptr;
   if (quantises_a(problem)) quantise = kernels_.load_quantise(storage_of(activation_type(problem.dtype)).value());
   if (!quantise) return {tiles.size(), fail(quantise.error())};
@@ -171,12 +183,14 @@ std::vector<Result<SharedPlan>> CudaBackend::plan(const Problem& problem, const 
 
 Status CudaBackend::keep_kernels(const Problem& problem, const std::vector<TileConfig>& tiles,
                                  const std::vector<CallTypes>& types, const std::filesystem::path& directory) const {
+  if (auto status = context_->check_forks(); !status) return status;
   std::optional<Storage> quantised;
   if (quantises_a(problem)) quantised = storage_of(activation_type(problem.dtype)).value();
   return kernels_.keep(all_kernels(problem, tiles, types), quantised, directory);
 }
 
 Result<double> CudaBackend::time_us(const CallPlan& plan, std::span<const GroupedGemmArgs> calls, Calls how) const {
+  if (auto status = context_->check_forks(); !status) return fail(status.error());
   const CurrentContext current(driver_, context_->handle());
   const auto& own = static_cast<const CudaCallPlan&>(plan);
   const auto enqueue_all = [&]() -> Status {
@@ -211,6 +225,7 @@ double CudaBackend::bandwidth() const {
 }
 
 Result<Buffer> CudaBackend::allocate(std::size_t bytes) const {
+  if (auto status = context_->check_forks(); !status) return fail(status.error());
   const CurrentContext current(driver_, context_->handle());
   DevicePointer pointer = 0;
   const int code = driver_.allocate(&pointer, std::max<std::size_t>(bytes, 1));
@@ -220,12 +235,14 @@ Result<Buffer> CudaBackend::allocate(std::size_t bytes) const {
   }
   if (auto status = driver_.check(code, "allocating GPU memory"); !status) return fail(status.error());
   return Buffer(std::bit_cast<void*>(pointer), bytes, [context = context_](void* data) {
+    if (context->is_of_a_parent()) return;
     const CurrentContext inner(context->driver(), context->handle());
     context->driver().release(address(data));
   });
 }
 
 Status CudaBackend::fill(const Buffer& buffer, std::span<const std::byte> pattern) const {
+  if (auto status = context_->check_forks(); !status) return status;
   const CurrentContext current(driver_, context_->handle());
   const std::size_t first = std::min(pattern.size(), buffer.bytes());
   if (first == 0) return {};
@@ -243,6 +260,11 @@ Status CudaBackend::fill(const Buffer& buffer, std::span<const std::byte> patter
 }
 
 }  // namespace
+
+Status check_forks() {
+  const auto opened = driver();
+  return opened || !driver_is_lost() ? Status() : fail(opened.error());
+}
 
 int device_count() {
   const auto opened = driver();

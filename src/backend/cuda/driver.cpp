@@ -3,12 +3,25 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include <atomic>
 #include <utility>
+
+#include "process/fork.hpp"
 
 namespace expertile::cuda {
 namespace {
 
 constexpr int kOldestDriver = 12000;  // CUDA 12.0
+constexpr int kNotInitialised = 3;    // what starting it gives in a child of a process where somebody has
+
+// Where the driver was started, or is being started: forks() there, and one more. 0: nowhere. Of the process and its
+// children alike, so it lies in none of them alone.
+std::atomic<unsigned> started_after{0};
+
+struct OpenedDriver {
+  Result<Driver> driver;
+  bool is_lost = false;  // to a fork
+};
 
 struct Symbol {
   const char* name;
@@ -75,23 +88,44 @@ Status load_symbols(void* library, Driver& d) {
   return {};
 }
 
-Result<Driver> open_driver() {
+OpenedDriver lost_to_a_fork() {
+  return {
+      fail(ErrorCode::unsupported,
+           "the CUDA driver was started before this process was forked; open devices after it, or start the process "
+           "with spawn"),
+      true};
+}
+
+// Its version is one that serves.
+Status check_version(const Driver& d) {
+  int version = 0;
+  if (auto status = d.check(d.driver_version(&version), "asking for the driver's version"); !status) return status;
+  if (version >= kOldestDriver) return {};
+  return fail(ErrorCode::unsupported, fmt::format("the CUDA driver is of CUDA {}.{}; install one of 12.0 or newer",
+                                                  version / 1000, version % 1000 / 10));
+}
+
+OpenedDriver open_driver() {
+  const unsigned here = forks() + 1;
+  if (const unsigned there = started_after; there != 0 && there != here) return lost_to_a_fork();
   void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);  // stays open: its threads outlive any owner
   if (library == nullptr) {
-    return fail(ErrorCode::unsupported, "no CUDA driver: libcuda.so.1 cannot be opened; install NVIDIA's driver");
+    return {fail(ErrorCode::unsupported, "no CUDA driver: libcuda.so.1 cannot be opened; install NVIDIA's driver")};
   }
   Driver d;
-  if (auto status = load_symbols(library, d); !status) return fail(status.error());
-  if (auto status = d.check(d.init(0), "starting the CUDA driver"); !status) return fail(status.error());
-  int version = 0;
-  if (auto status = d.check(d.driver_version(&version), "asking for the driver's version"); !status) {
-    return fail(status.error());
-  }
-  if (version < kOldestDriver) {
-    return fail(ErrorCode::unsupported, fmt::format("the CUDA driver is of CUDA {}.{}; install one of 12.0 or newer",
-                                                    version / 1000, version % 1000 / 10));
-  }
-  return d;
+  if (auto status = load_symbols(library, d); !status) return {fail(status.error())};
+  started_after = here;
+  const int code = d.init(0);
+  if (code != kSuccess) started_after = 0;
+  if (code == kNotInitialised) return lost_to_a_fork();
+  if (auto status = d.check(code, "starting the CUDA driver"); !status) return {fail(status.error())};
+  if (auto status = check_version(d); !status) return {fail(status.error())};
+  return {d};
+}
+
+const OpenedDriver& opened_driver() {
+  static constinit PerProcess<MadeOnce<OpenedDriver>> opened;
+  return opened.get().get(open_driver);
 }
 
 }  // namespace
@@ -106,9 +140,11 @@ Status Driver::check(int code, const char* doing) const {
 }
 
 Result<const Driver*> driver() {
-  static const Result<Driver> opened = open_driver();
-  if (!opened) return fail(opened.error());
-  return &*opened;
+  const OpenedDriver& opened = opened_driver();
+  if (!opened.driver) return fail(opened.driver.error());
+  return &*opened.driver;
 }
+
+bool driver_is_lost() { return opened_driver().is_lost; }
 
 }  // namespace expertile::cuda

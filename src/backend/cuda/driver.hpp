@@ -104,8 +104,11 @@ struct Driver {
   [[nodiscard]] Status check(int code, const char* doing) const;
 };
 
-// The initialised driver; opened once a process. An error says what is missing: the library, a function, or a device.
+// The initialised driver; opened once a process. An error says what is missing: the library, a function, or a device;
+// or that the process was forked from one that had started it.
 [[nodiscard]] Result<const Driver*> driver();
+// Whether that last one is why there is none.
+[[nodiscard]] bool driver_is_lost();
 
 // Makes a context current for a scope, and gives back what was current before. Costs little where it is current.
 class CurrentContext {
