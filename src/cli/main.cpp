@@ -9,15 +9,20 @@
 #include <exception>
 #include <functional>
 #include <new>
+#include <string>
+#include <variant>
+#include <vector>
 
 #include "cli/commands.hpp"
 #include "run/option_table.hpp"
+#include "run/run.hpp"
 
 namespace expertile::cli {
 
 namespace {
 
 using run::Command;
+using run::one_line;
 using run::OptionRow;
 using run::TextOptions;
 
@@ -32,13 +37,6 @@ void add_options(CLI::App& app, Command command, TextOptions& text) {
       app.add_option(option, text.*std::get<OptionRow::Text>(row.member), row.help);
     }
   }
-}
-
-std::string one_line(std::string text) {
-  for (char& c : text) {
-    if (c == '\n' || c == '\r') c = ' ';
-  }
-  return text;
 }
 
 // "1 8 32" where the arguments that are left over are numbers that follow --batch-size and its value; else empty.
@@ -140,7 +138,7 @@ int main(int argc, char** argv) {
   try {
     return expertile::cli::run(argc, argv);
   } catch (const std::bad_alloc&) {
-    std::fputs("expertile: out of memory; give a smaller problem or batch size\n", stderr);
+    std::fprintf(stderr, "expertile: %s\n", expertile::run::kOutOfMemory);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "expertile: internal error: %s\n", error.what());
   }

@@ -1,5 +1,7 @@
 // expertile/tune.hpp: names and values -> options, the run's own values -> those of the public header.
 
+#include <functional>
+#include <new>
 #include <utility>
 
 #include "expertile/tune.hpp"
@@ -66,29 +68,43 @@ run::Events measuring_events(const TuneEvents& events, bool quiet) {
   return inner;
 }
 
+// An error is one line, and memory that is not there is one.
+template <class T>
+Result<T> guarded(const std::function<Result<T>()>& work) {
+  try {
+    auto result = work();
+    if (!result) return fail(result.error().code, run::one_line(result.error().message));
+    return result;
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorCode::internal, run::kOutOfMemory);
+  }
+}
+
 }  // namespace
 
 Result<TuneRun> tune(std::span<const TuneOption> options, const TuneEvents& events,
                      const std::vector<std::string>& worker_program) {
-  const auto text = run::parse_options(run::Command::tune, options);
-  if (!text) return fail(text.error());
-  auto result = run::tune(*text, measuring_events(events, text->quiet), worker_program);
-  if (!result) return fail(result.error());
-  return public_run(std::move(*result));
+  return guarded<TuneRun>([&]() -> Result<TuneRun> {
+    const auto text = run::parse_options(run::Command::tune, options);
+    if (!text) return fail(text.error());
+    return run::tune(*text, measuring_events(events, text->quiet), worker_program).map(public_run);
+  });
 }
 
 Result<TuneRun> bench(std::span<const TuneOption> options, const TuneEvents& events) {
-  const auto text = run::parse_options(run::Command::bench, options);
-  if (!text) return fail(text.error());
-  auto result = run::bench(*text, measuring_events(events, text->quiet));
-  if (!result) return fail(result.error());
-  return public_run(std::move(*result));
+  return guarded<TuneRun>([&]() -> Result<TuneRun> {
+    const auto text = run::parse_options(run::Command::bench, options);
+    if (!text) return fail(text.error());
+    return run::bench(*text, measuring_events(events, text->quiet)).map(public_run);
+  });
 }
 
 Result<Shown> show(std::span<const TuneOption> options, const TuneEvents& events) {
-  const auto text = run::parse_options(run::Command::show, options);
-  if (!text) return fail(text.error());
-  return run::show(*text, inner_events(events));
+  return guarded<Shown>([&]() -> Result<Shown> {
+    const auto text = run::parse_options(run::Command::show, options);
+    if (!text) return fail(text.error());
+    return run::show(*text, inner_events(events));
+  });
 }
 
 }  // namespace expertile

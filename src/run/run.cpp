@@ -11,6 +11,13 @@ int RunResult::batches_done() const {
   return static_cast<int>(done);
 }
 
+std::string one_line(std::string text) {
+  for (char& c : text) {
+    if (c == '\n' || c == '\r') c = ' ';
+  }
+  return text;
+}
+
 RunResult finished(std::vector<ProjectionReport> reports, const Settings& settings, bool stopped,
                    const Events& events) {
   RunResult result{.reports = std::move(reports),

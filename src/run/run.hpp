@@ -26,6 +26,10 @@ struct RunResult {
 [[nodiscard]] Result<RunResult> bench(const TextOptions& text, const Events& events);
 [[nodiscard]] Result<Shown> show(const TextOptions& text, const Events& events);
 
+// Line ends in what users gave are spaces in what they are told.
+[[nodiscard]] std::string one_line(std::string text);
+inline constexpr const char* kOutOfMemory = "out of memory; give a smaller problem or batch size";
+
 // What tune and bench end with: the warning, told and kept, and the document.
 [[nodiscard]] RunResult finished(std::vector<ProjectionReport> reports, const Settings& settings, bool stopped,
                                  const Events& events);

@@ -30,7 +30,7 @@ struct TuneOptions {
   int routing_samples = 4;
   Calls calls = Calls::in_a_graph;
   std::function<bool()> is_stopped;  // asked before each timing; once it says yes, what is decided is returned
-  std::vector<RefusedTile> refused;         // never run: they hung or broke an earlier attempt
+  std::vector<RefusedTile> refused;  // never run: they hung or broke an earlier attempt
   // Called before a tile runs on the device for the first time or again: who watches knows what was in hand.
   std::function<void(std::int64_t batch, const TileConfig& tile)> trying;
   // For the progress line: what was just timed, and the best time so far.

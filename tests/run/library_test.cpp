@@ -156,7 +156,7 @@ TEST(TuneFromAProgram, ADryRunNamesTheFilesAndWritesNothing) {
 TEST(TuneFromAProgram, RefusesInTheWordsOfTheCommand) {
   const TemporaryDirectory directory;
   for (const Options& wrong :
-       {Options{{"hidden-size", "0"}}, Options{{"dtype", "int3"}}, Options{{"gated", "perhaps"}},
+       {Options{{"hidden-size", "0"}}, Options{{"dtype", "int\n3"}}, Options{{"gated", "perhaps"}},
         Options{{"device", "abacus"}}, Options{{"model", "/nonexistent"}}, Options{{"routing", "zipf:x"}},
         Options{{"output-dir", "/dev/null/x"}}, Options{{"batch-size", "2147483648"}, {"top-k", "9"}}}) {
     const auto run = tune(wrong);
