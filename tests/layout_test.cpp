@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <set>
 #include <string>
 #include <vector>
@@ -85,8 +86,9 @@ TEST(Layout, JsonStaysInFilesStoreReportAndProblem) {
 }
 
 TEST(Layout, TheLowerRoomsDoNotKnowTheUpperOnes) {
-  expect_none("backend, plan and problem never include tune, cli or api", [](const Include& include) {
-    return is_one_of(include.room, {"backend", "plan", "problem"}) && comes_from(include, {"tune", "cli", "api"});
+  expect_none("backend, plan and problem never include tune, run, cli or api", [](const Include& include) {
+    return is_one_of(include.room, {"backend", "plan", "problem"}) &&
+           comes_from(include, {"tune", "run", "cli", "api"});
   });
 }
 
@@ -99,7 +101,8 @@ TEST(Layout, PlanKnowsDevicesButNoBackend) {
 TEST(Layout, FilesKnowNoOtherRoom) {
   expect_none("files is the lowest room", [](const Include& include) {
     return include.room == "files" &&
-           comes_from(include, {"api", "backend", "cli", "plan", "problem", "process", "report", "store", "tune"});
+           comes_from(include,
+                      {"api", "backend", "cli", "plan", "problem", "process", "report", "run", "store", "tune"});
   });
 }
 
@@ -111,9 +114,35 @@ TEST(Layout, ProcessKnowsNoOtherRoom) {
 }
 
 TEST(Layout, TheApiNeverIncludesTheTuner) {
-  expect_none("api never includes tune, report or cli", [](const Include& include) {
-    return include.room == "api" && comes_from(include, {"tune", "report", "cli"});
+  expect_none("api never includes tune, report, run or cli", [](const Include& include) {
+    return include.room == "api" && comes_from(include, {"tune", "report", "run", "cli"});
   });
+}
+
+TEST(Layout, OnlyTheCommandLineKnowsRuns) {
+  expect_none("run is included by cli alone", [](const Include& include) {
+    return !is_one_of(include.room, {"run", "cli"}) && comes_from(include, {"run"});
+  });
+}
+
+TEST(Layout, RunsKnowNeitherTheCommandLineNorTheApi) {
+  expect_none("run includes every room but cli and api", [](const Include& include) {
+    return include.room == "run" && (comes_from(include, {"cli", "api"}) || include.header.starts_with("CLI/"));
+  });
+}
+
+TEST(Layout, RunsPrintNothingAndCatchNoSignals) {
+  int files = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(fs::path(EXPERTILE_SOURCE_DIR) / "src/run")) {
+    ++files;
+    std::ifstream stream(entry.path());
+    const std::string text((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
+    for (const char* word : {"print(", "printf(", "puts(", "std::cout", "std::cerr", "stdout", "stderr", "spdlog",
+                             "sigaction", "signal(", "static std::"}) {
+      EXPECT_EQ(text.find(word), std::string::npos) << entry.path() << " has " << word;
+    }
+  }
+  EXPECT_GT(files, 10);
 }
 
 TEST(Layout, TheDeviceTextIncludesNothingOutsideIt) {
@@ -134,7 +163,7 @@ TEST(Layout, TheDeviceTextIncludesNothingOutsideIt) {
 
 TEST(Layout, TheCompilerRoomKnowsNoBackend) {
   expect_none("jit turns text into cubins, wherever they run", [](const Include& include) {
-    return include.room == "jit" && comes_from(include, {"api", "backend", "cli", "report", "store", "tune"});
+    return include.room == "jit" && comes_from(include, {"api", "backend", "cli", "report", "run", "store", "tune"});
   });
 }
 
@@ -147,7 +176,7 @@ TEST(Layout, OnlyTheBackendKnowsItsOwnFolders) {
 TEST(Layout, PublicHeadersIncludeNothingPrivate) {
   expect_none("public headers stand alone", [](const Include& include) {
     return include.room == "include" && comes_from(include, {"api", "backend", "cli", "plan", "problem", "report",
-                                                             "store", "tune", "fmt", "spdlog"});
+                                                             "run", "store", "tune", "fmt", "spdlog", "nlohmann"});
   });
 }
 

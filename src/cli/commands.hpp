@@ -1,13 +1,13 @@
 #pragma once
 // One function a subcommand; each returns the exit status of a run without an error.
 
-#include "cli/options.hpp"
+#include "run/options.hpp"
 
 namespace expertile::cli {
 
-[[nodiscard]] Result<int> run_tune(const TextOptions& text);
-[[nodiscard]] Result<int> run_bench(const TextOptions& text);
-[[nodiscard]] Result<int> run_show(const TextOptions& text);
-[[nodiscard]] Result<int> run_info(const TextOptions& text);
+[[nodiscard]] Result<int> run_tune(const run::TextOptions& text);
+[[nodiscard]] Result<int> run_bench(const run::TextOptions& text);
+[[nodiscard]] Result<int> run_show(const run::TextOptions& text);
+[[nodiscard]] Result<int> run_info(const run::TextOptions& text);
 
 }  // namespace expertile::cli

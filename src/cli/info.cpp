@@ -53,10 +53,10 @@ void print_device(const DeviceInfo& device) {
 
 }  // namespace
 
-Result<int> run_info(const TextOptions& text) {
-  const auto threads = parse_threads(text);
+Result<int> run_info(const run::TextOptions& text) {
+  const auto threads = run::parse_threads(text);
   if (!threads) return fail(threads.error());
-  const auto config_dir = parse_config_dir(text);
+  const auto config_dir = run::parse_config_dir(text);
   if (!config_dir) return fail(config_dir.error());
   const auto backend = open_backend(text.device.value_or("auto"), *threads);
   if (!backend) return fail(backend.error());

@@ -9,59 +9,34 @@
 #include <exception>
 #include <functional>
 #include <new>
+#include <string>
+#include <variant>
+#include <vector>
 
 #include "cli/commands.hpp"
+#include "run/option_table.hpp"
+#include "run/run.hpp"
 
 namespace expertile::cli {
 
 namespace {
 
-// Values stay text here: options.cpp says what is wrong with them, better than a parser's conversion error.
-void add_device_options(CLI::App& app, TextOptions& text) {
-  app.add_option("--device", text.device, "auto (a GPU when there is one), cpu or cuda[:I] (default auto)");
-  app.add_option("--threads", text.threads, "threads to use (default: all)");
-  app.add_option(
-      "--output-dir", text.output_dir,
-      "directory of the configuration files (default $EXPERTILE_CONFIG_DIR, else the user's data directory)");
-  app.add_flag("--json", text.json, "print one JSON document on standard output, all else on standard error");
-  app.add_flag("--quiet", text.quiet, "no notices and no progress");
-}
+using run::Command;
+using run::one_line;
+using run::OptionRow;
+using run::TextOptions;
 
-void add_problem_options(CLI::App& app, TextOptions& text) {
-  app.add_option("--model", text.model, "a directory, a config.json or a Hugging Face name (org/name)");
-  app.add_option("--hidden-size", text.hidden_size, "hidden size, without --model (default 4096)");
-  app.add_option("--dtype", text.dtype,
-                 "auto, " + dtype_choices() + " (default float16, with --model auto: the model's)");
-  app.add_option("--batch-size", text.batch_size, "one, or a comma list, in tokens (default 1,2,4,...,2048)");
-  app.add_option("--block-shape", text.block_shape, "block quantisation N,K of the weights, e.g. 128,128");
-  app.add_option("--scales", text.scales,
-                 "of quantised weights: per_tensor, per_token_channel, per_channel or block (default the model's, else "
-                 "the dtype's usual ones)");
-  app.add_flag("--tf32", text.tf32, "float32 on a GPU: multiply in tf32, faster, with 10 bits of mantissa");
-  app.add_option("--num-experts", text.num_experts, "experts of the layer (default the model's, else 8)");
-  app.add_option("--top-k", text.top_k, "experts a token (default the model's, else 2)");
-  app.add_option("--intermediate-size", text.intermediate_size,
-                 "one expert's width (default the model's, else half the hidden size)");
-  app.add_option("--expert-hidden-size", text.expert_hidden_size,
-                 "what the experts read and write, where that is not the hidden size (default the model's)");
-  app.add_option("--activation", text.activation,
-                 "between the two products: " + activation_choices() + " (default the model's, else silu)");
-  app.add_option("--gated", text.gated,
-                 "yes: the first product is gate and up; no: up alone (default by the model and the activation)");
-  app.add_option("--tp-size", text.tp_size, "tensor-parallel ranks, dividing the width (default 1)");
-  app.add_option("--ep-size", text.ep_size, "expert-parallel ranks, dividing the experts (default 1)");
-  app.add_option("--projection", text.projection, "gate_up (up without a gate), down or both (default both)");
-  app.add_option("--routing", text.routing,
-                 "how rows fall on experts: uniform, zipf:ALPHA or trace:FILE (default uniform)");
-  app.add_option("--seed", text.seed, "of the routing (default 0)");
-  add_device_options(app, text);
-}
-
-std::string one_line(std::string text) {
-  for (char& c : text) {
-    if (c == '\n' || c == '\r') c = ' ';
+// Values stay text here: run/options.cpp says what is wrong with them, better than a parser's conversion error.
+void add_options(CLI::App& app, Command command, TextOptions& text) {
+  for (const OptionRow& row : run::option_table()) {
+    if (!row.belongs_to(command)) continue;
+    const std::string option = fmt::format("--{}", row.name);
+    if (const auto* flag = std::get_if<OptionRow::Flag>(&row.member)) {
+      app.add_flag(option, text.*(*flag), row.help);
+    } else {
+      app.add_option(option, text.*std::get<OptionRow::Text>(row.member), row.help);
+    }
   }
-  return text;
 }
 
 // "1 8 32" where the arguments that are left over are numbers that follow --batch-size and its value; else empty.
@@ -119,19 +94,15 @@ int run(int argc, char** argv) {
   spdlog::set_pattern("%l: %v");
 
   TextOptions text;
-  text.arguments.assign(argv + 1, argv + argc);
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
   std::function<Result<int>(const TextOptions&)> command;
   CLI::App app("Tunes and runs the grouped GEMM of Mixture-of-Experts layers.", "expertile");
   app.set_version_flag("--version", "expertile " EXPERTILE_VERSION);
   app.require_subcommand(1);
 
   CLI::App* tune = app.add_subcommand("tune", "find the best tiles and write the configuration file");
-  add_problem_options(*tune, text);
-  tune->add_flag("--no-tune", text.no_tune, "only benchmark the default configuration; writes no file");
-  tune->add_flag("--isolate", text.isolate,
-                 "measure in a process of its own, which is replaced when a kernel hangs or breaks it (a GPU: always)");
+  add_options(*tune, Command::tune, text);
   tune->add_option("--worker", text.worker)->group("");
-  tune->add_flag("--dry-run", text.dry_run, "print the names of the files to come, then stop; needs no memory");
   tune->footer(
       "With uniform routing and 32 rows an expert or more, of tiles within 3% of the fastest one that gains more with\n"
       "zipf:1.2 than it loses is chosen.\n"
@@ -141,21 +112,20 @@ int run(int argc, char** argv) {
       "  expertile tune --hidden-size 2048 --dtype bfloat16 --projection down");
   tune->callback([&] { command = run_tune; });
   CLI::App* bench = app.add_subcommand("bench", "time what the library would pick");
-  add_problem_options(*bench, text);
-  bench->add_flag("--eager", text.eager, "on a GPU: call by call, not as a CUDA graph");
+  add_options(*bench, Command::bench, text);
   bench->callback([&] { command = run_bench; });
   CLI::App* show = app.add_subcommand("show", "which file, configuration and kind of match a problem gets");
-  add_problem_options(*show, text);
+  add_options(*show, Command::show, text);
   show->callback([&] { command = run_show; });
   CLI::App* info = app.add_subcommand("info", "devices, limits, versions");
-  add_device_options(*info, text);
+  add_options(*info, Command::info, text);
   info->callback([&] { command = run_info; });
 
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    return report_parse_error(app, error, text.arguments);
+    return report_parse_error(app, error, arguments);
   }
   const Result<int> result = command(text);
   return result ? *result : report_error(result.error());
@@ -168,7 +138,7 @@ int main(int argc, char** argv) {
   try {
     return expertile::cli::run(argc, argv);
   } catch (const std::bad_alloc&) {
-    std::fputs("expertile: out of memory; give a smaller problem or batch size\n", stderr);
+    std::fprintf(stderr, "expertile: %s\n", expertile::run::kOutOfMemory);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "expertile: internal error: %s\n", error.what());
   }

@@ -34,51 +34,49 @@ std::string duration_text(double seconds) {
 
 bool stderr_is_terminal() { return isatty(STDERR_FILENO) == 1; }
 
-Progress::Progress(bool terminal, bool quiet, int batches, double seconds_per_batch)
-    : terminal_(terminal), quiet_(quiet), batches_(batches), seconds_per_batch_(seconds_per_batch) {}
-
-void Progress::begin(const std::string& projection, const Problem& problem) {
-  projection_ = projection;
-  batch_start_ = Clock::now();
-  say(fmt::format("{}: E={}, N={}, K={}, {}, top_k {}", projection, problem.experts, problem.n, problem.k,
-                  name(problem.dtype), problem.top_k));
-}
-
-void Progress::say(const std::string& line) {
+void Progress::say(std::string_view line) {
   if (quiet_) return;
   clear_line();
   fmt::print(stderr, "{}\n", line);
 }
 
-void Progress::update(std::int64_t batch, const TileConfig& tile, double best_us) {
+void Progress::warn(std::string_view line) {
+  clear_line();
+  fmt::print(stderr, "warning: {}\n", line);
+}
+
+void Progress::update(const TuneProgress& now) {
   if (quiet_ || !terminal_ || seconds_since(shown_) < 0.1) return;
   shown_ = Clock::now();
-  const std::string best = best_us > 0 ? fmt::format("best {:.1f} us", best_us) : std::string("no time yet");
-  const std::string line = fmt::format("[{}/{}] {} batch {}: {}, {}, about {} left", done_ + 1, batches_, projection_,
-                                       batch, tile_text(tile), best, duration_text(seconds_left()));
+  const std::string best = now.best_us > 0 ? fmt::format("best {:.1f} us", now.best_us) : std::string("no time yet");
+  const std::string line =
+      fmt::format("[{}/{}] {} batch {}: {}, {}, about {} left", now.done + 1, now.all, now.projection, now.batch,
+                  tile_text(now.tile), best, duration_text(now.seconds_left));
   clear_line();
   fmt::print(stderr, "{}", line.substr(0, terminal_width() - 1));
   std::fflush(stderr);
+  is_shown_ = true;
 }
 
-void Progress::decided(const BatchResult& result) {
-  ++done_;
-  batch_start_ = Clock::now();
-  say(fmt::format("[{}/{}] {} batch {}: {:.1f} us, default {:.1f} us ({:.2f}x), about {} left", done_, batches_,
-                  projection_, result.batch, result.tuned_us, result.default_us, result.ratio,
-                  duration_text(seconds_left())));
+void Progress::decided(const TuneProgress& now, const BatchResult& result) {
+  say(fmt::format("[{}/{}] {} batch {}: {:.1f} us, default {:.1f} us ({:.2f}x), about {} left", now.done, now.all,
+                  now.projection, result.batch, result.tuned_us, result.default_us, result.ratio,
+                  duration_text(now.seconds_left)));
 }
 
-void Progress::end() { clear_line(); }
-
-double Progress::seconds_left() const {
-  const double done_seconds = std::chrono::duration<double>(batch_start_ - start_).count();
-  const double each = done_ > 0 ? done_seconds / done_ : seconds_per_batch_;
-  return std::max(0.0, each * (batches_ - done_) - seconds_since(batch_start_));
+void Progress::clear_line() {
+  if (is_shown_) fmt::print(stderr, "\r\x1b[K");
+  is_shown_ = false;
 }
 
-void Progress::clear_line() const {
-  if (terminal_ && !quiet_) fmt::print(stderr, "\r\x1b[K");
+run::Events events_for(Progress& progress) {
+  return {.notice = [&](std::string_view line) { progress.say(fmt::format("notice: {}", line)); },
+          .warning = [&](std::string_view line) { progress.warn(line); },
+          .step = [&](std::string_view line) { progress.say(line); },
+          .planned = {},
+          .progress = [&](const TuneProgress& now) { progress.update(now); },
+          .decided = [&](const TuneProgress& now, const ResultRow& row) { progress.decided(now, row.result); },
+          .stop_requested = {}};
 }
 
 }  // namespace expertile::cli

@@ -3,11 +3,11 @@
 // otherwise, nothing with --quiet.
 
 #include <chrono>
-#include <cstdint>
 #include <string>
+#include <string_view>
 
-#include "expertile/problem.hpp"
-#include "tune/result.hpp"
+#include "expertile/tune.hpp"
+#include "run/events.hpp"
 
 namespace expertile::cli {
 
@@ -16,31 +16,27 @@ namespace expertile::cli {
 
 class Progress {
  public:
-  // batches: how many batch sizes the whole run has; seconds_per_batch: the guess until one is done.
-  Progress(bool terminal, bool quiet, int batches, double seconds_per_batch);
+  Progress(bool terminal, bool quiet) : terminal_(terminal), quiet_(quiet) {}
 
-  void begin(const std::string& projection, const Problem& problem);
-  void say(const std::string& line);  // a plain line above the progress line
-  void update(std::int64_t batch, const TileConfig& tile, double best_us);
-  void decided(const BatchResult& result);
-  void end();
+  void say(std::string_view line);  // a plain line above the progress line
+  void warn(std::string_view line);
+  void update(const TuneProgress& now);
+  void decided(const TuneProgress& now, const BatchResult& result);
+  void end() { clear_line(); }
 
  private:
   using Clock = std::chrono::steady_clock;
-  [[nodiscard]] double seconds_left() const;
-  void clear_line() const;
+  void clear_line();
 
   bool terminal_;
   bool quiet_;
-  int batches_;
-  int done_ = 0;
-  double seconds_per_batch_;
-  std::string projection_;
-  Clock::time_point start_ = Clock::now();
-  Clock::time_point batch_start_ = Clock::now();
+  bool is_shown_ = false;
   Clock::time_point shown_{};
 };
 
 [[nodiscard]] bool stderr_is_terminal();
+
+// A run's notices, warnings and progress go to standard error. progress: outlives what is returned.
+[[nodiscard]] run::Events events_for(Progress& progress);
 
 }  // namespace expertile::cli

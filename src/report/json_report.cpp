@@ -128,16 +128,15 @@ std::string problems_json(const std::vector<ProjectionReport>& reports, bool wit
   return to_text(document);
 }
 
-std::string selections_json(const std::vector<ShownProblem>& shown) {
+std::string selections_json(const std::vector<ShownProjection>& shown) {
   Json problems = Json::array();
-  for (const ShownProblem& one : shown) {
-    Json problem = problem_json(one.projection, one.problem, one.activation);
+  for (const ShownProjection& one : shown) {
+    Json problem = problem_json(one.projection, one.problem, {one.activation, one.is_gated});
     problem["wanted"] = path_json(one.wanted);
     Json results = Json::array();
-    for (std::size_t i = 0; i < one.selections.size(); ++i) {
-      const Selection& selection = one.selections[i];
-      results.push_back({{"batch", one.batches[i]},
-                         {"rows", one.batches[i] * one.problem.top_k},
+    for (const auto& [batch, rows, selection] : one.batches) {
+      results.push_back({{"batch", batch},
+                         {"rows", rows},
                          {"config", tile_json(selection.tile)},
                          {"match", std::string(name(selection.match))},
                          {"tuned_batch", selection.match == Match::built_in ? Json(nullptr) : Json(selection.batch)},

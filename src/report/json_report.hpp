@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "expertile/device.hpp"
+#include "expertile/tune.hpp"
 #include "report/projection_report.hpp"
 
 namespace expertile {
@@ -16,15 +17,7 @@ namespace expertile {
 // under --dry-run. "warning" stands behind "problems" where the machine was busy: see unsteady_warning.
 [[nodiscard]] std::string problems_json(const std::vector<ProjectionReport>& reports, bool with_results);
 
-struct ShownProblem {
-  std::string projection;
-  Problem problem;
-  std::filesystem::path wanted;  // the exact file, there or not
-  std::vector<std::int64_t> batches;
-  std::vector<Selection> selections;  // one a batch size
-  Activation activation{};            // of the layer
-};
-[[nodiscard]] std::string selections_json(const std::vector<ShownProblem>& shown);
+[[nodiscard]] std::string selections_json(const std::vector<ShownProjection>& shown);
 
 // {"version", "config_dir", "devices": [...], "unavailable": [...], "libraries": {...}}
 [[nodiscard]] std::string info_json(const std::string& version, const std::filesystem::path& config_dir,

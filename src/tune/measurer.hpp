@@ -26,7 +26,7 @@ class Measurer {
   void begin();
   // To the contest's end, or until the user stops it: see is_stopped. seconds: the time that is set for it.
   Status run(Contest& contest, std::span<const TileConfig> tiles, const Batch& batch, double seconds);
-  [[nodiscard]] bool is_stopped() const { return options_->stop != nullptr && options_->stop->load(); }
+  [[nodiscard]] bool is_stopped() const { return options_->is_stopped && options_->is_stopped(); }
   // Of the time since begin(), that a CPU's threads waited for processors.
   [[nodiscard]] double waited() const;
   // After so many timings in a row the same routing samples are timed again.

@@ -2,7 +2,6 @@
 // Coordinates one problem's tuning, one batch size after the other: candidates, verify, race, skewed routing or a look
 // around, a duel with the default.
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -30,8 +29,8 @@ struct TuneOptions {
   double seconds_per_batch = 5;  // measuring time for one batch size; at least one race round is always finished
   int routing_samples = 4;
   Calls calls = Calls::in_a_graph;
-  const std::atomic<bool>* stop = nullptr;  // Ctrl-C: return what is decided
-  std::vector<RefusedTile> refused;         // never run: they hung or broke an earlier attempt
+  std::function<bool()> is_stopped;  // asked before each timing; once it says yes, what is decided is returned
+  std::vector<RefusedTile> refused;  // never run: they hung or broke an earlier attempt
   // Called before a tile runs on the device for the first time or again: who watches knows what was in hand.
   std::function<void(std::int64_t batch, const TileConfig& tile)> trying;
   // For the progress line: what was just timed, and the best time so far.

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "backend/backend.hpp"
-#include "cli/run_program.hpp"
+#include "support/run_program.hpp"
 
 namespace expertile {
 namespace {

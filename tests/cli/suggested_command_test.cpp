@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "cli/run_program.hpp"
 #include "store/config_file.hpp"
 #include "store/tune_command.hpp"
+#include "support/run_program.hpp"
 
 namespace expertile {
 namespace {

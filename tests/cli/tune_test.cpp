@@ -7,8 +7,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "cli/run_program.hpp"
 #include "store/config_file.hpp"
+#include "support/run_program.hpp"
 
 namespace expertile {
 namespace {

@@ -73,10 +73,12 @@ TEST(ResultsTable, SaysHowTilesWereFoundWhereOneIsNoExactMatch) {
 }
 
 TEST(SelectionsJson, SaysWhatDiffersWhereSomethingDoes) {
-  ShownProblem shown{"down", Problem{}, "/w.json", {1, 2}, {}};
-  shown.selections.push_back({.match = Match::exact, .batch = 1, .file = "/w.json"});
-  shown.selections.push_back(
-      {.match = Match::other_threads, .batch = 2, .file = "/w.json", .differs = "tuned at threads 4, this is 2"});
+  ShownProjection shown{.projection = "down", .wanted = "/w.json"};
+  shown.batches.push_back({1, 2, {.match = Match::exact, .batch = 1, .file = "/w.json"}});
+  shown.batches.push_back(
+      {2,
+       4,
+       {.match = Match::other_threads, .batch = 2, .file = "/w.json", .differs = "tuned at threads 4, this is 2"}});
   const auto results = nlohmann::json::parse(selections_json({shown}))["problems"][0]["results"];
   EXPECT_FALSE(results[0].contains("differs"));
   EXPECT_EQ(results[1]["differs"], "tuned at threads 4, this is 2");

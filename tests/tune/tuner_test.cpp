@@ -96,7 +96,7 @@ TEST(Tune, ReportsEachBatchSizeAsSoonAsItIsDecidedAndStopsWhenTold) {
   std::atomic<bool> stop{false};
   std::vector<std::int64_t> decided;
   TuneOptions options = quick();
-  options.stop = &stop;
+  options.is_stopped = [&] { return stop.load(); };
   options.decided = [&](const BatchResult& result) -> Status {
     decided.push_back(result.batch);
     stop = true;

@@ -1,4 +1,4 @@
-#include "cli/option_values.hpp"
+#include "run/option_values.hpp"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 
 #include "problem/presets.hpp"
 
-namespace expertile::cli {
+namespace expertile::run {
 namespace {
 
 constexpr std::int64_t kLargestDefaultBatch = 2048;
@@ -78,4 +78,4 @@ Result<std::optional<Scales>> parse_scales(const std::optional<std::string>& tex
               fmt::format("--scales '{}' is not known; choose {}", *text, join(choices, "or")));
 }
 
-}  // namespace expertile::cli
+}  // namespace expertile::run

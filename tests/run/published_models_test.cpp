@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "cli/options.hpp"
 #include "files/files.hpp"
+#include "run/option_table.hpp"
 
-namespace expertile::cli {
+namespace expertile::run {
 namespace {
 
 using Json = nlohmann::json;
@@ -43,22 +43,11 @@ std::vector<Case> all_cases() {
 TextOptions options_of(const Case& one) {
   TextOptions text;
   text.model = kData + one.folder;
-  const std::pair<std::string, std::optional<std::string>*> known[] = {{"--num-experts", &text.num_experts},
-                                                                       {"--top-k", &text.top_k},
-                                                                       {"--intermediate-size", &text.intermediate_size},
-                                                                       {"--tp-size", &text.tp_size},
-                                                                       {"--ep-size", &text.ep_size},
-                                                                       {"--dtype", &text.dtype},
-                                                                       {"--block-shape", &text.block_shape}};
   const Json& arguments = one.expected["args"];
   for (std::size_t i = 0; i + 1 < arguments.size(); i += 2) {
-    bool is_known = false;
-    for (const auto& [name, value] : known) {
-      if (arguments[i] != name) continue;
-      *value = arguments[i + 1].get<std::string>();
-      is_known = true;
-    }
-    EXPECT_TRUE(is_known) << arguments[i];
+    const auto set =
+        set_option(text, Command::show, arguments[i].get<std::string>().substr(2), arguments[i + 1].get<std::string>());
+    EXPECT_TRUE(set) << set.error().message;
   }
   return text;
 }
@@ -132,4 +121,4 @@ TEST(PublishedModels, AreManyAndEachSaysWhereItsNumbersAreFrom) {
 }
 
 }  // namespace
-}  // namespace expertile::cli
+}  // namespace expertile::run

@@ -12,7 +12,7 @@
 #include "expertile/types.hpp"
 #include "problem/sizes.hpp"
 
-namespace expertile::cli {
+namespace expertile::run {
 
 // The whole text as a number that the type holds.
 template <class Integer>
@@ -35,4 +35,4 @@ template <class Integer>
 [[nodiscard]] Result<std::optional<BlockShape>> parse_block_shape(const std::optional<std::string>& text);
 [[nodiscard]] Result<std::optional<Scales>> parse_scales(const std::optional<std::string>& text);
 
-}  // namespace expertile::cli
+}  // namespace expertile::run

@@ -1,15 +1,15 @@
 // What the options and a model's files make of a layer, and the lines that say so.
 
-#include "cli/layer.hpp"
+#include "run/layer.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
 
-#include "cli/run_program.hpp"
+#include "support/run_program.hpp"
 
-namespace expertile::cli {
+namespace expertile::run {
 namespace {
 
 using ::testing::ElementsAre;
@@ -142,4 +142,4 @@ TEST(Layer, NamesTheOptionTheValueAndWhatWouldBeRight) {
 }
 
 }  // namespace
-}  // namespace expertile::cli
+}  // namespace expertile::run

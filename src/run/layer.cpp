@@ -1,11 +1,11 @@
-#include "cli/layer.hpp"
+#include "run/layer.hpp"
 
 #include <fmt/format.h>
 
-#include "cli/option_values.hpp"
 #include "problem/model.hpp"
+#include "run/option_values.hpp"
 
-namespace expertile::cli {
+namespace expertile::run {
 namespace {
 
 constexpr std::int64_t kDefaultHiddenSize = 4096;
@@ -282,4 +282,4 @@ Result<std::vector<NamedProblem>> make_problems(const Layer& layer, const TextOp
   return problems;
 }
 
-}  // namespace expertile::cli
+}  // namespace expertile::run

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "cli/options.hpp"
+#include "run/options.hpp"
 
-namespace expertile::cli {
+namespace expertile::run {
 
 // A MoE layer's routed experts, as they are tuned.
 struct Layer {
@@ -33,4 +33,4 @@ struct Layer {
 // Those that --projection asks for, each valid.
 [[nodiscard]] Result<std::vector<NamedProblem>> make_problems(const Layer& layer, const TextOptions& text);
 
-}  // namespace expertile::cli
+}  // namespace expertile::run

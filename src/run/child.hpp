@@ -11,7 +11,7 @@
 
 #include "expertile/error.hpp"
 
-namespace expertile::cli {
+namespace expertile::run {
 
 struct ChildEnd {
   bool was_silent = false;  // for too long, and was killed
@@ -39,4 +39,4 @@ void end_with_parent();
 // The status of a child that ends within so long; nothing where it does not.
 [[nodiscard]] std::optional<int> wait_for_end(pid_t child, double seconds);
 
-}  // namespace expertile::cli
+}  // namespace expertile::run

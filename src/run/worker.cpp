@@ -1,57 +1,52 @@
-#include "cli/worker.hpp"
+#include "run/worker.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <utility>
 
-#include "cli/child.hpp"
 #include "plan/candidates.hpp"
 #include "report/worker_messages.hpp"
+#include "run/child.hpp"
 
-namespace expertile::cli {
+namespace expertile::run {
 namespace {
 
 using Kind = WorkerMessage::Kind;
 
-// The watcher knows from each line what is in hand, so every one leaves at once.
-void say(const WorkerMessage& message) {
-  fmt::print("{}\n", to_text(message));
-  std::fflush(stdout);
-}
+using Say = std::function<void(const WorkerMessage& message)>;
 
-Result<Ceiling> ceiling_for(const Backend& backend, const Problem& problem, const WorkerJob& job) {
+Result<Ceiling> ceiling_for(const Backend& backend, const Problem& problem, const WorkerJob& job, const Say& say) {
   if (job.ceiling) return *job.ceiling;
   auto measured = measure_ceiling(backend, problem);
   if (measured) say({.kind = Kind::ceiling, .ceiling = *measured});
   return measured;
 }
 
-Status do_job(const TextOptions& text, const WorkerJob& job, const std::atomic<bool>* stop) {
+Status do_job(const TextOptions& text, const WorkerJob& job, const std::function<bool()>& is_stopped, const Say& say) {
   const auto session = open_session(text);
   if (!session) return fail(session.error());
   if (job.problem >= session->settings.problems.size()) {
     return fail(ErrorCode::invalid_argument, fmt::format("--worker names problem {}", job.problem));
   }
   const Problem& problem = session->settings.problems[job.problem].problem;
-  const auto ceiling = ceiling_for(*session->backend, problem, job);
+  const auto ceiling = ceiling_for(*session->backend, problem, job, say);
   if (!ceiling) return fail(ceiling.error());
   TuneOptions options;
-  options.stop = stop;
+  options.is_stopped = is_stopped;
   options.refused = job.refused;
-  options.trying = [](std::int64_t batch, const TileConfig& tile) {
+  options.trying = [&](std::int64_t batch, const TileConfig& tile) {
     say({.kind = Kind::trying, .batch = batch, .tile = tile});
   };
-  options.progress = [](std::int64_t batch, const TileConfig& tile, double best_us) {
+  options.progress = [&](std::int64_t batch, const TileConfig& tile, double best_us) {
     say({.kind = Kind::timed, .batch = batch, .tile = tile, .best_us = best_us});
   };
-  options.decided = [](const BatchResult& result) -> Status {
+  options.decided = [&](const BatchResult& result) -> Status {
     say({.kind = Kind::decided, .result = result});
     return {};
   };
   const TuningJob tuning{*session->backend, problem, session->settings.routing, job.batches, *ceiling};
-  const auto results = text.no_tune ? time_default(tuning, options) : tune(tuning, options);
+  const auto results = text.no_tune ? time_default(tuning, options) : expertile::tune(tuning, options);
   if (!results) return fail(results.error());
   return {};
 }
@@ -64,17 +59,17 @@ struct Watched {
   std::optional<Error> broken;  // a callback's error, or a line that is no message
 };
 
-bool is_stopped(const TuneOptions& options) { return options.stop != nullptr && options.stop->load(); }
+bool is_stopped(const TuneOptions& options) { return options.is_stopped && options.is_stopped(); }
 
-// False when no more is wanted.
+// False when no more is wanted: whoever asked for an end may have asked this process alone, so the other one is ended.
 bool take(const WorkerMessage& message, const TuneOptions& options, std::optional<Ceiling>& ceiling, Watched& watched) {
   switch (message.kind) {
     case Kind::trying:
       watched.in_hand = {message.batch, message.tile};
-      return true;
+      return !is_stopped(options);
     case Kind::timed:
       if (options.progress) options.progress(message.batch, message.tile, message.best_us);
-      return true;
+      return !is_stopped(options);
     case Kind::ceiling:
       ceiling = message.ceiling;
       return true;
@@ -85,7 +80,6 @@ bool take(const WorkerMessage& message, const TuneOptions& options, std::optiona
         watched.broken = kept.error();
         return false;
       }
-      // A signal may have reached this process alone: what was in hand is done, so the other one is ended here.
       return !is_stopped(options);
     case Kind::failed:
       break;
@@ -121,11 +115,12 @@ Status refuse_what_was_in_hand(const Watched& watched, const std::string& why, W
 
 }  // namespace
 
-Result<int> run_worker(const TextOptions& text, const std::atomic<bool>* stop) {
-  end_with_parent();
+Result<int> run_worker(const TextOptions& text, const std::function<bool()>& is_stopped,
+                       const std::function<void(std::string_view line)>& say_line) {
   const auto job = parse_worker_job(*text.worker);
   if (!job) return fail(job.error());
-  const Status done = do_job(text, *job, stop);
+  const Say say = [&](const WorkerMessage& message) { say_line(to_text(message)); };
+  const Status done = do_job(text, *job, is_stopped, say);
   if (done) return 0;
   say({.kind = Kind::failed, .error = done.error()});
   return exit_status(done.error());
@@ -154,4 +149,4 @@ Status tune_in_workers(const WorkerPlan& plan, const TuneOptions& options, std::
   return {};
 }
 
-}  // namespace expertile::cli
+}  // namespace expertile::run

@@ -5,13 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "cli/options.hpp"
+#include "run/options.hpp"
 #include "tune/tuner.hpp"
 
-namespace expertile::cli {
+namespace expertile::run {
 
-// The measuring process itself: does job `text.worker` and says on standard output what happens.
-[[nodiscard]] Result<int> run_worker(const TextOptions& text, const std::atomic<bool>* stop);
+// The measuring process itself: does job `text.worker`. say: takes lines, to be written on standard output at once,
+// since the watcher knows from each what is in hand. Returns the exit status.
+[[nodiscard]] Result<int> run_worker(const TextOptions& text, const std::function<bool()>& is_stopped,
+                                     const std::function<void(std::string_view line)>& say);
 
 struct WorkerPlan {
   std::vector<std::string> program;  // and its arguments; --worker JOB is added
@@ -21,9 +23,10 @@ struct WorkerPlan {
   int most_replacements = 8;
 };
 
-// Tunes by such processes. callbacks: progress, decided and stop of `options` are called here, as tune() would.
+// Tunes by such processes. callbacks: progress, decided and is_stopped of `options` are called here, as tune() would; a
+// process that is at work when a stop is wanted is ended.
 // ceiling: set once the first process has measured it, before the first batch size is decided.
 [[nodiscard]] Status tune_in_workers(const WorkerPlan& plan, const TuneOptions& options,
                                      std::optional<Ceiling>& ceiling);
 
-}  // namespace expertile::cli
+}  // namespace expertile::run

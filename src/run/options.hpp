@@ -1,5 +1,5 @@
 #pragma once
-// What the user typed -> the problems to work on. Knows every option's default and every refusal.
+// What the user asked for -> the problems to work on. Knows every option's default and every refusal.
 
 #include <cstdint>
 #include <filesystem>
@@ -14,16 +14,15 @@
 #include "problem/model/activation.hpp"
 #include "problem/routing.hpp"
 
-namespace expertile::cli {
+namespace expertile::run {
 
-// As typed: empty optionals were not given.
+// As given: empty optionals were not given.
 struct TextOptions {
   std::optional<std::string> model{}, hidden_size{}, dtype{}, batch_size{}, block_shape{};
   std::optional<std::string> num_experts{}, top_k{}, intermediate_size{}, tp_size{}, ep_size{}, projection{};
   std::optional<std::string> expert_hidden_size{}, activation{}, gated{}, scales{};
   std::optional<std::string> routing{}, seed{}, device{}, threads{}, output_dir{};
-  std::optional<std::string> worker{};   // hidden: the job of a measuring process, see cli/worker.hpp
-  std::vector<std::string> arguments{};  // all of them, as typed
+  std::optional<std::string> worker{};  // the job of a measuring process, see run/worker.hpp
   bool isolate = false;
   bool eager = false;
   bool tf32 = false;
@@ -46,7 +45,9 @@ struct Settings {
   std::string device = "auto";
   int threads = 0;
   std::filesystem::path config_dir;
-  std::vector<std::string> notices;  // one line each, for standard error
+  std::vector<std::string> notices;  // one line each
+
+  [[nodiscard]] int all_batches() const { return static_cast<int>(batches.size() * problems.size()); }
 };
 
 // An error is one line that names the option, the value and what would be right.
@@ -64,4 +65,4 @@ struct Session {
 // The tensors of every problem and batch size must fit the device's memory, but under --dry-run.
 [[nodiscard]] Result<Session> open_session(const TextOptions& text);
 
-}  // namespace expertile::cli
+}  // namespace expertile::run

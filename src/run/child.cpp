@@ -1,4 +1,4 @@
-#include "cli/child.hpp"
+#include "run/child.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -16,7 +16,7 @@
 #include <thread>
 #include <utility>
 
-namespace expertile::cli {
+namespace expertile::run {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -182,4 +182,4 @@ void end_with_parent() {
   }).detach();
 }
 
-}  // namespace expertile::cli
+}  // namespace expertile::run

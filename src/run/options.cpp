@@ -1,4 +1,4 @@
-#include "cli/options.hpp"
+#include "run/options.hpp"
 
 #include <fmt/format.h>
 
@@ -6,12 +6,12 @@
 #include <cmath>
 #include <string_view>
 
-#include "cli/layer.hpp"
-#include "cli/option_values.hpp"
 #include "problem/sizes.hpp"
+#include "run/layer.hpp"
+#include "run/option_values.hpp"
 #include "store/config_file.hpp"
 
-namespace expertile::cli {
+namespace expertile::run {
 namespace {
 
 // A trace says how many rows there are, so it also says which batch size it stands for.
@@ -132,4 +132,4 @@ Result<Session> open_session(const TextOptions& text) {
   return Session{std::move(*settings), std::move(*backend)};
 }
 
-}  // namespace expertile::cli
+}  // namespace expertile::run

@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
-#include "cli/layer.hpp"
-#include "cli/option_values.hpp"
+#include "run/layer.hpp"
+#include "run/option_values.hpp"
 
-namespace expertile::cli {
+namespace expertile::run {
 namespace {
 
 struct Ranks {
@@ -92,4 +92,4 @@ Result<Layer> share_of_a_rank(const Layer& layer, const TextOptions& text, std::
   return share;
 }
 
-}  // namespace expertile::cli
+}  // namespace expertile::run

@@ -1,6 +1,6 @@
 // A program that is watched: its lines, its end, and what becomes of it when its watcher is killed.
 
-#include "cli/child.hpp"
+#include "run/child.hpp"
 
 #include <dirent.h>
 #include <gmock/gmock.h>
@@ -12,9 +12,9 @@
 #include <csignal>
 #include <random>
 
-#include "cli/run_program.hpp"
+#include "support/run_program.hpp"
 
-namespace expertile::cli {
+namespace expertile::run {
 namespace {
 
 using test::TemporaryDirectory;
@@ -129,4 +129,4 @@ TEST(Isolation, ATuningThatIsKilledLeavesNoProcess) {
 }
 
 }  // namespace
-}  // namespace expertile::cli
+}  // namespace expertile::run

@@ -1,6 +1,6 @@
 // Measuring in processes that hang, crash or babble: what is decided is kept, what was in hand is refused.
 
-#include "cli/worker.hpp"
+#include "run/worker.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,10 +8,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "cli/run_program.hpp"
 #include "report/worker_messages.hpp"
+#include "support/run_program.hpp"
 
-namespace expertile::cli {
+namespace expertile::run {
 namespace {
 
 using test::TemporaryDirectory;
@@ -146,9 +146,9 @@ TEST_F(TuneInWorkers, ADefaultThatCrashesAgainEndsTheRun) {
 TEST_F(TuneInWorkers, WhoIsToldToStopStopsAfterTheBatchSizeInHand) {
   const auto script = (directory_.path() / "worker.sh").string();
   std::ofstream(script) << echo(decision()) << "; exec sleep 100\n";
-  std::atomic<bool> stop{false};
+  bool stop = false;
   TuneOptions options;
-  options.stop = &stop;
+  options.is_stopped = [&] { return stop; };
   options.decided = [&](const BatchResult& result) -> Status {
     decided_.push_back(result.batch);
     stop = true;
@@ -183,4 +183,4 @@ TEST(Tune, InAProcessOfItsOwnLeavesTheSameFiles) {
 }
 
 }  // namespace
-}  // namespace expertile::cli
+}  // namespace expertile::run

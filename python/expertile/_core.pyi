@@ -1,0 +1,89 @@
+"""The extension, as type checkers see it. Arrays are of PyTorch, NumPy, CuPy or JAX."""
+
+import os
+from typing import Any, Optional, Sequence, TypedDict
+
+class Error(Exception): ...
+class InvalidArgument(Error, ValueError): ...
+class NotFound(Error, LookupError): ...
+class Unsupported(Error, NotImplementedError): ...
+class IoError(Error, OSError): ...
+class InternalError(Error, RuntimeError): ...
+
+class Problem(TypedDict):
+    experts: int
+    n: int
+    k: int
+    dtype: str
+    block_shape: Optional[tuple[int, int]]
+    scales: str
+    top_k: int
+    hidden_size: int
+    tf32: bool
+
+class Selection(TypedDict):
+    match: str
+    batch: int
+    file: str
+    wanted_file: str
+    differs: str
+    tile: str
+
+class GroupedGemm:
+    def __new__(
+        cls,
+        experts: int,
+        n: int,
+        k: int,
+        *,
+        dtype: str = "bfloat16",
+        block_shape: Optional[Sequence[int]] = None,
+        scales: Optional[str] = None,
+        top_k: int = 2,
+        hidden_size: Optional[int] = None,
+        tf32: bool = False,
+        device: str = "auto",
+        threads: int = 0,
+        config_dir: Optional[str | os.PathLike[str]] = None,
+        out_dtype: Any = None,
+    ) -> GroupedGemm: ...
+    def __call__(
+        self,
+        a: Any,
+        b: Any,
+        seg_indptr: Any,
+        weight_indices: Any,
+        *,
+        scale_a: Any = None,
+        scale_b: Any = None,
+        out: Any = None,
+        workspace: Any = None,
+        stream: Any = None,
+    ) -> Any: ...
+    def workspace_bytes(self, rows: int, /) -> int: ...
+    def selection(self, rows: int, /) -> Selection: ...
+    @property
+    def problem(self) -> Problem: ...
+    @property
+    def device(self) -> str: ...
+
+def grouped_gemm(
+    a: Any,
+    b: Any,
+    seg_indptr: Any,
+    weight_indices: Any,
+    *,
+    scale_a: Any = None,
+    scale_b: Any = None,
+    block_shape: Optional[Sequence[int]] = None,
+    out: Any = None,
+    out_dtype: Any = None,
+    top_k: Optional[int] = 2,
+    hidden_size: Optional[int] = None,
+    tf32: Optional[bool] = False,
+    workspace: Any = None,
+    stream: Any = None,
+    config_dir: Optional[str | os.PathLike[str]] = None,
+    follow_gradient: Optional[bool] = True,
+) -> Any: ...
+def version() -> str: ...
