@@ -276,6 +276,73 @@ EXPERTILE_API expertile_status expertile_quantise_rows(const expertile_matrix* a
 EXPERTILE_API expertile_status expertile_convert(const void* from, expertile_element from_element, void* to,
                                                  expertile_element to_element, int64_t count);
 
+/* ---- tuning, timing and looking up ----------------------------------------------------------------------------- */
+
+/* As on the command line, without dashes in front: {"hidden-size", "2048"}; `expertile tune --help` lists them, and
+ * "hidden_size" is the same. Of one that takes no value there ("tf32"): "true", "yes", "1" or "", or "false", "no",
+ * "0". */
+typedef struct expertile_option {
+  const char* name;
+  const char* value;
+} expertile_option;
+
+/* Where a run stands. */
+typedef struct expertile_tune_progress {
+  size_t size;            /* of what the library filled in */
+  const char* projection; /* "gate_up", "up" or "down" */
+  const char* tile;       /* that was just timed, or, of a batch size that is decided, chosen; by the file's keys */
+  int64_t batch;          /* in tokens */
+  double best_us;         /* the shortest time of this batch size so far */
+  double share_done;      /* of the run, 0 to 1; never falls */
+  double seconds_left;    /* an estimate */
+  int32_t done;           /* batch sizes of the run that are decided, of all projections */
+  int32_t all;
+} expertile_tune_progress;
+
+/* One batch size, decided. Times are microseconds a call. */
+typedef struct expertile_tuned_batch {
+  size_t size; /* of what the library filled in */
+  const char* projection;
+  const char* tile; /* the chosen one (expertile_bench: the one in use) */
+  int64_t batch;
+  double rows; /* M, mean over the routing's samples */
+  double default_us;
+  double tuned_us;
+  double ratio;      /* default over tuned, of rounds that timed both */
+  double noise;      /* of the time: smaller gains count as none */
+  double gflops;     /* 10^9 operations a second */
+  double gbps;       /* 10^9 bytes a second, of the least that must move */
+  double ceiling_us; /* what the machine's own limits allow */
+} expertile_tuned_batch;
+
+/* Called on the thread that called the function, between timings; what is given lives until the callback returns. Any
+ * may be NULL. They must not throw or leave by longjmp. */
+typedef struct expertile_events {
+  size_t size;                                   /* sizeof(expertile_events) */
+  void* user;                                    /* is handed to each of them */
+  void (*notice)(void* user, const char* line);  /* what was decided for the user */
+  void (*warning)(void* user, const char* line); /* of files that were refused, or a busy machine */
+  void (*step)(void* user, const char* line);    /* what is done next */
+  void (*progress)(void* user, const expertile_tune_progress* progress);
+  void (*decided)(void* user, const expertile_tuned_batch* batch); /* and, of expertile_tune, on disk */
+  int (*stop_requested)(void* user); /* not 0: the batch size in hand is given up, what is decided is kept */
+  void (*document)(void* user, const char* json); /* the results, once: what the command prints with --json */
+} expertile_events;
+
+/* Finds the best tiles and writes each batch size as soon as it is decided; takes seconds a batch size. On a GPU, and
+ * with {"isolate", ""}, it measures in processes of its own: worker_program is the path of the `expertile` tool of this
+ * version, or of a program that behaves as it, and arguments that it takes before; 0 of them: the tool that is
+ * installed beside the library. events may be NULL. */
+EXPERTILE_API expertile_status expertile_tune(const expertile_option* options, size_t option_count,
+                                              const expertile_events* events, const char* const* worker_program,
+                                              size_t worker_count);
+/* Times what calls would run with; writes nothing. */
+EXPERTILE_API expertile_status expertile_bench(const expertile_option* options, size_t option_count,
+                                               const expertile_events* events);
+/* Which file and tile calls would get, and why: events->document. Opens no GPU, times nothing. */
+EXPERTILE_API expertile_status expertile_show(const expertile_option* options, size_t option_count,
+                                              const expertile_events* events);
+
 #ifdef __cplusplus
 }
 #endif

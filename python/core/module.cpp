@@ -5,16 +5,22 @@
 #include "errors.hpp"
 #include "names.hpp"
 #include "operation.hpp"
+#include "tune.hpp"
 
 namespace expertile::python {
 namespace {
 
 PyObject* version(PyObject*, PyObject*) { return PyUnicode_FromString(expertile_version()); }
 
-PyMethodDef kFunctions[] = {{"grouped_gemm", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(grouped_gemm)),
-                             METH_FASTCALL | METH_KEYWORDS, kGroupedGemmDoc},
-                            {"version", version, METH_NOARGS, "version()\n--\n\nThe library's version."},
-                            {nullptr, nullptr, 0, nullptr}};
+PyMethodDef kFunctions[] = {
+    {"grouped_gemm", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(grouped_gemm)),
+     METH_FASTCALL | METH_KEYWORDS, kGroupedGemmDoc},
+    {"tune", tune, METH_VARARGS, "tune(options, worker, events, /)\n--\n\nSee expertile.tune."},
+    {"bench", bench, METH_VARARGS, "bench(options, events, /)\n--\n\nSee expertile.bench."},
+    {"show", show, METH_VARARGS, "show(options, events, /)\n--\n\nSee expertile.show."},
+    {"command_line", command_line, METH_O, "command_line(arguments, /)\n--\n\nThe tool; its exit status."},
+    {"version", version, METH_NOARGS, "version()\n--\n\nThe library's version."},
+    {nullptr, nullptr, 0, nullptr}};
 
 int execute(PyObject* module) {
   return init_names() && init_grouped_gemm() && add_errors(module) && add_operation(module) ? 0 : -1;

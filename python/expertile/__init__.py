@@ -16,6 +16,7 @@ from expertile._core import (
     grouped_gemm,
     version as _version,
 )
+from expertile._tuning import bench, show, tune
 
 __version__: str = _version()
 __all__ = [
@@ -26,5 +27,8 @@ __all__ = [
     "IoError",
     "NotFound",
     "Unsupported",
+    "bench",
     "grouped_gemm",
+    "show",
+    "tune",
 ]
