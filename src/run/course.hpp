@@ -17,6 +17,7 @@ class Course {
   Course(const Events& events, int batches);
   Course(const Course&) = delete;
   Course& operator=(const Course&) = delete;
+  ~Course() = default;
 
   void begin(const NamedProblem& problem);
   void step(std::string_view line) const { tell(events_->step, line); }

@@ -19,7 +19,7 @@ bool is_program(const fs::path& path) {
 // Of the shared library or the program that this code was linked into.
 fs::path own_file() {
   std::error_code error;
-  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  fs::path program = fs::read_symlink("/proc/self/exe", error);
   Dl_info info{};
   if (dladdr(reinterpret_cast<const void*>(&tool_near), &info) == 0 || info.dli_fname == nullptr) return program;
   const fs::path named(info.dli_fname);  // of a program what it was called by, which may be no path
