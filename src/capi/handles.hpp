@@ -38,6 +38,9 @@ class HandleTable {
     return static_cast<HandleBits>(KIND) << kKindShift | static_cast<HandleBits>(use) << kUseShift | number;
   }
 
+  // What a fork waits for, so that a child's copy of the table is whole and free: lock before, unlock after.
+  std::mutex& mutex() noexcept { return mutex_; }
+
   // Null where the handle leads to nothing. Any thread; valid until the handle is removed.
   [[nodiscard]] const T* find(HandleBits handle) const noexcept {
     if (handle >> kKindShift != KIND) return nullptr;

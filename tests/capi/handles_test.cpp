@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 #include <malloc.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <string>
 #include <thread>
 #include <vector>
@@ -135,6 +138,36 @@ TEST(HandlesOfC, OfEightThreadsAtOnceAreEachTheirOwnAndSoIsTheLastError) {
   for (std::thread& thread : threads) thread.join();
   static_cast<void>(::testing::internal::GetCapturedStderr());
   EXPECT_EQ(went_wrong, std::vector<std::string>(8));
+}
+
+// Exit status 0 where a child that was forked here and now can make and destroy handles, and ask the parent's.
+int outcome_of_a_child(const expertile_problem* of_the_parent) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(60);
+    expertile_problem* problem = nullptr;
+    const bool is_good = expertile_problem_create(&kSmallLayer, &problem) == EXPERTILE_OK &&
+                         ask(problem) == EXPERTILE_OK && ask(of_the_parent) == EXPERTILE_OK &&
+                         expertile_problem_destroy(problem) == EXPERTILE_OK;
+    ::_exit(is_good ? 0 : 1);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  return status;
+}
+
+TEST(HandlesOfC, OfAParentThatForksAreItsChildsTooWhateverOtherThreadsDo) {
+  const ProblemHandle problem = made(kSmallLayer);
+  std::atomic<bool> is_over{false};
+  std::vector<std::thread> others;
+  for (int i = 0; i < 4; ++i) {
+    others.emplace_back([&] {
+      while (!is_over) made(kSmallLayer).reset();
+    });
+  }
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(outcome_of_a_child(problem.get()), 0) << i;
+  is_over = true;
+  for (std::thread& other : others) other.join();
 }
 
 TEST(LastErrorOfC, IsEmptyInAThreadWhoseCallsAllWentWell) {
