@@ -1,7 +1,4 @@
-/* Three experts' products of a few tokens, in C alone.
- *
- *   example_grouped_gemm [cpu, cuda or cuda:I]
- */
+/* Three experts' products of a few tokens, in C alone: example_grouped_gemm [cpu, cuda or cuda:I] */
 #include <expertile/expertile.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,13 +14,20 @@ static int refused(const char* what) {
   return 1;
 }
 
-/* Memory that both the host and the device may use; it is given back when the process ends. */
+/* Memory that both the host and the device may use. */
 static void* memory(size_t bytes, int is_gpu) {
 #ifdef EXAMPLE_HAS_CUDA
   void* shared = NULL;
   if (is_gpu) return cudaMallocManaged(&shared, bytes, cudaMemAttachGlobal) == cudaSuccess ? shared : NULL;
 #endif
   return is_gpu ? NULL : calloc(bytes, 1);
+}
+
+static void release(void* shared, int is_gpu) {
+#ifdef EXAMPLE_HAS_CUDA
+  if (is_gpu) cudaFree(shared);
+#endif
+  if (!is_gpu) free(shared);
 }
 
 static void wait_for_the_device(void) {
@@ -45,16 +49,16 @@ static expertile_status fill(void* a, void* b) {
 int main(int argc, char** argv) {
   expertile_device* device = NULL;
   expertile_device_info info = {.size = sizeof info};
-  if (expertile_device_open(argc > 1 ? argv[1] : "cpu", 0, &device)) return refused("device");
-  if (expertile_device_get_info(device, &info)) return refused("device");
+  if (expertile_device_open(argc > 1 ? argv[1] : "cpu", 0, &device) || expertile_device_get_info(device, &info))
+    return refused("device");
 
   const expertile_problem_desc desc = {
       .size = sizeof desc, .experts = EXPERTS, .n = N, .k = K, .dtype = EXPERTILE_DTYPE_BFLOAT16};
   const expertile_prepare_options options = {.size = sizeof options, .device = device};
   expertile_problem* problem = NULL;
   expertile_operation* gemm = NULL;
-  if (expertile_problem_create(&desc, &problem)) return refused("problem");
-  if (expertile_prepare(problem, &options, &gemm)) return refused("prepare");
+  if (expertile_problem_create(&desc, &problem) || expertile_prepare(problem, &options, &gemm))
+    return refused("prepare");
 
   expertile_problem_tensors sizes = {.size = sizeof sizes};
   if (expertile_problem_get_tensors(problem, ROWS, &sizes)) return refused("sizes");
@@ -85,6 +89,8 @@ int main(int argc, char** argv) {
   expertile_selection selection = {.size = sizeof selection};
   if (expertile_operation_select(gemm, ROWS, &selection)) return refused("selection");
   printf("%s, %s: %s\n", info.name, expertile_match_name((expertile_match)selection.match), selection.tile);
+  void* all[] = {a, b, c, offsets, experts};
+  for (int i = 0; i < 5; ++i) release(all[i], info.is_gpu);
   expertile_operation_destroy(gemm);
   expertile_problem_destroy(problem);
   expertile_device_destroy(device);

@@ -99,13 +99,28 @@ TEST(Layout, PlanKnowsDevicesButNoBackend) {
 TEST(Layout, FilesKnowNoOtherRoom) {
   expect_none("files is the lowest room", [](const Include& include) {
     return include.room == "files" &&
-           comes_from(include, {"api", "backend", "cli", "plan", "problem", "report", "store", "tune"});
+           comes_from(include, {"api", "backend", "capi", "cli", "plan", "problem", "report", "store", "tune"});
   });
 }
 
 TEST(Layout, TheApiNeverIncludesTheTuner) {
   expect_none("api never includes tune, report or cli", [](const Include& include) {
     return include.room == "api" && comes_from(include, {"tune", "report", "cli"});
+  });
+}
+
+TEST(Layout, TheApiForCStandsOnThePublicOneAndNobodyOnIt) {
+  expect_none("capi includes public headers, plan and problem", [](const Include& include) {
+    return include.room == "capi" &&
+           comes_from(include, {"api", "backend", "cli", "files", "jit", "report", "store", "tune"});
+  });
+  expect_none("nobody includes capi",
+              [](const Include& include) { return include.room != "capi" && comes_from(include, {"capi"}); });
+  expect_none("the header for C includes C's alone", [](const Include& include) {
+    return include.includer.ends_with("expertile.h") && !is_one_of(include.header, {"stddef.h", "stdint.h"});
+  });
+  expect_none("nothing in C++ needs the header for C", [](const Include& include) {
+    return include.room != "capi" && include.header == "expertile/expertile.h";
   });
 }
 
@@ -139,8 +154,8 @@ TEST(Layout, OnlyTheBackendKnowsItsOwnFolders) {
 
 TEST(Layout, PublicHeadersIncludeNothingPrivate) {
   expect_none("public headers stand alone", [](const Include& include) {
-    return include.room == "include" && comes_from(include, {"api", "backend", "cli", "plan", "problem", "report",
-                                                             "store", "tune", "fmt", "spdlog"});
+    return include.room == "include" && comes_from(include, {"api", "backend", "capi", "cli", "plan", "problem",
+                                                             "report", "store", "tune", "fmt", "spdlog"});
   });
 }
 

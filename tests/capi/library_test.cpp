@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <regex>
 #include <set>
 #include <string>
 
@@ -12,14 +11,15 @@
 namespace expertile::testing {
 namespace {
 
-// Read off the header's text: what stands before the '(' of each declaration.
+// Read off the header's text: the word before the first '(' of each declaration.
 std::set<std::string> declared_functions() {
-  const std::string header =
-      read_text(std::string(EXPERTILE_SOURCE_DIR) + "/include/expertile/expertile.h", 1 << 20).value();
-  const std::regex declaration(R"(\nEXPERTILE_API\s[^;(]*\b(\w+)\()");
+  const std::string header = read_text(EXPERTILE_SOURCE_DIR "/include/expertile/expertile.h", 1 << 20).value();
+  const std::string mark = "\nEXPERTILE_API ";
   std::set<std::string> names;
-  for (std::sregex_iterator one(header.begin(), header.end(), declaration), end; one != end; ++one) {
-    names.insert((*one)[1]);
+  for (auto at = header.find(mark); at != std::string::npos; at = header.find(mark, at + 1)) {
+    const auto end = header.find('(', at);
+    const auto begin = header.find_last_of(" *", end) + 1;
+    names.insert(header.substr(begin, end - begin));
   }
   return names;
 }
@@ -36,7 +36,7 @@ TEST(SharedLibrary, ExportsTheFunctionsOfTheHeaderAndNothingElse) {
 TEST(SharedLibrary, IsKnownByItsMajorVersion) {
   const test::Outcome outcome = test::run_program({"/bin/sh", "-c", "objdump -p '" EXPERTILE_SHARED "'"});
   ASSERT_EQ(outcome.status, 0) << outcome.err;
-  EXPECT_TRUE(std::regex_search(outcome.out, std::regex(R"(SONAME\s+libexpertile\.so\.0\n)"))) << outcome.out;
+  EXPECT_NE(outcome.out.find(" libexpertile.so.0\n"), std::string::npos) << outcome.out;
 }
 
 TEST(ExampleInC, PrintsTheProductsThatItsCommentPromises) {

@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
-#include <regex>
 #include <set>
 
 #include "files/files.hpp"
@@ -15,9 +15,12 @@ namespace expertile::testing {
 namespace {
 
 // Addresses and handles are not the same in two runs.
-std::string without_addresses(const std::string& line) {
-  static const std::regex address("0x[0-9a-f]+");
-  return std::regex_replace(line, address, "0x...");
+std::string without_addresses(std::string line) {
+  for (auto at = line.find("0x"); at != std::string::npos; at = line.find("0x", at + 2)) {
+    const auto end = std::min(line.find_first_not_of("0123456789abcdef", at + 2), line.size());
+    line.replace(at + 2, end - at - 2, "...");
+  }
+  return line;
 }
 
 TEST(WrongCallsOfC, AreEachRefusedByAStatusAndALine) {
@@ -44,9 +47,9 @@ TEST(WrongCallsOfC, AreWrongInNothingElse) {
 const std::string kPage = std::string(EXPERTILE_SOURCE_DIR) + "/docs/c-errors.md";
 constexpr const char* kHead = R"(# What wrong calls from C say
 
-Each of these calls is wrong in one thing; nothing is written, and `expertile_last_error()` says the line. In it, `0x...`
-stands for an address or a handle. The calls are for a problem of 2 experts, N=16, K=32, float32, and 2 rows of A. The
-contracts are in [c-api.md](c-api.md). This page is made from `tests/capi/wrong_calls.cpp` and
+Each of these calls is wrong in one thing; nothing is written, and `expertile_last_error()` says the line. In it,
+`0x...` stands for an address or a handle. The calls are for a problem of 2 experts, N=16, K=32, float32, and 2 rows of
+A. The contracts are in [c-api.md](c-api.md). This page is made from `tests/capi/wrong_calls.cpp` and
 `tests/capi/wrong_products.cpp` by a test (`EXPERTILE_WRITE_DOCS=1` writes it).
 
 | call | what is wrong | status | line |
