@@ -1,5 +1,6 @@
-// What expertile costs the host: opening a device, preparing operations, and the calls themselves, which a GPU's stream
-// takes without waiting.
+// What expertile costs the host: opening a device, preparing operations, and the calls themselves, in C++ and through
+// C, which a GPU's stream takes without waiting. On a CPU a call is complete when it returns, so the one that is timed
+// there multiplies next to nothing.
 //
 //   bench_host_cost [--device cuda] [--calls 10000]
 //
@@ -21,6 +22,7 @@
 #include "jit/nvrtc.hpp"
 #include "kernel_spec.hpp"
 #include "problem/routing.hpp"
+#include "through_c.hpp"
 #include "tune/tensors.hpp"
 
 namespace expertile {
@@ -109,9 +111,15 @@ double median_us(std::size_t count, const Work& work, const Wait& wait) {
 struct Case {
   std::string what;
   Problem problem;
+  std::int64_t tokens = 8;
+  int threads = 0;
 };
 
-std::vector<Case> cases() {
+std::vector<Case> cases(bool is_gpu) {
+  if (!is_gpu) {
+    const Problem tiny{.experts = 1, .n = 16, .k = 16, .dtype = DType::bfloat16, .top_k = 1};
+    return {{"one row, N=16, K=16, one thread", tiny, 1, 1}};
+  }
   Problem aligned{.experts = 8, .n = 1024, .k = 1024, .dtype = DType::bfloat16, .top_k = 2};
   Problem n_1000 = aligned;
   n_1000.n = 1000;
@@ -128,12 +136,14 @@ std::vector<Case> cases() {
 Status time_calls(const Wishes& wishes, const Backend& backend, const Case& one, int alive) {
   std::vector<GroupedGemm> operations;
   for (int i = 0; i < alive; ++i) {
-    auto gemm = GroupedGemm::prepare(one.problem, {.device = wishes.device, .config_dir = "/nonexistent"});
+    auto gemm = GroupedGemm::prepare(one.problem,
+                                     {.device = wishes.device, .threads = one.threads, .config_dir = "/nonexistent"});
     if (!gemm) return fail(gemm.error());
     operations.push_back(std::move(*gemm));
   }
-  constexpr std::int64_t kTokens = 8;
-  const auto samples = routing_samples(Routing{}, one.problem.experts, one.problem.top_k, kTokens, 1);
+  const auto operations_in_c = OperationsInC::prepare(one.problem, wishes.device, one.threads, alive);
+  if (!operations_in_c) return fail(operations_in_c.error());
+  const auto samples = routing_samples(Routing{}, one.problem.experts, one.problem.top_k, one.tokens, 1);
   if (!samples) return fail(samples.error());
   const RoutingSample& sample = samples->front();
   const auto routing = PlacedRouting::make(backend, sample);
@@ -142,18 +152,26 @@ Status time_calls(const Wishes& wishes, const Backend& backend, const Case& one,
   if (!tensors) return fail(tensors.error());
   const GroupedGemmArgs args = tensors->args(*routing, sample.rows());
 
+  const expertile_grouped_gemm_args args_in_c = in_c(args);
+
   Status status;
   const auto call = [&](std::size_t i) {
     if (auto one_call = operations[i % operations.size()](args); !one_call) status = one_call;
+  };
+  const auto call_in_c = [&](std::size_t i) {
+    const expertile_status one_call = expertile_run((*operations_in_c)[i % operations_in_c->size()], &args_in_c);
+    if (one_call != EXPERTILE_OK) status = status_in_c(one_call);
   };
   const auto wait = [&] {
     if (auto waited = backend.synchronise(); !waited) status = waited;
   };
   const double us = median_us(wishes.calls, call, wait);
+  const double us_in_c = median_us(wishes.calls, call_in_c, wait);
   wait();
   if (!status) return status;
-  report(fmt::format("call, {}, {} operation{} alive", one.what, alive, alive == 1 ? "" : "s"),
-         fmt::format("{:.2f} us", us));
+  const std::string what = fmt::format("call, {}, {} operation{} alive", one.what, alive, alive == 1 ? "" : "s");
+  report(what, fmt::format("{:.3f} us", us));
+  report("  through C", fmt::format("{:.3f} us", us_in_c));
   return {};
 }
 
@@ -208,7 +226,7 @@ Status run(const Wishes& wishes) {
   report("kernels loaded in all", fmt::format("{}", device->loaded_kernels()));
   const auto backend = open_backend(wishes.device);
   if (!backend) return fail(backend.error());
-  for (const Case& one : cases()) {
+  for (const Case& one : cases((*backend)->info().is_gpu())) {
     for (const int alive : {1, 500}) {
       if (auto status = time_calls(wishes, **backend, one, alive); !status) return status;
     }

@@ -5,7 +5,7 @@ set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 scripts/setup.sh --lint
 
-git ls-files -z '*.cpp' '*.hpp' '*.cxx' | xargs -0 clang-format --dry-run --Werror
+git ls-files -z '*.cpp' '*.hpp' '*.cxx' '*.c' '*.h' | xargs -0 clang-format --dry-run --Werror
 # GCC's precompiled headers are none for clang.
 cmake --preset test -B build/lint -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON >/dev/null
 if [ $# -gt 0 ]; then files=("$@"); else mapfile -t files < <(git ls-files 'src/*.cpp' 'bench/*.cpp' 'examples/*.cpp'); fi

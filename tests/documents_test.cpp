@@ -36,7 +36,7 @@ std::vector<fs::path> files_that_end(std::initializer_list<std::string_view> end
 }
 
 std::vector<fs::path> documents() { return files_that_end({".md"}); }
-std::vector<fs::path> sources() { return files_that_end({".cpp", ".hpp", ".cxx", ".py", ".sh"}); }
+std::vector<fs::path> sources() { return files_that_end({".cpp", ".hpp", ".cxx", ".c", ".h", ".py", ".sh"}); }
 
 std::string below_the_checkout(const fs::path& file) { return fs::relative(file, EXPERTILE_SOURCE_DIR); }
 
@@ -197,6 +197,15 @@ TEST(Documents, EveryPathThatIsNamedIsThere) {
     }
   }
   EXPECT_GT(checked, 20U);
+}
+
+TEST(Documents, ThePageOfTheApiForCHasTheExampleAsItIs) {
+  const fs::path root = EXPERTILE_SOURCE_DIR;
+  const std::string example = text_of(root / "examples/grouped_gemm.c");
+  ASSERT_GT(example.size(), 1000U);
+  EXPECT_LE(lines_of(root / "examples/grouped_gemm.c").size(), 100U);
+  EXPECT_NE(text_of(root / "docs/c-api.md").find("```c\n" + example + "```\n"), std::string::npos)
+      << "docs/c-api.md does not have examples/grouped_gemm.c as it is";
 }
 
 TEST(Documents, EveryEnvironmentVariableIsExplained) {

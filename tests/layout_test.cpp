@@ -100,9 +100,8 @@ TEST(Layout, PlanKnowsDevicesButNoBackend) {
 
 TEST(Layout, FilesKnowNoOtherRoom) {
   expect_none("files is the lowest room", [](const Include& include) {
-    return include.room == "files" &&
-           comes_from(include,
-                      {"api", "backend", "cli", "plan", "problem", "process", "report", "run", "store", "tune"});
+    return include.room == "files" && comes_from(include, {"api", "backend", "capi", "cli", "plan", "problem",
+                                                           "process", "report", "run", "store", "tune"});
   });
 }
 
@@ -145,6 +144,21 @@ TEST(Layout, RunsPrintNothingAndCatchNoSignals) {
   EXPECT_GT(files, 10);
 }
 
+TEST(Layout, TheApiForCStandsOnThePublicOneAndNobodyOnIt) {
+  expect_none("capi includes public headers, plan and problem", [](const Include& include) {
+    return include.room == "capi" &&
+           comes_from(include, {"api", "backend", "cli", "files", "jit", "report", "run", "store", "tune"});
+  });
+  expect_none("nobody includes capi",
+              [](const Include& include) { return include.room != "capi" && comes_from(include, {"capi"}); });
+  expect_none("the header for C includes C's alone", [](const Include& include) {
+    return include.includer.ends_with("expertile.h") && !is_one_of(include.header, {"stddef.h", "stdint.h"});
+  });
+  expect_none("nothing in C++ needs the header for C", [](const Include& include) {
+    return include.room != "capi" && include.header == "expertile/expertile.h";
+  });
+}
+
 TEST(Layout, TheDeviceTextIncludesNothingOutsideIt) {
   const fs::path root = fs::path(EXPERTILE_SOURCE_DIR) / "kernels";
   // The tile and its wgmma instructions are written for each kernel by src/jit.
@@ -175,8 +189,9 @@ TEST(Layout, OnlyTheBackendKnowsItsOwnFolders) {
 
 TEST(Layout, PublicHeadersIncludeNothingPrivate) {
   expect_none("public headers stand alone", [](const Include& include) {
-    return include.room == "include" && comes_from(include, {"api", "backend", "cli", "plan", "problem", "report",
-                                                             "run", "store", "tune", "fmt", "spdlog", "nlohmann"});
+    return include.room == "include" &&
+           comes_from(include, {"api", "backend", "capi", "cli", "plan", "problem", "report", "run", "store", "tune",
+                                "fmt", "spdlog", "nlohmann"});
   });
 }
 

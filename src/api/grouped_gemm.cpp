@@ -117,7 +117,7 @@ Result<std::vector<CallTypes>> wanted_types(const Problem& problem, std::optiona
   std::erase_if(types, [&](const CallTypes& one) { return one.c != *c_type; });
   if (!types.empty()) return types;
   return fail(ErrorCode::invalid_argument,
-              fmt::format("c_type is {}, C of this problem can be {}", name(*c_type), fmt::join(known, ", ")));
+              fmt::format("C cannot be {}, of this problem it can be {}", name(*c_type), fmt::join(known, ", ")));
 }
 
 // A plan a tile, or why there is none. Where there are kernels for the usual types alone (the tuning was stopped, and

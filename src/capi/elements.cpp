@@ -29,11 +29,10 @@ expertile_status expertile_quantise_rows(const expertile_matrix* a, int64_t bloc
     if (!from) return fail(from.error());
     const auto to = capi::view_at<MatrixView>(out, "out");
     if (!to) return fail(to.error());
-    if (scale_count < 0 || (scales == nullptr && scale_count > 0)) {
-      return capi::invalid(fmt::format("scales is {} and scale_count is {}, it must hold as many",
-                                       scales == nullptr ? "null" : "given", scale_count));
-    }
-    return quantise_rows(*from, block_k, *to, {scales, static_cast<std::size_t>(scale_count)});
+    if (auto status = capi::check_aligned(from->data, size_of(from->type), "a.data"); !status) return status;
+    const auto made = capi::span_of(scales, scale_count, "scales", "scale_count");
+    if (!made) return fail(made.error());
+    return quantise_rows(*from, block_k, *to, *made);
   });
 }
 
@@ -45,12 +44,13 @@ expertile_status expertile_convert(const void* from, expertile_element from_elem
     if (!read) return fail(read.error());
     const auto written = capi::element_of(static_cast<std::int32_t>(to_element), "to_element");
     if (!written) return fail(written.error());
-    if (!*read || !*written) return capi::invalid("an element is 0, it must be an expertile_element");
     if (count < 0) return capi::invalid(fmt::format("count is {}, it must not be negative", count));
     if (count > 0 && (from == nullptr || to == nullptr)) {
       return capi::invalid(fmt::format("{} is null, it must hold {} elements", from == nullptr ? "from" : "to", count));
     }
-    return capi::convert(from, **read, to, **written, count);
+    if (auto status = capi::check_aligned(from, size_of(*read), "from"); !status) return status;
+    if (auto status = capi::check_aligned(to, size_of(*written), "to"); !status) return status;
+    return capi::convert(from, *read, to, *written, count);
   });
 }
 

@@ -5,7 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <limits>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -28,8 +28,8 @@ class HandleTable {
   [[nodiscard]] HandleBits add(T value) {
     const std::lock_guard guard(mutex_);
     if (free_.empty() && !add_chunk()) return 0;
-    const std::uint32_t number = free_.back();
-    free_.pop_back();
+    const std::uint32_t number = free_.front();
+    free_.pop_front();
     Slot& slot = *slot_of(number);
     slot.value.emplace(std::move(value));
     const std::uint32_t use = slot.next_use;
@@ -37,6 +37,9 @@ class HandleTable {
     slot.use.store(use, std::memory_order_release);
     return static_cast<HandleBits>(KIND) << kKindShift | static_cast<HandleBits>(use) << kUseShift | number;
   }
+
+  // What a fork waits for, so that a child's copy of the table is whole and free: lock before, unlock after.
+  std::mutex& mutex() noexcept { return mutex_; }
 
   // Null where the handle leads to nothing. Any thread; valid until the handle is removed.
   [[nodiscard]] const T* find(HandleBits handle) const noexcept {
@@ -55,7 +58,7 @@ class HandleTable {
     Slot& slot = *slot_of(number);
     slot.use.store(0, std::memory_order_release);
     ended.swap(slot.value);
-    free_.insert(free_.begin(), number);  // the one that was used longest ago is used next
+    free_.push_back(number);
     return true;
   }
 
@@ -86,7 +89,7 @@ class HandleTable {
     if (owned_.size() == kMostChunks) return false;
     owned_.push_back(std::make_unique<Chunk>());
     const auto first = static_cast<std::uint32_t>(owned_.size() - 1) * kChunk;
-    for (std::uint32_t i = kChunk; i-- > 0;) free_.push_back(first + i);
+    for (std::uint32_t i = 0; i < kChunk; ++i) free_.push_back(first + i);
     chunks_[owned_.size() - 1].store(owned_.back().get(), std::memory_order_release);
     return true;
   }
@@ -94,7 +97,7 @@ class HandleTable {
   std::mutex mutex_;
   std::array<std::atomic<Chunk*>, kMostChunks> chunks_{};
   std::vector<std::unique_ptr<Chunk>> owned_;
-  std::vector<std::uint32_t> free_;
+  std::deque<std::uint32_t> free_;  // the one that was used longest ago is used next
 };
 
 }  // namespace expertile::capi

@@ -1,5 +1,7 @@
 #include "capi/objects.hpp"
 
+#include <pthread.h>
+
 namespace expertile::capi {
 namespace {
 
@@ -23,6 +25,27 @@ HandleTable<GroupedGemm, 3>& operations() {
   static auto& table = *new HandleTable<GroupedGemm, 3>;
   return table;
 }
+
+namespace {
+
+// A child of fork() has one thread, and its parent's handles: no other thread may be changing them at that moment, or
+// hold a lock that the child would wait for. Nothing else is done under these locks.
+void before_fork() {
+  problems().mutex().lock();
+  devices().mutex().lock();
+  operations().mutex().lock();
+}
+
+void after_fork() {
+  operations().mutex().unlock();
+  devices().mutex().unlock();
+  problems().mutex().unlock();
+}
+
+// When the library is loaded: a fork at the time of its first use would find that use half done.
+[[maybe_unused]] const int kRegistered = pthread_atfork(before_fork, after_fork, after_fork);
+
+}  // namespace
 
 Error no_handle(HandleBits handle, const char* what, const char* maker) {
   if (handle == 0) return {ErrorCode::invalid_argument, fmt::format("{} is null, {} makes one", what, maker)};

@@ -7,6 +7,7 @@
 #include "capi/structs.hpp"
 #include "capi/words.hpp"
 #include "plan/tile_schema.hpp"
+#include "problem/sizes.hpp"
 
 namespace expertile::capi {
 namespace {
@@ -15,7 +16,7 @@ Result<PrepareOptions> options_of(const expertile_prepare_options* given) {
   PrepareOptions options;
   if (given == nullptr) return options;
   if (auto status = check_struct(given, "options", "expertile_prepare_options"); !status) return fail(status.error());
-  if (given->reserved != 0) return invalid(fmt::format("reserved is {}, it must be 0", given->reserved));
+  if (given->reserved != 0) return invalid(fmt::format("options.reserved is {}, it must be 0", given->reserved));
   if (given->device != nullptr) {
     const auto device = find(given->device);
     if (!device) return fail(device.error());
@@ -23,19 +24,11 @@ Result<PrepareOptions> options_of(const expertile_prepare_options* given) {
     options.threads = (*device)->threads;
   }
   if (given->config_dir != nullptr) options.config_dir = given->config_dir;
-  const auto c_type = element_of(given->c_element, "c_element");
+  if (given->c_element == EXPERTILE_ELEMENT_NONE) return options;
+  const auto c_type = element_of(given->c_element, "options", ".c_element");
   if (!c_type) return fail(c_type.error());
   options.c_type = *c_type;
   return options;
-}
-
-template <class T>
-Result<std::span<const T>> span_of(const T* data, std::int64_t count, const char* name, const char* counted) {
-  if (count < 0) return invalid(fmt::format("{} is {}, it must not be negative", counted, count));
-  if (data == nullptr && count > 0) {
-    return invalid(fmt::format("{} is null, by {} it must hold {}", name, counted, count));
-  }
-  return std::span<const T>(data, static_cast<std::size_t>(count));
 }
 
 Result<GroupedGemmArgs> args_of(const expertile_grouped_gemm_args* given) {
@@ -47,12 +40,13 @@ Result<GroupedGemmArgs> args_of(const expertile_grouped_gemm_args* given) {
   if (!b) return fail(b.error());
   const auto c = view_of<MatrixView>(given->c, "c");
   if (!c) return fail(c.error());
+  if (given->groups < 0 || given->groups > kLargestSize) {
+    return invalid(fmt::format("groups is {}, it must be from 0 to {}", given->groups, kLargestSize));
+  }
   const auto experts = span_of(given->weight_indices, given->groups, "weight_indices", "groups");
   if (!experts) return fail(experts.error());
-  if (given->seg_indptr == nullptr) {
-    return invalid(fmt::format("seg_indptr is null, it must hold {} offsets, one more than groups",
-                               static_cast<std::uint64_t>(given->groups) + 1));
-  }
+  const auto segments = span_of(given->seg_indptr, given->groups + 1, "seg_indptr", "groups + 1");
+  if (!segments) return fail(segments.error());
   const auto scale_a = span_of(given->scale_a, given->scale_a_count, "scale_a", "scale_a_count");
   if (!scale_a) return fail(scale_a.error());
   const auto scale_b = span_of(given->scale_b, given->scale_b_count, "scale_b", "scale_b_count");
@@ -60,7 +54,7 @@ Result<GroupedGemmArgs> args_of(const expertile_grouped_gemm_args* given) {
   args.a = *a;
   args.b = *b;
   args.c = *c;
-  args.seg_indptr = {given->seg_indptr, experts->size() + 1};
+  args.seg_indptr = *segments;
   args.weight_indices = *experts;
   args.scale_a = *scale_a;
   args.scale_b = *scale_b;
@@ -145,7 +139,7 @@ expertile_status expertile_operation_workspace_bytes(const expertile_operation* 
     const auto gemm = capi::find(operation);
     if (!gemm) return fail(gemm.error());
     if (bytes == nullptr) return capi::invalid("bytes is null, it must point to a size_t");
-    if (rows < 0) return capi::invalid(fmt::format("rows is {}, it must not be negative", rows));
+    if (auto status = capi::check_rows((*gemm)->problem(), rows); !status) return status;
     *bytes = (*gemm)->workspace_bytes(rows);
     return {};
   });
@@ -167,7 +161,7 @@ expertile_status expertile_operation_select(const expertile_operation* operation
     const auto gemm = capi::find(operation);
     if (!gemm) return fail(gemm.error());
     if (auto status = capi::check_struct(selection, "selection", "expertile_selection"); !status) return status;
-    if (rows < 0) return capi::invalid(fmt::format("rows is {}, it must not be negative", rows));
+    if (auto status = capi::check_rows((*gemm)->problem(), rows); !status) return status;
     capi::fill_struct(capi::selection_of(**gemm, rows), selection);
     return {};
   });

@@ -11,9 +11,7 @@ namespace expertile::capi {
 namespace {
 
 Result<expertile_problem_tensors> tensors_of(const Problem& problem, std::int64_t rows) {
-  if (rows < 0 || rows > kLargestSize) {
-    return invalid(fmt::format("rows is {}, it must be from 0 to {}", rows, kLargestSize));
-  }
+  if (auto status = check_rows(problem, rows); !status) return fail(status.error());
   const Operands operands = operands_of(problem);
   const ScaleSizes scales = scale_sizes(problem, rows);
   return expertile_problem_tensors{.size = sizeof(expertile_problem_tensors),

@@ -10,7 +10,8 @@ namespace expertile::capi {
 
 inline constexpr std::size_t kLargestStruct = 1 << 16;  // a larger size is none
 
-// A struct of the caller's. what: the argument's name; type: the struct's.
+// A struct of the caller's. what: the argument's name; type: the struct's. Where one grows, the size that it has in
+// version 0.1.0 stays the least.
 template <class T>
 [[nodiscard]] Status check_struct(const T* given, const char* what, const char* type) {
   if (given == nullptr) return invalid(fmt::format("{} is null, it must point to an {}", what, type));

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "capi/structs.hpp"
+#include "problem/sizes.hpp"
 
 namespace expertile::capi {
 namespace {
@@ -27,17 +28,27 @@ std::int32_t place_of(const List& list, Value value) noexcept {
   return -1;
 }
 
-// The value at a place; `number` is what the message names.
+// The value at a place; `number` is what the message names, and what it ought to name.
 template <class List>
 Result<typename List::value_type> at_place(const List& list, std::int64_t place, std::string_view field,
-                                           std::string_view part, std::int32_t number, std::string_view type) {
+                                           std::string_view part, std::int32_t number, std::string_view what) {
   if (place >= 0 && place < static_cast<std::int64_t>(list.size())) return list[static_cast<std::size_t>(place)];
-  const std::int64_t first = number - place;  // of the list
+  const std::int64_t first = std::int64_t{number} - place;  // of the list
   std::string choices;
   for (std::size_t i = 0; i < list.size(); ++i) {
     choices += fmt::format("{}{} ({})", i == 0 ? "" : ", ", first + static_cast<std::int64_t>(i), name(list[i]));
   }
-  return invalid(fmt::format("{}{} is {}, which is no {}; choose one of {}", field, part, number, type, choices));
+  return invalid(fmt::format("{}{} is {}, which names no {}; choose one of {}", field, part, number, what, choices));
+}
+
+// Of a struct that has one of the two.
+Status check_block(const expertile_problem_desc& desc) {
+  for (const std::int64_t side : {desc.block_n, desc.block_k}) {
+    if (side >= 1 && side <= kLargestSize) continue;
+    return invalid(fmt::format("block_n is {} and block_k is {}, both must be from 1 to {}, or 0 for no blocks",
+                               desc.block_n, desc.block_k, kLargestSize));
+  }
+  return {};
 }
 
 // The name of a value of C, for ever.
@@ -49,23 +60,32 @@ const char* name_at(const List& list, std::int64_t place) noexcept {
 
 }  // namespace
 
-Result<DType> dtype_of(std::int32_t number) {
-  return at_place(kDTypes, number, "dtype", "", number, "expertile_dtype");
-}
+Result<DType> dtype_of(std::int32_t number) { return at_place(kDTypes, number, "desc", ".dtype", number, "dtype"); }
 
 Result<std::optional<Scales>> scales_of(std::int32_t number) {
   if (number == EXPERTILE_SCALES_USUAL) return std::nullopt;
-  return at_place(kScales, std::int64_t{number} - 1, "scales", "", number, "expertile_scales");
+  return at_place(kScales, std::int64_t{number} - 1, "desc", ".scales", number, "scales");
 }
 
-Result<std::optional<ElementType>> element_of(std::int32_t number, std::string_view field, std::string_view part) {
-  if (number == EXPERTILE_ELEMENT_NONE) return std::nullopt;
-  return at_place(kElements, std::int64_t{number} - 1, field, part, number, "expertile_element");
+Result<ElementType> element_of(std::int32_t number, std::string_view field, std::string_view part) {
+  return at_place(kElements, std::int64_t{number} - 1, field, part, number, "element");
 }
 
 std::int32_t number_of(DType dtype) noexcept { return place_of(kDTypes, dtype); }
 std::int32_t number_of(Scales scales) noexcept { return place_of(kScales, scales) + 1; }
 std::int32_t number_of(ElementType element) noexcept { return place_of(kElements, element) + 1; }
+
+Status check_rows(const Problem& problem, std::int64_t rows) {
+  if (rows < 0 || rows > kLargestSize) {
+    return invalid(fmt::format("rows is {}, it must be from 0 to {}", rows, kLargestSize));
+  }
+  const std::int64_t longest = std::max(problem.n, problem.k);
+  std::int64_t bytes = 0;  // of a row: at most 4 an element, and 4 of a scale
+  if (!__builtin_mul_overflow(rows, longest, &bytes) && !__builtin_mul_overflow(bytes, std::int64_t{8}, &bytes)) {
+    return {};
+  }
+  return invalid(fmt::format("rows is {}: so many of {} elements do not fit an address space", rows, longest));
+}
 
 Result<Problem> problem_of(const expertile_problem_desc& desc) {
   Problem problem{.experts = desc.experts, .n = desc.n, .k = desc.k};
@@ -75,12 +95,15 @@ Result<Problem> problem_of(const expertile_problem_desc& desc) {
   const auto scales = scales_of(desc.scales);
   if (!scales) return fail(scales.error());
   problem.scales = *scales;
-  if (desc.block_n != 0 || desc.block_k != 0) problem.block_shape = BlockShape{desc.block_n, desc.block_k};
+  if (desc.block_n != 0 || desc.block_k != 0) {
+    if (auto status = check_block(desc); !status) return fail(status.error());
+    problem.block_shape = BlockShape{desc.block_n, desc.block_k};
+  }
   if (desc.top_k != 0) problem.top_k = desc.top_k;
   problem.hidden_size = desc.hidden_size;
-  if (desc.tf32 != 0 && desc.tf32 != 1) return invalid(fmt::format("tf32 is {}, it must be 0 or 1", desc.tf32));
+  if (desc.tf32 != 0 && desc.tf32 != 1) return invalid(fmt::format("desc.tf32 is {}, it must be 0 or 1", desc.tf32));
   problem.tf32 = desc.tf32 == 1;
-  if (desc.reserved != 0) return invalid(fmt::format("reserved is {}, it must be 0", desc.reserved));
+  if (desc.reserved != 0) return invalid(fmt::format("desc.reserved is {}, it must be 0", desc.reserved));
   if (auto status = validate(problem); !status) return fail(status.error());
   return problem;
 }

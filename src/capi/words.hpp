@@ -14,12 +14,14 @@ namespace expertile::capi {
 [[nodiscard]] Result<DType> dtype_of(std::int32_t number);
 // None for EXPERTILE_SCALES_USUAL.
 [[nodiscard]] Result<std::optional<Scales>> scales_of(std::int32_t number);
-// field, part: what is read, "a" and ".element". None for EXPERTILE_ELEMENT_NONE.
-[[nodiscard]] Result<std::optional<ElementType>> element_of(std::int32_t number, std::string_view field,
-                                                            std::string_view part = {});
+// field, part: what is read, "a" and ".element". EXPERTILE_ELEMENT_NONE is an error.
+[[nodiscard]] Result<ElementType> element_of(std::int32_t number, std::string_view field, std::string_view part = {});
 [[nodiscard]] std::int32_t number_of(DType dtype) noexcept;
 [[nodiscard]] std::int32_t number_of(Scales scales) noexcept;
 [[nodiscard]] std::int32_t number_of(ElementType element) noexcept;
+
+// Rows that somebody asks about: so many that a problem's tensors could have them.
+[[nodiscard]] Status check_rows(const Problem& problem, std::int64_t rows);
 
 [[nodiscard]] Result<Problem> problem_of(const expertile_problem_desc& desc);
 // Fills the caller's struct, with nothing left to defaults.

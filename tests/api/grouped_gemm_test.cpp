@@ -69,7 +69,7 @@ TEST(GroupedGemm, TakesCOfTheTypeAloneThatItWasPreparedFor) {
   EXPECT_EQ(other.error().message, "C is bfloat16, the operation was prepared for C in float32");
   const auto wrong = prepare(ElementType::int8);
   ASSERT_FALSE(wrong);
-  EXPECT_EQ(wrong.error().message, "c_type is int8, C of this problem can be bfloat16, float16, float32");
+  EXPECT_EQ(wrong.error().message, "C cannot be int8, of this problem it can be bfloat16, float16, float32");
 }
 
 TEST(GroupedGemm, LogsOnceAProblemWhichFileIsMissingAndHowToMakeIt) {

@@ -1,26 +1,29 @@
-# Installs BUILD_DIR, builds the consumer against it, and lets it find a file that the package brought.
-function(run)
-  execute_process(COMMAND ${ARGV} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
-  if(status)
-    message(FATAL_ERROR "${ARGV}: ${status}\n${output}")
-  endif()
-  set(output "${output}" PARENT_SCOPE)
-endfunction()
+# Installs BUILD_DIR, builds consumers against it, and lets them find a file that the package brought.
+include(${CMAKE_CURRENT_LIST_DIR}/steps.cmake)
 
-function(expect_match wanted)
-  run(${CMAKE_COMMAND} -E env XDG_DATA_DIRS=${WORK_DIR}/prefix/share XDG_DATA_HOME=${WORK_DIR}/empty
-      --unset=EXPERTILE_CONFIG_DIR ${WORK_DIR}/consumer/consumer)
-  if(NOT output MATCHES "${wanted}")
-    message(FATAL_ERROR "expected ${wanted}, got ${output}")
-  endif()
-endfunction()
-
+set(product "expertile [0-9.]+: 140 180 220, ")
+set(prefix ${WORK_DIR}/prefix)
 file(REMOVE_RECURSE ${WORK_DIR})
-run(${CMAKE_COMMAND} --install ${BUILD_DIR} --prefix ${WORK_DIR}/prefix)
-run(${CMAKE_COMMAND} -S ${SOURCE_DIR} -B ${WORK_DIR}/consumer -G Ninja -DCMAKE_PREFIX_PATH=${WORK_DIR}/prefix
-    "-DCMAKE_CXX_FLAGS=${CXX_FLAGS}")
-run(${CMAKE_COMMAND} --build ${WORK_DIR}/consumer)
-expect_match("built_in")
-run(${WORK_DIR}/prefix/bin/expertile tune --quiet --batch-size 1 --num-experts 2 --top-k 2 --hidden-size 64
-    --intermediate-size 32 --projection gate_up --device cpu --output-dir ${WORK_DIR}/prefix/share/expertile/configs)
-expect_match("exact")
+run(${CMAKE_COMMAND} --install ${BUILD_DIR} --prefix ${prefix})
+foreach(language c cpp)
+  run(${CMAKE_COMMAND} -S ${SOURCE_DIR}/${language} -B ${WORK_DIR}/${language} -G Ninja
+      -DCMAKE_PREFIX_PATH=${prefix} "-DCMAKE_C_FLAGS=${SANITIZER_FLAGS}" "-DCMAKE_CXX_FLAGS=${SANITIZER_FLAGS}")
+  run(${CMAKE_COMMAND} --build ${WORK_DIR}/${language})
+endforeach()
+foreach(mode shared static)
+  build_by_pkg_config(${prefix} ${mode} ${WORK_DIR}/by_pkg_config_${mode})
+  run_consumer(${prefix} ${WORK_DIR}/by_pkg_config_${mode})
+  expect_match("${output}" "${product}built_in")
+endforeach()
+run_consumer(${prefix} ${WORK_DIR}/c/consumer)
+expect_match("${output}" "${product}built_in")
+run_consumer(${prefix} ${WORK_DIR}/cpp/consumer)
+expect_match("${output}" "140 180 220, built_in")
+
+run(${prefix}/bin/expertile tune --quiet --batch-size 1 --num-experts 2 --top-k 2 --hidden-size 4
+    --intermediate-size 3 --projection up --gated no --dtype float32 --device cpu --threads 1
+    --output-dir ${prefix}/share/expertile/configs)
+run_consumer(${prefix} ${WORK_DIR}/c/consumer)
+expect_match("${output}" "${product}exact")
+run_consumer(${prefix} ${WORK_DIR}/cpp/consumer)
+expect_match("${output}" "140 180 220, exact")

@@ -61,11 +61,17 @@ Status check(const ConstMatrixView& a, std::int64_t block_k, const MatrixView& o
                     a.rows, a.cols, a.pitch, out.rows, out.cols, out.pitch));
   }
   if (a.rows > 0 && (a.data == nullptr || out.data == nullptr)) {
-    return fail(ErrorCode::invalid_argument, fmt::format("{}'s data is null", a.data == nullptr ? "A" : "out"));
+    return fail(ErrorCode::invalid_argument, fmt::format("{}'s data is null, it must hold [{}, {}]",
+                                                         a.data == nullptr ? "A" : "out", a.rows, a.cols));
   }
-  if (static_cast<std::int64_t>(scales) != a.rows * blocks) {
-    return fail(ErrorCode::invalid_argument, fmt::format("scales has {} entries, {} rows of {} blocks need {}", scales,
-                                                         a.rows, blocks, a.rows * blocks));
+  std::int64_t needed = 0;
+  if (__builtin_mul_overflow(a.rows, blocks, &needed)) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{} rows of {} blocks do not fit an address space", a.rows, blocks));
+  }
+  if (static_cast<std::int64_t>(scales) != needed) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("scales has {} entries, {} rows of {} blocks need {}", scales, a.rows, blocks, needed));
   }
   return {};
 }
