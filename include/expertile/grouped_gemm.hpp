@@ -64,12 +64,13 @@ requires(!std::is_const_v<T>) [[nodiscard]] MatrixView
   return {data, rows, cols, pitch == 0 ? cols : pitch, element_type_of<T>};
 }
 
-// C[r] = A[r] x B[weight_indices[g]]^T for rows r in [seg_indptr[g], seg_indptr[g+1]). Nothing is owned.
+// C[r] = A[r] x B[weight_indices[g]]^T for rows r in [seg_indptr[g], seg_indptr[g+1]). Nothing is owned. Rows before
+// the first offset, and from the last on, are of no group: a caller may give the offsets of some experts alone.
 struct GroupedGemmArgs {
   ConstMatrixView a{};                             // [M, K]
   ConstMatrixView b{};                             // [E * N, K]: expert e begins at row e * N
   MatrixView c{};                                  // [M, N]: float16, bfloat16 or float32
-  std::span<const std::int64_t> seg_indptr{};      // [G + 1], non-decreasing from 0, last <= M
+  std::span<const std::int64_t> seg_indptr{};      // [G + 1], non-decreasing, first >= 0, last <= M
   std::span<const std::int64_t> weight_indices{};  // [G], each in [0, E)
   std::span<const float>
       scale_a{};  // per_tensor [E]; per_token_channel [M]; block [M, ceil(K/bk)] unless made by the call
@@ -128,7 +129,7 @@ class GroupedGemm {
   // here. Logs one line, once per problem and process, when a tile of the file is no exact match or there is no file.
   [[nodiscard]] static Result<GroupedGemm> prepare(const Problem& problem, const PrepareOptions& options = {});
 
-  // rows: M, seg_indptr's last value (on a GPU: the rows of A).
+  // rows: of all groups, seg_indptr's last value less its first (on a GPU: M, the rows of A).
   [[nodiscard]] Selection selection(std::int64_t rows) const;
   // On a CPU, returns when C is complete. On a GPU, enqueues one kernel (two when A is quantised on the fly) on
   // args.stream and returns: nothing is allocated, synchronised or read back, so a CUDA graph can capture it. Rows

@@ -208,7 +208,7 @@ Status GroupedGemm::operator()(const GroupedGemmArgs& args) const {
   if (auto status = on_host ? validate_routing(state_->problem, args) : backend.check_pointers(args); !status) {
     return status;
   }
-  const std::int64_t rows = on_host ? args.seg_indptr.back() : args.a.rows;
+  const std::int64_t rows = on_host ? args.seg_indptr.back() - args.seg_indptr.front() : args.a.rows;
   const CallPlan* plan = state_->plan_of(choose_tile(state_->found, state_->problem, rows));
   if (plan == nullptr) return fail(ErrorCode::internal, fmt::format("no tile was prepared for {} rows", rows));
   try {

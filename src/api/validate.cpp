@@ -133,8 +133,9 @@ Status CallShapes::check(const GroupedGemmArgs& args) const {
 
 Status validate_routing(const Problem& problem, const GroupedGemmArgs& args) {
   const auto& segments = args.seg_indptr;
-  if (segments.front() != 0) {
-    return fail(ErrorCode::invalid_argument, fmt::format("seg_indptr[0] is {}, it must be 0", segments.front()));
+  if (segments.front() < 0) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("seg_indptr[0] is {}, it must be 0 or more", segments.front()));
   }
   for (std::size_t g = 0; g + 1 < segments.size(); ++g) {
     if (segments[g + 1] < segments[g]) {

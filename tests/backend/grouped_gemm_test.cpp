@@ -58,7 +58,7 @@ class PlantedBug : public ::testing::TestWithParam<Combination> {
     int planted = 0;
     for (std::uint64_t seed = 0; seed < 60; ++seed) {
       RandomProblem random(combination, seed);
-      if (random.segments.back() == 0 || !run_broken(**backend, random)) continue;
+      if (random.segments.back() == random.segments.front() || !run_broken(**backend, random)) continue;
       ++planted;
       if (judge(random) <= 1.0)
         return ::testing::AssertionFailure() << "missed with seed " << seed << " " << random.describe();
@@ -72,8 +72,10 @@ TEST_P(PlantedBug, ATileThatIsNotWrittenIsCaught) {
   EXPECT_TRUE(is_caught(GetParam(), [](const Backend& backend, RandomProblem& random) {
     EXPECT_TRUE(run_tile(backend, random.problem(), random.tile(), random.args()));
     const GroupedGemmArgs args = random.args();
-    auto* row = static_cast<std::byte*>(args.c.data);
-    std::fill_n(row, size_of(args.c.type), std::byte{0xa5});  // the first element keeps its poison
+    const std::size_t element = size_of(args.c.type);
+    auto* row = static_cast<std::byte*>(args.c.data) +
+                static_cast<std::size_t>(random.segments.front() * args.c.pitch) * element;
+    std::fill_n(row, element, std::byte{0xa5});  // the first element keeps its poison
     return true;
   }));
 }
@@ -83,6 +85,16 @@ TEST_P(PlantedBug, ARowTooManyIsCaught) {
     ++random.segments.back();
     EXPECT_TRUE(run_tile(backend, random.problem(), random.tile(), random.args()));
     --random.segments.back();
+    return true;
+  }));
+}
+
+TEST_P(PlantedBug, ARowTooManyBeforeTheFirstGroupIsCaught) {
+  EXPECT_TRUE(is_caught(GetParam(), [](const Backend& backend, RandomProblem& random) {
+    if (random.segments.front() == 0) return false;
+    --random.segments.front();
+    EXPECT_TRUE(run_tile(backend, random.problem(), random.tile(), random.args()));
+    ++random.segments.front();
     return true;
   }));
 }

@@ -116,6 +116,16 @@ TEST(Scheduler, FindsEveryRowOfEveryGroupOnce) {
   expect_all_rows_once(found_tiles<tile_of(96, 1)>(segments, 150), segments, 150);
 }
 
+TEST(Scheduler, FindsEveryRowOfEveryGroupOnceWhereverTheFirstBegins) {
+  for (const long long before : {1LL, 63LL, 100000LL}) {
+    auto segments = ragged_segments();
+    for (long long& offset : segments) offset += before;
+    expect_all_rows_once(found_tiles<tile_of(64, 0)>(segments, 150), segments, 150);
+    expect_all_rows_once(found_tiles<tile_of(128, 0)>(segments, 150), segments, 150);
+    expect_all_rows_once(found_tiles<tile_of(96, 1)>(segments, 150), segments, 150);
+  }
+}
+
 // What the blocks of clusters with two row tiles of 64 (CLUSTER_M) work on, of the tiles that the clusters take: each
 // its row tile, or of an odd row tile each its column tile.
 std::vector<FoundTile> tiles_of_blocks(const std::vector<FoundTile>& tiles, int n) {

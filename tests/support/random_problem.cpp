@@ -43,6 +43,13 @@ std::int64_t random_group(std::mt19937_64& generator, const Wishes& wishes) {
   return pick<std::int64_t>(generator, {0, 0, 1, 1, 2, 3, 5, 8, 13});
 }
 
+// Of no group. From a generator of its own, so that all else is what it was without them.
+std::int64_t rows_before(std::uint64_t seed) {
+  constexpr std::uint64_t kOther = 0x9e3779b97f4a7c15;
+  std::mt19937_64 generator(seed ^ kOther);
+  return pick<std::int64_t>(generator, {0, 1, 2, 5, 37});
+}
+
 }  // namespace
 
 std::vector<Combination> all_combinations() {
@@ -102,14 +109,15 @@ RandomProblem::RandomProblem(const Combination& combination, std::uint64_t seed,
   tile_.group_size_m = pick(generator, {1, 2, 4});
 
   const auto groups = std::uniform_int_distribution<int>(1, 8)(generator);
-  segments.push_back(0);
+  segments.push_back(rows_before(seed));
   const bool one_group = pick(generator, {0, 0, 0, 1}) == 1;
   for (int g = 0; g < groups; ++g) {
     segments.push_back(segments.back() + (one_group ? (g == groups / 2 ? 21 : 0) : random_group(generator, wishes)));
     experts.push_back(std::uniform_int_distribution<std::int64_t>(0, problem_.experts - 1)(generator));
   }
-  true_rows_ = segments.back();
-  rows_ = true_rows_ + pick<std::int64_t>(generator, {1, 2, 4});  // rows of no group behind the last
+  first_ = segments.front();
+  last_ = segments.back();
+  rows_ = last_ + pick<std::int64_t>(generator, {1, 2, 4});  // rows of no group behind the last
   const auto pitch = [&](std::int64_t columns) {
     if (wishes.is_aligned) return ceil_div(columns, 16) * 16 + pick<std::int64_t>(generator, {0, 0, 16, 48});
     return columns + pick<std::int64_t>(generator, {0, 0, 1, 5});
@@ -151,7 +159,7 @@ std::int64_t RandomProblem::overwritten() const {
   const auto size = static_cast<std::int64_t>(size_of(c_type_));
   std::int64_t count = 0;
   for (std::int64_t row = 0; row < rows_; ++row) {
-    const std::int64_t first = row < true_rows_ ? problem_.n : 0;
+    const std::int64_t first = row >= first_ && row < last_ ? problem_.n : 0;
     const auto begin = c_.begin() + (row * pitch_c_ + first) * size;
     count += std::count_if(begin, c_.begin() + (row + 1) * pitch_c_ * size, [](std::byte b) { return b != kPoison; });
   }
@@ -159,8 +167,8 @@ std::int64_t RandomProblem::overwritten() const {
 }
 
 std::string RandomProblem::describe() const {
-  return fmt::format("{}: E={} N={} K={} rows={} groups={} tile {}x{}x{} g{} block {}x{} pitches {} {} {} C {}",
-                     combination_.name, problem_.experts, problem_.n, problem_.k, true_rows_, experts.size(),
+  return fmt::format("{}: E={} N={} K={} rows={} to {} groups={} tile {}x{}x{} g{} block {}x{} pitches {} {} {} C {}",
+                     combination_.name, problem_.experts, problem_.n, problem_.k, first_, last_, experts.size(),
                      tile_.block_size_m, tile_.block_size_n, tile_.block_size_k, tile_.group_size_m,
                      problem_.block_shape ? problem_.block_shape->n : 0,
                      problem_.block_shape ? problem_.block_shape->k : 0, pitch_a_, pitch_b_, pitch_c_, name(c_type_));

@@ -1,5 +1,6 @@
 #pragma once
-// Random ragged problems that own their tensors, poisoned where nothing may be written.
+// Random ragged problems that own their tensors, poisoned where nothing may be written: rows before the first group,
+// too, and behind the last.
 
 #include <cstdint>
 #include <optional>
@@ -61,7 +62,7 @@ class RandomProblem {
   std::int64_t rows_ = 0;
   std::int64_t pitch_a_ = 0, pitch_b_ = 0, pitch_c_ = 0;
   ElementType c_type_ = ElementType::float32;
-  std::int64_t true_rows_ = 0;
+  std::int64_t first_ = 0, last_ = 0;  // rows of groups: from the one to before the other
   std::vector<std::byte> a_, b_, c_, workspace_;
 };
 

@@ -107,9 +107,28 @@ class CpuBackend final : public Backend {
   }
 
  private:
+  // A's rows to those of the call that multiplies them.
+  [[nodiscard]] Status quantise_groups(std::int64_t block_k, const GroupedGemmArgs& args,
+                                       const GroupedGemmArgs& call) const;
   const KernelSet& kernels_;
   DeviceInfo info_;
 };
+
+// Rows of no group, before the first offset and behind the last, are not read.
+Status CpuBackend::quantise_groups(std::int64_t block_k, const GroupedGemmArgs& args,
+                                   const GroupedGemmArgs& call) const {
+  const std::int64_t first = args.seg_indptr.front();
+  const std::int64_t rows = args.seg_indptr.back() - first;
+  const std::int64_t blocks = ceil_div(args.a.cols, block_k);
+  const auto begin = [first](const ConstMatrixView& m) {
+    return static_cast<const std::byte*>(m.data) + first * m.pitch * static_cast<std::int64_t>(size_of(m.type));
+  };
+  const ConstMatrixView a{begin(args.a), rows, args.a.cols, args.a.pitch, args.a.type};
+  const MatrixView out{const_cast<std::byte*>(begin(call.a)), rows, call.a.cols, call.a.pitch, call.a.type};
+  const std::span<float> scales{const_cast<float*>(call.scale_a.data()) + first * blocks,
+                                static_cast<std::size_t>(rows * blocks)};
+  return quantise(a, block_k, out, scales, info_.cpu().threads);
+}
 
 Status CpuBackend::run(const CallPlan& plan, const GroupedGemmArgs& args) const {
   const Problem& problem = plan.problem();
@@ -117,13 +136,7 @@ Status CpuBackend::run(const CallPlan& plan, const GroupedGemmArgs& args) const 
   if (!quantises_a(problem)) return run_tiles(kernels_, info_.cpu().threads, problem, tile, args);
   if (auto status = check_workspace(problem, args); !status) return status;
   const GroupedGemmArgs call = quantised_call(problem, args);
-  // Rows of no group are not read.
-  ConstMatrixView a = args.a;
-  a.rows = args.seg_indptr.back();
-  const MatrixView out{const_cast<void*>(call.a.data), a.rows, call.a.cols, call.a.pitch, call.a.type};
-  const std::size_t scales = static_cast<std::size_t>(a.rows * ceil_div(problem.k, problem.block_shape->k));
-  const std::span<float> scale_a{const_cast<float*>(call.scale_a.data()), scales};
-  if (auto status = quantise(a, problem.block_shape->k, out, scale_a, info_.cpu().threads); !status) return status;
+  if (auto status = quantise_groups(problem.block_shape->k, args, call); !status) return status;
   return run_tiles(kernels_, info_.cpu().threads, problem, tile, call);
 }
 
