@@ -203,8 +203,13 @@ bool read_workspace(const Given& given, std::int64_t rows, const Prepared& prepa
   if (!object || !read_array(object.get(), "workspace", array)) return false;
   if (!check_device(array, "workspace", prepared)) return false;
   if (!array.is_contiguous() || array.is_read_only) return refuse("workspace is strided or read-only");
+  const std::size_t given_bytes = static_cast<std::size_t>(array.count()) * array.item_bytes;
+  if (given_bytes < bytes) {
+    return refuse("workspace has " + std::to_string(given_bytes) + " bytes, " + std::to_string(rows) +
+                  " rows of a need " + std::to_string(bytes));
+  }
   args.workspace = array.data;
-  args.workspace_bytes = static_cast<std::size_t>(array.count()) * array.item_bytes;
+  args.workspace_bytes = given_bytes;
   return true;
 }
 

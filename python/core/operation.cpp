@@ -201,13 +201,14 @@ no out, a's, or bfloat16 where a is quantised.
 
 Raises expertile.Error, whose message names the argument. Any thread may call it, several at once.)doc";
 
-PyMethodDef kMethods[] = {
-    {"workspace_bytes", workspace_bytes, METH_O,
-     "workspace_bytes(rows, /)\n--\n\nBytes that a call's workspace must hold for so many rows of a; 0 for none."},
-    {"selection", selection, METH_O,
-     "selection(rows, /)\n--\n\nWhat a call with so many rows runs with, and why: a dict with match, batch, file,\n"
-     "wanted_file, differs and tile."},
-    {nullptr, nullptr, 0, nullptr}};
+PyMethodDef kMethods[] = {{"workspace_bytes", workspace_bytes, METH_O,
+                           "workspace_bytes($self, rows, /)\n--\n\nBytes that a call's workspace must hold for so many "
+                           "rows of a; 0 for none."},
+                          {"selection", selection, METH_O,
+                           "selection($self, rows, /)\n--\n\nWhat a call with so many rows runs with, and why: a dict "
+                           "with match, batch, file,\n"
+                           "wanted_file, differs and tile."},
+                          {nullptr, nullptr, 0, nullptr}};
 
 PyGetSetDef kProperties[] = {
     {"problem", problem, nullptr, "The problem, with nothing left to defaults: a dict.", nullptr},

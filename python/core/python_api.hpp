@@ -4,6 +4,7 @@
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <unistd.h>
 
 #include <string>
 #include <utility>
@@ -43,11 +44,25 @@ class Ref {
 // "numpy.ndarray"
 [[nodiscard]] std::string type_name(PyObject* object);
 
+// Takes the interpreter's lock by `take`. Where the interpreter is ending, Python before 3.14 ends the thread that
+// asks, by unwinding it, which neither destructors nor the library's own frames may be part of: such a thread stands
+// still until the process is over, as it does in Python from 3.14 on.
+template <class Take>
+void take_lock(const Take& take) noexcept {
+  try {
+    take();
+  } catch (...) {
+    while (true) pause();
+  }
+}
+
 // Without the interpreter's lock while it lives.
 class Unlocked {
  public:
   Unlocked() : state_(PyEval_SaveThread()) {}
-  ~Unlocked() { PyEval_RestoreThread(state_); }
+  ~Unlocked() {
+    take_lock([this] { PyEval_RestoreThread(state_); });
+  }
   Unlocked(const Unlocked&) = delete;
   Unlocked& operator=(const Unlocked&) = delete;
 

@@ -71,13 +71,15 @@ class Events {
 
   class Locked {
    public:
-    Locked() : state_(PyGILState_Ensure()) {}
+    Locked() {
+      take_lock([this] { state_ = PyGILState_Ensure(); });
+    }
     ~Locked() { PyGILState_Release(state_); }
     Locked(const Locked&) = delete;
     Locked& operator=(const Locked&) = delete;
 
    private:
-    PyGILState_STATE state_;
+    PyGILState_STATE state_{};
   };
 
   void call(const char* method, const Ref& arguments) {

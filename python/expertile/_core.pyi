@@ -1,7 +1,7 @@
 """The extension, as type checkers see it. Arrays are of PyTorch, NumPy, CuPy or JAX."""
 
 import os
-from typing import Any, Optional, Sequence, TypedDict
+from typing import Any, Optional, Sequence, TypedDict, final
 
 class Error(Exception): ...
 class InvalidArgument(Error, ValueError): ...
@@ -10,7 +10,7 @@ class Unsupported(Error, NotImplementedError): ...
 class IoError(Error, OSError): ...
 class InternalError(Error, RuntimeError): ...
 
-class Problem(TypedDict):
+class _Problem(TypedDict):
     experts: int
     n: int
     k: int
@@ -21,7 +21,7 @@ class Problem(TypedDict):
     hidden_size: int
     tf32: bool
 
-class Selection(TypedDict):
+class _Selection(TypedDict):
     match: str
     batch: int
     file: str
@@ -29,6 +29,7 @@ class Selection(TypedDict):
     differs: str
     tile: str
 
+@final
 class GroupedGemm:
     def __new__(
         cls,
@@ -61,9 +62,9 @@ class GroupedGemm:
         stream: Any = None,
     ) -> Any: ...
     def workspace_bytes(self, rows: int, /) -> int: ...
-    def selection(self, rows: int, /) -> Selection: ...
+    def selection(self, rows: int, /) -> _Selection: ...
     @property
-    def problem(self) -> Problem: ...
+    def problem(self) -> _Problem: ...
     @property
     def device(self) -> str: ...
 

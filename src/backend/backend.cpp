@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <charconv>
-#include <compare>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <tuple>
 
 #include "backend/cpu/cpu_backend.hpp"
 #include "backend/cuda/cuda_backend.hpp"
@@ -32,7 +32,9 @@ struct Opened {
     int gpu = -1;  // -1: the CPU
     int threads = 0;
     int isa = -1;  // a CpuIsa; -1: the best
-    friend auto operator<=>(const Key&, const Key&) = default;
+    friend bool operator<(const Key& a, const Key& b) {
+      return std::tie(a.gpu, a.threads, a.isa) < std::tie(b.gpu, b.threads, b.isa);
+    }
   };
   std::mutex mutex;
   std::map<Key, std::shared_ptr<const Backend>> backends;

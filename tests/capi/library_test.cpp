@@ -5,8 +5,8 @@
 #include <set>
 #include <string>
 
-#include "cli/run_program.hpp"
 #include "files/files.hpp"
+#include "support/run_program.hpp"
 
 namespace expertile::testing {
 namespace {

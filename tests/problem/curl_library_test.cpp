@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "cli/run_program.hpp"
+#include "support/run_program.hpp"
 
 namespace expertile {
 namespace {

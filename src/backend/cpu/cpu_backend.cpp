@@ -86,6 +86,7 @@ class CpuBackend final : public Backend {
   [[nodiscard]] std::vector<Result<SharedPlan>> plan(const Problem& problem, const std::vector<TileConfig>& tiles,
                                                      const std::vector<CallTypes>&) const override {
     std::vector<Result<SharedPlan>> plans;
+    plans.reserve(tiles.size());
     for (const TileConfig& tile : tiles) plans.emplace_back(std::make_shared<const CallPlan>(problem, tile));
     return plans;
   }
