@@ -232,7 +232,7 @@ Status time_tiles(const Wishes& wishes, const Backend& backend, const std::vecto
   std::vector<TileConfig> tiles;
   tiles.reserve(chosen.size());
   for (const Candidate& one : chosen) tiles.push_back(one.tile);
-  const auto plans = backend.plan(problem, tiles, {usual_types(problem)});
+  const auto plans = backend.plan(problem, tiles, {usual_types(problem)}, SlowKernels::refused);
   Verification verification(backend, problem);
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     if (!plans[i]) chosen[i].refused = plans[i].error().message;

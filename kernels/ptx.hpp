@@ -50,8 +50,6 @@ template <class T>
 EXPERTILE_DEVICE T load_global(const T* from) {
   return *from;
 }
-// Brings the line of 128 bytes with this address into the L1: what is read there later need not wait for the L2.
-EXPERTILE_DEVICE void prefetch_global(const void* from) { asm volatile("prefetch.global.L1 [%0];" ::"l"(from)); }
 template <class T>
 EXPERTILE_DEVICE void store_global(T* to, T value) {
   *to = value;

@@ -47,16 +47,6 @@ EXPERTILE_DEVICE Group load_group(const KernelArgs& args, int index, bool& decre
   return group;
 }
 
-// Groups are read 32 at a time, one round after the other, and each would wait for the L2. So where there are more, the
-// lines of the first 512 are asked for beforehand, all at once. Collective of a warp.
-EXPERTILE_DEVICE void prefetch_groups(const KernelArgs& args, int lane) {
-  constexpr int kGroupsALine = 128 / sizeof(long long);
-  const int index = lane * kGroupsALine;
-  if (args.groups <= 32 || index >= args.groups) return;
-  ptx::prefetch_global(args.seg_indptr + index);
-  ptx::prefetch_global(args.weight_indices + index);
-}
-
 // Rows that offsets put into several groups stay with the first of them: no row of C is written twice, and there are no
 // more tiles than the host has launched blocks for. Only where some offset decreases can groups have rows in common, so
 // nothing is kept for this: the groups before are read again. Collective of a warp that has 32 groups in hand, from
@@ -222,7 +212,6 @@ EXPERTILE_DEVICE OutputTile find_tile(const KernelArgs& args, GroupCursor& curso
   while (wanted >= cursor.before + total) {
     if (cursor.next >= args.groups) return {};
     cursor.before += total;
-    if (cursor.next == 0) prefetch_groups(args, lane);
     bool decreases = false;
     cursor.mine = load_group(args, cursor.next + lane, decreases);
     if (ptx::count_lanes(decreases) > 0) cursor.decreased = 1;

@@ -40,14 +40,16 @@ bool read_text(PyObject* object, const char* name, std::string& out) {
   return true;
 }
 
-bool read_pair(PyObject* object, const char* name, std::int64_t& first, std::int64_t& second) {
+bool read_block_shape(PyObject* object, std::int64_t& n, std::int64_t& k) {
   if (!is_given(object)) return true;
+  constexpr const char* kName = "block_shape";
   constexpr const char* kWanted = "a pair of integers (n, k)";
-  if (PySequence_Check(object) == 0 || PySequence_Size(object) != 2) return refuse(name, object, kWanted);
+  if (PySequence_Check(object) == 0 || PySequence_Size(object) != 2) return refuse(kName, object, kWanted);
   const Ref left(PySequence_GetItem(object, 0));
   const Ref right(PySequence_GetItem(object, 1));
-  if (!left || !right) return refuse(name, object, kWanted);
-  return read_integer(left.get(), name, first) && read_integer(right.get(), name, second);
+  if (!left || !right) return refuse(kName, object, kWanted);
+  if (!read_integer(left.get(), kName, n) || !read_integer(right.get(), kName, k)) return false;
+  return (n > 0 && k > 0) || refuse(kName, object, "two numbers of at least 1");
 }
 
 }  // namespace expertile::python

@@ -94,6 +94,6 @@ struct Signature {
 [[nodiscard]] bool read_integer(PyObject* object, const char* name, std::int64_t& out);
 [[nodiscard]] bool read_flag(PyObject* object, const char* name, std::int32_t& out);
 [[nodiscard]] bool read_text(PyObject* object, const char* name, std::string& out);  // str or os.PathLike
-[[nodiscard]] bool read_pair(PyObject* object, const char* name, std::int64_t& first, std::int64_t& second);
+[[nodiscard]] bool read_block_shape(PyObject* object, std::int64_t& n, std::int64_t& k);
 
 }  // namespace expertile::python

@@ -169,7 +169,7 @@ const Prepared* find_prepared(const Key& key) {
 
 bool read_key(const Signature<kPlaces>::Values& v, const Operands& operands, Key& key) {
   key.problem.size = sizeof key.problem;
-  if (!read_pair(v[kBlock], "block_shape", key.problem.block_n, key.problem.block_k) ||
+  if (!read_block_shape(v[kBlock], key.problem.block_n, key.problem.block_k) ||
       !read_integer(v[kTopK], "top_k", key.problem.top_k) ||
       !read_integer(v[kHidden], "hidden_size", key.problem.hidden_size) ||
       !read_flag(v[kTf32], "tf32", key.problem.tf32) || !read_text(v[kConfig], "config_dir", key.config_dir) ||

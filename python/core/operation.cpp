@@ -101,7 +101,7 @@ PyObject* make(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
   const bool is_read =
       read_integer(given[kExperts], "experts", problem.experts) && read_integer(given[kN], "n", problem.n) &&
       read_integer(given[kK], "k", problem.k) && read_dtype(given[kDType], problem.dtype) &&
-      read_pair(given[kBlock], "block_shape", problem.block_n, problem.block_k) &&
+      read_block_shape(given[kBlock], problem.block_n, problem.block_k) &&
       read_scales(given[kScales], problem.scales) && read_integer(given[kTopK], "top_k", problem.top_k) &&
       read_integer(given[kHidden], "hidden_size", problem.hidden_size) &&
       read_flag(given[kTf32], "tf32", problem.tf32) && read_text(given[kDevice], "device", wishes.device) &&

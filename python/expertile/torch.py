@@ -24,6 +24,10 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32)
 _library = torch.library.Library("expertile", "DEF")
 _library.define("grouped_gemm(" + _ARGUMENTS.format("ScalarType? out_dtype=None, ") + ") -> Tensor")
 _library.define("grouped_gemm_out(" + _ARGUMENTS.format("") + ", *, Tensor(a!) out) -> ()")
+# Of backward alone: what reads offsets back is one operator, so that tracing need not know them.
+_library.define(
+    "grouped_gemm_weight_gradient(Tensor grad, Tensor a, Tensor b, Tensor seg_indptr, Tensor weight_indices) -> Tensor"
+)
 
 # ---- on a device -----------------------------------------------------------------------------------------------------
 
@@ -141,7 +145,7 @@ def _backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
             grad, turned, seg_indptr, weight_indices, top_k=ctx.top_k, tf32=ctx.tf32, out=grad_a
         )
     if ctx.needs_input_grad[1]:
-        grad_b = _weight_gradient(grad, a, b, seg_indptr, weight_indices)
+        grad_b = torch.ops.expertile.grouped_gemm_weight_gradient(grad, a, b, seg_indptr, weight_indices)
     return (grad_a, grad_b) + (None,) * 9
 
 
@@ -159,6 +163,17 @@ def _weight_gradient(
             continue
         total[expert] += (grad[begin:end].T @ a[begin:end]).to(torch.float32)
     return total.to(b.dtype)
+
+
+for _key in ("CPU", "CUDA"):
+    _library.impl("grouped_gemm_weight_gradient", _weight_gradient, _key)
+
+
+@torch.library.register_fake("expertile::grouped_gemm_weight_gradient", lib=_library)
+def _fake_weight_gradient(
+    grad: torch.Tensor, a: torch.Tensor, b: torch.Tensor, seg_indptr: torch.Tensor, weight_indices: torch.Tensor
+) -> torch.Tensor:
+    return torch.empty_like(b, memory_format=torch.contiguous_format)
 
 
 torch.library.register_autograd("expertile::grouped_gemm", _backward, setup_context=_setup_context, lib=_library)

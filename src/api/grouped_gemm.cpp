@@ -126,11 +126,11 @@ std::vector<Result<SharedPlan>> plan_tiles(const Backend& backend, const Problem
                                            const std::vector<TileConfig>& tiles, const std::vector<CallTypes>& types,
                                            std::vector<std::string>& warnings) {
   if (tiles.empty()) return {};
-  std::vector<Result<SharedPlan>> plans = backend.plan(problem, tiles, types);
+  std::vector<Result<SharedPlan>> plans = backend.plan(problem, tiles, types, SlowKernels::refused);
   const CallTypes usual = usual_types(problem);
   const bool is_whole = std::all_of(plans.begin(), plans.end(), [](const auto& one) { return one.has_value(); });
   if (is_whole || types.size() == 1 || std::find(types.begin(), types.end(), usual) == types.end()) return plans;
-  const std::vector<Result<SharedPlan>> of_usual = backend.plan(problem, tiles, {usual});
+  const std::vector<Result<SharedPlan>> of_usual = backend.plan(problem, tiles, {usual}, SlowKernels::refused);
   std::string missing;  // why the first of the tiles has no kernel for the others
   for (std::size_t i = 0; i < tiles.size(); ++i) {
     if (plans[i] || !of_usual[i]) continue;
@@ -145,7 +145,7 @@ std::vector<Result<SharedPlan>> plan_tiles(const Backend& backend, const Problem
 }
 
 // The plans of every tile that a call may choose. A tile of the file that cannot run is dropped with a warning; the
-// built-in ones are needed only where none of the file is left.
+// built-in ones are needed only where none of the file is left, and then a slow kernel is better than none.
 Result<std::vector<SharedPlan>> make_plans(const Backend& backend, const Problem& problem,
                                            const std::vector<CallTypes>& types, LookUp& found) {
   if (!found.file.empty()) backend.use_kernels(kernel_directory(found.file));
@@ -168,7 +168,7 @@ Result<std::vector<SharedPlan>> make_plans(const Backend& backend, const Problem
   }
   if (!found.tiles.empty()) return plans;
   if (!found.built_in) use_built_in(found, problem, backend.info());
-  for (const auto& plan : backend.plan(problem, found.built_in->all(), types)) {
+  for (const auto& plan : backend.plan(problem, found.built_in->all(), types, SlowKernels::taken)) {
     if (!plan) return fail(plan.error());
     plans.push_back(*plan);
   }

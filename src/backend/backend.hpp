@@ -58,15 +58,19 @@ class CallPlan {
 };
 using SharedPlan = std::shared_ptr<const CallPlan>;
 
+// Kernels that spill registers, or whose products the compiler has put one after the other.
+enum class SlowKernels { refused, taken };
+
 class Executor {
  public:
   virtual ~Executor() = default;
   // Makes what calls with these tiles need (a GPU's kernels are compiled and loaded). A plan a tile, or the reason why
-  // it cannot run. types: of the calls to come, those that are tuned first. Where a kernel would be slow that is a
-  // reason, too, but for types that nobody tunes a slow one is better than none.
+  // it cannot run. types: of the calls to come, those that are tuned first. slow: whether it is a reason that a kernel
+  // would be slow; for types that nobody tunes a slow one is better than none, always.
   [[nodiscard]] virtual std::vector<Result<SharedPlan>> plan(const Problem& problem,
                                                              const std::vector<TileConfig>& tiles,
-                                                             const std::vector<CallTypes>& types) const = 0;
+                                                             const std::vector<CallTypes>& types,
+                                                             SlowKernels slow) const = 0;
   // Runs the operation by a plan that this backend made. The arguments' shapes were validated before. On a GPU it
   // returns when the work is enqueued on args.stream.
   [[nodiscard]] virtual Status run(const CallPlan& plan, const GroupedGemmArgs& args) const = 0;

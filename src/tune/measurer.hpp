@@ -21,7 +21,9 @@ class Measurer {
                                              const std::vector<Batch>& batches);
 
   // Tiles must be prepared before they are timed. Success for each, or why it cannot be compiled or loaded.
-  [[nodiscard]] std::vector<Status> prepare(const std::vector<TileConfig>& tiles) { return plans_.add(tiles); }
+  [[nodiscard]] std::vector<Status> prepare(const std::vector<TileConfig>& tiles, SlowKernels slow) {
+    return plans_.add(tiles, slow);
+  }
   // A batch size begins: what is said of best times and of waiting is said of it from here.
   void begin();
   // To the contest's end, or until the user stops it: see is_stopped. seconds: the time that is set for it.

@@ -6,7 +6,7 @@
 
 namespace expertile {
 
-std::vector<Status> PlannedTiles::add(const std::vector<TileConfig>& tiles) {
+std::vector<Status> PlannedTiles::add(const std::vector<TileConfig>& tiles, SlowKernels slow) {
   std::vector<TileConfig> missing;
   std::vector<std::size_t> places;
   for (std::size_t i = 0; i < tiles.size(); ++i) {
@@ -16,7 +16,7 @@ std::vector<Status> PlannedTiles::add(const std::vector<TileConfig>& tiles) {
   }
   std::vector<Status> statuses(tiles.size());
   if (missing.empty()) return statuses;
-  const auto plans = executor_.plan(problem_, missing, {usual_types(problem_)});
+  const auto plans = executor_.plan(problem_, missing, {usual_types(problem_)}, slow);
   for (std::size_t i = 0; i < places.size(); ++i) {
     if (plans[i]) {
       plans_.push_back(*plans[i]);

@@ -13,7 +13,7 @@ class PlannedTiles {
   PlannedTiles(const Executor& executor, const Problem& problem) : executor_(executor), problem_(problem) {}
 
   // Success for each, or why it cannot be compiled or loaded.
-  [[nodiscard]] std::vector<Status> add(const std::vector<TileConfig>& tiles);
+  [[nodiscard]] std::vector<Status> add(const std::vector<TileConfig>& tiles, SlowKernels slow);
   // Of a tile that was added with success.
   [[nodiscard]] Result<SharedPlan> of(const TileConfig& tile) const;
 

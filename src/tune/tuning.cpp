@@ -26,7 +26,8 @@ Result<Tuning> Tuning::make(const TuningJob& job, const TuneOptions& options, co
 Result<TileConfig> Tuning::usable_default(const Batch& batch) {
   const Problem& problem = job_->problem;
   const TileConfig tile = built_in_tile(problem, batch.rows(), job_->backend.info());
-  if (const auto prepared = measurer_.prepare({tile}); !prepared[0]) return fail(prepared[0].error());
+  if (const auto prepared = measurer_.prepare({tile}, SlowKernels::taken); !prepared[0])
+    return fail(prepared[0].error());
   if (options_->trying) options_->trying(batch.size, tile);
   if (const std::string reason = checks_.reason_to_refuse(tile); !reason.empty()) {
     return fail(ErrorCode::internal, fmt::format("the built-in configuration gives a wrong result: {}", reason));
@@ -35,7 +36,7 @@ Result<TileConfig> Tuning::usable_default(const Batch& batch) {
 }
 
 void Tuning::add_usable(std::vector<TileConfig>& tiles, const std::vector<TileConfig>& wanted, BatchResult& result) {
-  const auto prepared = measurer_.prepare(wanted);
+  const auto prepared = measurer_.prepare(wanted, SlowKernels::refused);
   for (std::size_t i = 0; i < wanted.size() && !measurer_.is_stopped(); ++i) {
     const TileConfig& tile = wanted[i];
     if (std::find(tiles.begin(), tiles.end(), tile) != tiles.end()) continue;

@@ -35,7 +35,8 @@ class EveryCombinationOnGpu : public ::testing::TestWithParam<Combination> {
       RandomProblem random(GetParam(), static_cast<std::uint64_t>(seed), wishes);
       const auto tiles = gpu_tiles(random.problem(), backend.info());
       ASSERT_FALSE(tiles.empty());
-      static_cast<void>(backend.plan(random.problem(), tiles, {types_of(random.args())}));  // in parallel, once
+      static_cast<void>(
+          backend.plan(random.problem(), tiles, {types_of(random.args())}, SlowKernels::refused));  // in parallel, once
       // Few problems take tiles from the whole list, too.
       const auto step = std::max<std::size_t>(1, tiles.size() / static_cast<std::size_t>(problems));
       const TileConfig& tile = tiles[static_cast<std::size_t>(seed) * step % tiles.size()];
@@ -269,7 +270,7 @@ TEST_F(OnGpu, ACallCanBeCapturedInAGraph) {
   PlacedProblem placed(**gpu(), random);
   const TileConfig tile = gpu_tiles(random.problem(), (*gpu())->info()).front();
   const GroupedGemmArgs args = placed.args();
-  const auto plan = (*gpu())->plan(random.problem(), {tile}, {types_of(args)}).front();
+  const auto plan = (*gpu())->plan(random.problem(), {tile}, {types_of(args)}, SlowKernels::refused).front();
   ASSERT_TRUE(plan) << plan.error().message;
   const auto microseconds = (*gpu())->time_us(**plan, {&args, 1}, Calls::in_a_graph);
   ASSERT_TRUE(microseconds) << microseconds.error().message;
@@ -333,7 +334,7 @@ TEST_P(SharedOutOnGpu, TilesAreRightOnStreamsSideBySideAndInGraphs) {
     const LaunchPlan launch =
         make_launch_plan(random.problem(), make_spec(random.problem(), tile, types_of(args), true));
     ASSERT_GT(block_count(launch, args.a.rows, groups), 2 * (*gpu())->info().gpu().multiprocessors);
-    const auto plan = (*gpu())->plan(random.problem(), {tile}, {types_of(args)}).front();
+    const auto plan = (*gpu())->plan(random.problem(), {tile}, {types_of(args)}, SlowKernels::refused).front();
     ASSERT_TRUE(plan) << plan.error().message << expertile::describe(tile);
     for (const bool is_captured : {false, true}) {
       random.poison();

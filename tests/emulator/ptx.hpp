@@ -36,11 +36,6 @@ EXPERTILE_DEVICE T load_global(const T* from, const Where& where = Where::curren
   emulator::read_global(from, sizeof(T), &value, where);
   return value;
 }
-// A prefetch outside the tensors is a fault, like a read.
-EXPERTILE_DEVICE void prefetch_global(const void* from, const Where& where = Where::current()) {
-  unsigned char first = 0;
-  emulator::read_global(from, sizeof first, &first, where);
-}
 template <class T>
 EXPERTILE_DEVICE void store_global(T* to, T value, const Where& where = Where::current()) {
   emulator::write_global(to, sizeof(T), &value, where);

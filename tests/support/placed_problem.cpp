@@ -45,7 +45,7 @@ Status PlacedProblem::run(const TileConfig& tile) {
 }
 
 Status run_tile(const Executor& executor, const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args) {
-  const auto plan = executor.plan(problem, {tile}, {types_of(args)}).front();
+  const auto plan = executor.plan(problem, {tile}, {types_of(args)}, SlowKernels::refused).front();
   if (!plan) return fail(plan.error());
   return executor.run(**plan, args);
 }

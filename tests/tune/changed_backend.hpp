@@ -26,8 +26,9 @@ class ChangedBackend : public Backend {
   explicit ChangedBackend(Spoil spoil = {}) : inner_(*open_backend("cpu", 2)), spoil_(std::move(spoil)) {}
   [[nodiscard]] const DeviceInfo& info() const noexcept override { return inner_->info(); }
   [[nodiscard]] std::vector<Result<SharedPlan>> plan(const Problem& problem, const std::vector<TileConfig>& tiles,
-                                                     const std::vector<CallTypes>& types) const override {
-    return inner_->plan(problem, tiles, types);
+                                                     const std::vector<CallTypes>& types,
+                                                     SlowKernels slow) const override {
+    return inner_->plan(problem, tiles, types, slow);
   }
   [[nodiscard]] Status run(const CallPlan& plan, const GroupedGemmArgs& args) const override {
     if (auto status = inner_->run(plan, args); !status) return status;

@@ -84,7 +84,8 @@ class CpuBackend final : public Backend {
   [[nodiscard]] const DeviceInfo& info() const noexcept override { return info_; }
 
   [[nodiscard]] std::vector<Result<SharedPlan>> plan(const Problem& problem, const std::vector<TileConfig>& tiles,
-                                                     const std::vector<CallTypes>&) const override {
+                                                     const std::vector<CallTypes>&,
+                                                     SlowKernels /*slow*/) const override {
     std::vector<Result<SharedPlan>> plans;
     plans.reserve(tiles.size());
     for (const TileConfig& tile : tiles) plans.emplace_back(std::make_shared<const CallPlan>(problem, tile));

@@ -57,7 +57,8 @@ class CudaBackend final : public Backend {
   [[nodiscard]] const DeviceInfo& info() const noexcept override { return info_; }
 
   [[nodiscard]] std::vector<Result<SharedPlan>> plan(const Problem& problem, const std::vector<TileConfig>& tiles,
-                                                     const std::vector<CallTypes>& types) const override;
+                                                     const std::vector<CallTypes>& types,
+                                                     SlowKernels slow) const override;
   [[nodiscard]] Status run(const CallPlan& plan, const GroupedGemmArgs& args) const override {
     if (auto status = context_->check_forks(); !status) return status;
     const CurrentContext current(driver_, context_->handle());
@@ -80,7 +81,8 @@ class CudaBackend final : public Backend {
                      const CallTypes& types) const override {
     if (context_->is_of_a_parent()) return;
     std::vector<KernelSpec> specs;
-    for (const WantedKernel& one : kernels_of(problem, tiles, types)) specs.push_back(one.plan.spec);
+    for (const WantedKernel& one : kernels_of(problem, tiles, types, SlowKernels::refused))
+      specs.push_back(one.plan.spec);
     kernels_.compile_ahead(specs);
   }
   [[nodiscard]] Status keep_kernels(const Problem& problem, const std::vector<TileConfig>& tiles,
@@ -110,11 +112,11 @@ class CudaBackend final : public Backend {
   // The tiles', for calls of these types whose rows are aligned.
   [[nodiscard]] static std::vector<WantedKernel> kernels_of(const Problem& problem,
                                                             const std::vector<TileConfig>& tiles,
-                                                            const CallTypes& types);
+                                                            const CallTypes& types, SlowKernels slow);
   // For each of the types: the tiles', and last the one for calls whose rows are not aligned, which is slow whatever
   // the compiler does.
   [[nodiscard]] std::vector<WantedKernel> all_kernels(const Problem& problem, const std::vector<TileConfig>& tiles,
-                                                      const std::vector<CallTypes>& types) const;
+                                                      const std::vector<CallTypes>& types, SlowKernels slow) const;
 
   std::shared_ptr<const PrimaryContext> context_;
   const Driver& driver_;
@@ -126,23 +128,23 @@ class CudaBackend final : public Backend {
 };
 
 std::vector<WantedKernel> CudaBackend::kernels_of(const Problem& problem, const std::vector<TileConfig>& tiles,
-                                                  const CallTypes& types) {
+                                                  const CallTypes& types, SlowKernels slow) {
   const bool is_wide = allows_wide_loads(problem, types.a);
   std::vector<WantedKernel> wanted;
   wanted.reserve(tiles.size() + 1);
   for (const TileConfig& tile : tiles) {
     const LaunchPlan launch = make_launch_plan(problem, make_spec(problem, tile, types, is_wide));
-    wanted.push_back({launch, types != usual_types(problem)});
+    wanted.push_back({launch, slow == SlowKernels::taken || types != usual_types(problem)});
   }
   return wanted;
 }
 
 std::vector<WantedKernel> CudaBackend::all_kernels(const Problem& problem, const std::vector<TileConfig>& tiles,
-                                                   const std::vector<CallTypes>& types) const {
+                                                   const std::vector<CallTypes>& types, SlowKernels slow) const {
   const TileConfig unaligned = portable_tile(problem, 16 * problem.experts, info_);
   std::vector<WantedKernel> all;
   for (const CallTypes& one : types) {
-    const auto aligned = kernels_of(problem, tiles, one);
+    const auto aligned = kernels_of(problem, tiles, one, slow);
     all.insert(all.end(), aligned.begin(), aligned.end());
     all.push_back({make_launch_plan(problem, make_spec(problem, unaligned, one, false)), true});
   }
@@ -151,12 +153,12 @@ std::vector<WantedKernel> CudaBackend::all_kernels(const Problem& problem, const
 
 // A tile runs where it has kernels for all of the types.
 std::vector<Result<SharedPlan>> CudaBackend::plan(const Problem& problem, const std::vector<TileConfig>& tiles,
-                                                  const std::vector<CallTypes>& types) const {
+                                                  const std::vector<CallTypes>& types, SlowKernels slow) const {
   if (auto status = context_->check_forks(); !status) return {tiles.size(), fail(status.error())};
   Result<FunctionHandle> quantise = nullptr;
   if (quantises_a(problem)) quantise = kernels_.load_quantise(storage_of(activation_type(problem.dtype)).value());
   if (!quantise) return {tiles.size(), fail(quantise.error())};
-  const std::vector<WantedKernel> wanted = all_kernels(problem, tiles, types);
+  const std::vector<WantedKernel> wanted = all_kernels(problem, tiles, types, slow);
   const auto loaded = kernels_.load(wanted);
   std::vector<Result<SharedPlan>> plans;
   for (std::size_t t = 0; t < tiles.size(); ++t) {
@@ -186,7 +188,7 @@ Status CudaBackend::keep_kernels(const Problem& problem, const std::vector<TileC
   if (auto status = context_->check_forks(); !status) return status;
   std::optional<Storage> quantised;
   if (quantises_a(problem)) quantised = storage_of(activation_type(problem.dtype)).value();
-  return kernels_.keep(all_kernels(problem, tiles, types), quantised, directory);
+  return kernels_.keep(all_kernels(problem, tiles, types, SlowKernels::taken), quantised, directory);
 }
 
 Result<double> CudaBackend::time_us(const CallPlan& plan, std::span<const GroupedGemmArgs> calls, Calls how) const {
