@@ -17,7 +17,11 @@ case "${1:-}" in
     ;;
 esac
 
-scripts/setup.sh
-cmake --preset "$preset"
+scripts/setup.sh --test
+python=()
+if [ "$preset" = test ] && [ -x build/venv/bin/python ]; then
+  python=(-DEXPERTILE_PYTHON=ON "-DPython_EXECUTABLE=$PWD/build/venv/bin/python")
+fi
+cmake --preset "$preset" "${python[@]}"
 cmake --build --preset "$preset"
 ctest --preset "$preset"
