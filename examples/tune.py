@@ -13,4 +13,4 @@ rows = expertile.tune(
 for row in rows:
     print(f"batch {row['batch']:3}: {row['tuned_us']:.1f} us, {row['ratio']:.2f} of the built-in tile's speed")
 gemm = expertile.GroupedGemm(4, 64, 64, dtype="float32", device="cpu", config_dir=folder)
-print(gemm.selection(rows=32)["match"])
+print(gemm.selection(32)["match"])

@@ -23,7 +23,7 @@ def _torch_empty(like: Any, shape: tuple[int, ...], dtype: str) -> Any:
 
 
 def _torch_stream(like: Any) -> int:
-    return sys.modules["torch"].cuda.current_stream(like.device).cuda_stream
+    return int(sys.modules["torch"].cuda.current_stream(like.device).cuda_stream)
 
 
 # ---- NumPy -----------------------------------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ def _cupy_empty(like: Any, shape: tuple[int, ...], dtype: str) -> Any:
 def _cupy_stream(like: Any) -> int:
     cupy = sys.modules["cupy"]
     with cupy.cuda.Device(like.device.id):
-        return cupy.cuda.get_current_stream().ptr
+        return int(cupy.cuda.get_current_stream().ptr)
 
 
 # ---- JAX -------------------------------------------------------------------------------------------------------------

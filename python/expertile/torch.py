@@ -87,7 +87,7 @@ for _key in ("CPU", "CUDA"):
 # ---- of shapes alone -------------------------------------------------------------------------------------------------
 
 
-@torch.library.register_fake("expertile::grouped_gemm", lib=_library)
+@torch.library.register_fake("expertile::grouped_gemm", lib=_library)  # type: ignore[untyped-decorator]
 def _fake(
     a: torch.Tensor,
     b: torch.Tensor,
@@ -110,7 +110,7 @@ def _fake(
     return a.new_empty((a.shape[0], b.shape[1]), dtype=out_dtype or _usual_dtype(a))
 
 
-@torch.library.register_fake("expertile::grouped_gemm_out", lib=_library)
+@torch.library.register_fake("expertile::grouped_gemm_out", lib=_library)  # type: ignore[untyped-decorator]
 def _fake_out(*arguments: Any, **named: Any) -> None:
     return None
 
@@ -169,7 +169,7 @@ for _key in ("CPU", "CUDA"):
     _library.impl("grouped_gemm_weight_gradient", _weight_gradient, _key)
 
 
-@torch.library.register_fake("expertile::grouped_gemm_weight_gradient", lib=_library)
+@torch.library.register_fake("expertile::grouped_gemm_weight_gradient", lib=_library)  # type: ignore[untyped-decorator]
 def _fake_weight_gradient(
     grad: torch.Tensor, a: torch.Tensor, b: torch.Tensor, seg_indptr: torch.Tensor, weight_indices: torch.Tensor
 ) -> torch.Tensor:
@@ -200,7 +200,7 @@ def grouped_gemm_with_gradient(
 ) -> torch.Tensor:
     """What expertile.grouped_gemm does where a or b requires a gradient: the operator, or, under torch.no_grad(), the
     product alone."""
-    named = dict(
+    named: dict[str, Any] = dict(
         scale_a=scale_a, scale_b=scale_b, block_shape=block_shape, top_k=2 if top_k is None else top_k,
         hidden_size=hidden_size or 0, tf32=bool(tf32),
     )  # fmt: skip
