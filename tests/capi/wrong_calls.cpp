@@ -312,7 +312,7 @@ Scene::Scene() {
 
 std::vector<WrongCall> wrong_calls() {
   std::vector<WrongCall> all = of_problems();
-  for (const auto& more : {of_devices(), of_operations(), wrong_products()}) {
+  for (const auto& more : {of_devices(), of_operations(), wrong_products(), wrong_tunings()}) {
     all.insert(all.end(), more.begin(), more.end());
   }
   return all;

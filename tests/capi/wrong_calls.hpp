@@ -46,5 +46,6 @@ struct WrongCall {
 };
 [[nodiscard]] std::vector<WrongCall> wrong_calls();
 [[nodiscard]] std::vector<WrongCall> wrong_products();  // those of them that read tensors
+[[nodiscard]] std::vector<WrongCall> wrong_tunings();   // those that tune and look up
 
 }  // namespace expertile::testing

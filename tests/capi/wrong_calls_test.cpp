@@ -49,8 +49,8 @@ constexpr const char* kHead = R"(# What wrong calls from C say
 
 Each of these calls is wrong in one thing; nothing is written, and `expertile_last_error()` says the line. In it,
 `0x...` stands for an address or a handle. The calls are for a problem of 2 experts, N=16, K=32, float32, and 2 rows of
-A. The contracts are in [c-api.md](c-api.md). This page is made from `tests/capi/wrong_calls.cpp` and
-`tests/capi/wrong_products.cpp` by a test (`EXPERTILE_WRITE_DOCS=1` writes it).
+A. The contracts are in [c-api.md](c-api.md). This page is made from `tests/capi/wrong_calls.cpp`,
+`wrong_products.cpp` and `wrong_tunings.cpp` by a test (`EXPERTILE_WRITE_DOCS=1` writes it).
 
 | call | what is wrong | status | line |
 |---|---|---|---|
