@@ -4,6 +4,7 @@
 
 #include "errors.hpp"
 #include "names.hpp"
+#include "remembered.hpp"
 
 namespace expertile::python {
 namespace {
@@ -45,18 +46,9 @@ Kind kind_named(std::string text) {
   return Kind::other;
 }
 
-// Libraries have one object for each dtype: those that were met are remembered by address, and kept alive so that the
-// address stays theirs. Under the interpreter's lock.
-struct KnownDType {
-  PyObject* object = nullptr;
-  Kind kind = Kind::other;
-};
-struct KnownDTypes {
-  std::array<KnownDType, 32> all{};
-  std::size_t count = 0;
-};
-KnownDTypes& known_dtypes() {
-  static KnownDTypes known;
+// Libraries have one object for each dtype.
+Remembered<Kind, 32>& known_dtypes() {
+  static Remembered<Kind, 32> known;
   return known;
 }
 
@@ -251,18 +243,13 @@ bool read_cupy(PyObject* object, const char* name, Array& out) {
 
 using Reader = bool (*)(PyObject*, const char*, Array&);
 
-struct KnownType {
-  PyTypeObject* type = nullptr;
+// How arrays of a type are read: by either.
+struct ReadBy {
   const dlpack::Exchange* exchange = nullptr;
   Reader reader = nullptr;
 };
-// Of the types that were met; a type beyond them is looked at anew each time. Under the interpreter's lock.
-struct KnownTypes {
-  std::array<KnownType, 16> all{};
-  std::size_t count = 0;
-};
-KnownTypes& known_types() {
-  static KnownTypes known;
+Remembered<ReadBy, 16>& known_types() {
+  static Remembered<ReadBy, 16> known;
   return known;
 }
 
@@ -272,9 +259,8 @@ bool has(PyObject* object, PyObject* attribute) {
   return static_cast<bool>(found);
 }
 
-KnownType look_at(PyObject* object) {
-  KnownType known{Py_TYPE(object)};
-  known.exchange = find_exchange(known.type);
+ReadBy look_at(PyObject* object) {
+  ReadBy known{find_exchange(Py_TYPE(object))};
   const bool has_dtype = has(object, names().dtype);
   if (known.exchange != nullptr) return known;
   if (has_dtype && has(object, names().data_ptr) && has(object, names().get_device)) {
@@ -289,16 +275,11 @@ KnownType look_at(PyObject* object) {
   return known;
 }
 
-KnownType known_type(PyObject* object) {
-  KnownTypes& known = known_types();
-  for (std::size_t i = 0; i < known.count; ++i) {
-    if (known.all[i].type == Py_TYPE(object)) return known.all[i];
-  }
-  const KnownType found = look_at(object);
-  if ((found.exchange != nullptr || found.reader != nullptr) && known.count < known.all.size()) {
-    Py_INCREF(reinterpret_cast<PyObject*>(found.type));
-    known.all[known.count++] = found;
-  }
+ReadBy read_by(PyObject* object) {
+  auto* type = reinterpret_cast<PyObject*>(Py_TYPE(object));
+  if (const ReadBy* known = known_types().find(type); known != nullptr) return *known;
+  const ReadBy found = look_at(object);
+  if (found.exchange != nullptr || found.reader != nullptr) known_types().add(type, found);
   return found;
 }
 
@@ -312,15 +293,9 @@ const char* name(Kind kind) {
 }
 
 Kind kind_of_dtype(PyObject* dtype) {
-  KnownDTypes& known = known_dtypes();
-  for (std::size_t i = 0; i < known.count; ++i) {
-    if (known.all[i].object == dtype) return known.all[i].kind;
-  }
+  if (const Kind* known = known_dtypes().find(dtype); known != nullptr) return *known;
   const Kind kind = kind_named(text_of(dtype));
-  if (known.count < known.all.size()) {
-    Py_INCREF(dtype);
-    known.all[known.count++] = {dtype, kind};
-  }
+  known_dtypes().add(dtype, kind);
   return kind;
 }
 
@@ -359,7 +334,7 @@ std::string Array::shape_text() const {
 std::string device_text(int device) { return device < 0 ? "the CPU" : "cuda:" + std::to_string(device); }
 
 bool read_array(PyObject* object, const char* name, Array& out) {
-  const KnownType known = known_type(object);
+  const ReadBy known = read_by(object);
   if (known.exchange != nullptr) {
     dlpack::Tensor tensor;
     if (known.exchange->borrow(object, &tensor) != 0) return false;
