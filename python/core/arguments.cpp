@@ -7,8 +7,7 @@ namespace {
 
 bool refuse(const char* name, PyObject* object, const char* wanted) {
   PyErr_Clear();
-  raise_invalid(std::string(name) + " is " + text_of(object) + ", it must be " + wanted);
-  return false;
+  return python::refuse(std::string(name) + " is " + text_of(object) + ", it must be " + wanted);
 }
 
 }  // namespace

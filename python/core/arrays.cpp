@@ -55,8 +55,7 @@ Remembered<Kind, 32>& known_dtypes() {
 // ---- shapes -------------------------------------------------------------------------------------------------------
 
 bool refuse_dimensions(const char* name, std::int64_t dimensions) {
-  raise_invalid(std::string(name) + " has " + std::to_string(dimensions) + " dimensions, more than any argument has");
-  return false;
+  return refuse(std::string(name) + " has " + std::to_string(dimensions) + " dimensions, more than any argument has");
 }
 
 void pack_strides(Array& out) {
@@ -104,13 +103,11 @@ bool take_tensor(const dlpack::Tensor& tensor, const char* name, Array& out) {
       out.device = tensor.device.index;
       break;
     default:
-      raise_invalid(std::string(name) + " is on a device that is neither a CPU nor a CUDA GPU (DLPack's type " +
+      return refuse(std::string(name) + " is on a device that is neither a CPU nor a CUDA GPU (DLPack's type " +
                     std::to_string(tensor.device.type) + ")");
-      return false;
   }
   if (tensor.data == nullptr && out.count() > 0) {
-    raise_invalid(std::string(name) + " has no memory behind it: a tensor that is only traced has none");
-    return false;
+    return refuse(std::string(name) + " has no memory behind it: a tensor that is only traced has none");
   }
   return true;
 }
@@ -134,9 +131,8 @@ bool read_capsule(const Ref& capsule, const char* name, Array& out) {
     const auto* managed =
         static_cast<const dlpack::VersionedTensor*>(PyCapsule_GetPointer(capsule.get(), "dltensor_versioned"));
     if (managed->version.major != dlpack::kMajor) {
-      raise_invalid(std::string(name) + " comes by DLPack " + std::to_string(managed->version.major) +
+      return refuse(std::string(name) + " comes by DLPack " + std::to_string(managed->version.major) +
                     ", this version reads DLPack 1");
-      return false;
     }
     out.is_read_only = (managed->flags & dlpack::kReadOnly) != 0;
     return take_tensor(managed->tensor, name, out);
@@ -184,9 +180,8 @@ bool read_buffer(PyObject* object, const char* name, Array& out) {
     out.shape[at] = buffer.shape[d];
     out.strides[at] = buffer.strides[d] / buffer.itemsize;
     if (buffer.strides[d] % buffer.itemsize != 0) {
-      raise_invalid(std::string(name) + " has elements of " + std::to_string(buffer.itemsize) + " bytes every " +
-                    std::to_string(buffer.strides[d]) + " bytes");
-      is_read = false;
+      is_read = refuse(std::string(name) + " has elements of " + std::to_string(buffer.itemsize) + " bytes every " +
+                       std::to_string(buffer.strides[d]) + " bytes");
     }
   }
   PyBuffer_Release(&buffer);  // the caller's reference keeps the memory

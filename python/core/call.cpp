@@ -8,11 +8,6 @@
 namespace expertile::python {
 namespace {
 
-bool refuse(const std::string& line) {
-  raise_invalid(line);
-  return false;
-}
-
 // ---- what an array must be ----------------------------------------------------------------------------------------
 
 bool check_device(const Array& array, const char* name, const Prepared& prepared) {
@@ -21,23 +16,22 @@ bool check_device(const Array& array, const char* name, const Prepared& prepared
                 device_text(prepared.device) + " like the operation");
 }
 
-// A list of numbers that lie back to back.
-bool read_list(PyObject* object, const char* name, Kind kind, const Prepared& prepared, Array& out) {
-  if (!is_given(object)) return refuse(std::string(name) + " is None, it must be an array");
-  if (!read_array(object, name, out)) return false;
-  if (out.kind != kind) {
+// A list of numbers that lie back to back. object: what the array was read of.
+bool check_list(PyObject* object, const Array& array, const char* name, Kind kind, const Prepared& prepared) {
+  if (array.kind != kind) {
     const Ref dtype(PyObject_GetAttr(object, names().dtype));
     PyErr_Clear();
-    const std::string found = out.kind == Kind::other && dtype ? text_of(dtype.get()) : python::name(out.kind);
+    const std::string found = array.kind == Kind::other && dtype ? text_of(dtype.get()) : python::name(array.kind);
     return refuse(std::string(name) + " is " + found + ", it must be " + python::name(kind));
   }
-  if (!check_device(out, name, prepared)) return false;
-  if (out.is_contiguous()) return true;
-  return refuse(std::string(name) + " " + out.shape_text() + " is strided, its elements must lie back to back");
+  if (!check_device(array, name, prepared)) return false;
+  if (array.is_contiguous()) return true;
+  return refuse(std::string(name) + " " + array.shape_text() + " is strided, its elements must lie back to back");
 }
 
 bool read_offsets(PyObject* object, const char* name, const Prepared& prepared, Array& out) {
-  if (!read_list(object, name, Kind::int64, prepared, out)) return false;
+  if (!is_given(object)) return refuse(std::string(name) + " is None, it must be an array");
+  if (!read_array(object, name, out) || !check_list(object, out, name, Kind::int64, prepared)) return false;
   if (out.dimensions == 1) return true;
   return refuse(std::string(name) + " is " + out.shape_text() + ", it must have one dimension");
 }
@@ -135,8 +129,8 @@ ScaleShapes scale_shapes(const expertile_problem_desc& problem, std::int64_t row
   }
 }
 
-bool read_scale(PyObject* object, const char* name, const std::vector<std::int64_t>& shape, const Prepared& prepared,
-                Array& out, const float*& data, std::int64_t& count) {
+bool take_scale(PyObject* object, const Array& scale, const char* name, const std::vector<std::int64_t>& shape,
+                const Prepared& prepared, const float*& data, std::int64_t& count) {
   const auto scales = [&] {
     return std::string(expertile_dtype_name(static_cast<expertile_dtype>(prepared.problem.dtype))) + " with " +
            expertile_scales_name(static_cast<expertile_scales>(prepared.problem.scales)) + " scales";
@@ -145,12 +139,12 @@ bool read_scale(PyObject* object, const char* name, const std::vector<std::int64
     return shape.empty() || refuse(std::string(name) + " is None, " + scales() + " needs " + shape_text(shape));
   }
   if (shape.empty()) return refuse(std::string(name) + " is given, " + scales() + " takes none");
-  if (!read_list(object, name, Kind::float32, prepared, out)) return false;
-  if (!has_shape(out, shape)) {
-    return refuse(std::string(name) + " is " + out.shape_text() + ", " + scales() + " needs " + shape_text(shape));
+  if (!check_list(object, scale, name, Kind::float32, prepared)) return false;
+  if (!has_shape(scale, shape)) {
+    return refuse(std::string(name) + " is " + scale.shape_text() + ", " + scales() + " needs " + shape_text(shape));
   }
-  data = static_cast<const float*>(out.data);
-  count = out.count();
+  data = static_cast<const float*>(scale.data);
+  count = scale.count();
   return true;
 }
 
@@ -171,20 +165,19 @@ bool read_stream(const Given& given, const Operands& operands, const Prepared& p
   return PyErr_Occurred() == nullptr;
 }
 
-bool read_out(const Given& given, const Array& a, const Prepared& prepared, Ref& object, Array& out) {
+// C's object: the one that was given, or a new one, which is read into `made`.
+bool find_out(const Given& given, const Operands& operands, const Prepared& prepared, Ref& object, Array& made) {
   if (is_given(given.out)) {
     object = Ref::borrowed(given.out);
-  } else {
-    const expertile_element element = element_of_c(prepared.c_element, a);
-    object = call_arrays(
-        "empty", Ref(Py_BuildValue("(OLLs)", given.a, static_cast<long long>(a.shape[0]),
-                                   static_cast<long long>(prepared.problem.n), expertile_element_name(element))));
-    if (!object) return false;
+    if (operands.out.is_waited_for) return refuse("out is an array of JAX, which cannot be written");
+    return !operands.out.is_read_only || refuse("out is read-only");
   }
-  if (!read_array(object.get(), "out", out)) return false;
-  // Of JAX's arrays, which nobody writes, the one that was made for this call is still nobody's.
-  if (is_given(given.out) && out.is_waited_for) return refuse("out is an array of JAX, which cannot be written");
-  return !out.is_read_only || !is_given(given.out) || refuse("out is read-only");
+  // One of JAX's, which nobody writes, is still nobody's.
+  const expertile_element element = element_of_c(prepared.c_element, operands.a);
+  object = call_arrays("empty",
+                       Ref(Py_BuildValue("(OLLs)", given.a, static_cast<long long>(operands.a.shape[0]),
+                                         static_cast<long long>(prepared.problem.n), expertile_element_name(element))));
+  return object && read_array(object.get(), "out", made);
 }
 
 bool read_workspace(const Given& given, std::int64_t rows, const Prepared& prepared, Ref& object,
@@ -218,7 +211,12 @@ bool read_workspace(const Given& given, std::int64_t rows, const Prepared& prepa
 bool read_operands(const Given& given, Operands& out) {
   if (!is_given(given.a)) return refuse("a is None, it must be an array [M, K]");
   if (!is_given(given.b)) return refuse("b is None, it must be an array [E, N, K]");
-  return read_array(given.a, "a", out.a) && read_array(given.b, "b", out.b);
+  const auto read_given = [](PyObject* object, const char* name, Array& array) {
+    return !is_given(object) || read_array(object, name, array);
+  };
+  return read_given(given.a, "a", out.a) && read_given(given.b, "b", out.b) &&
+         read_given(given.scale_a, "scale_a", out.scale_a) && read_given(given.scale_b, "scale_b", out.scale_b) &&
+         read_given(given.out, "out", out.out);
 }
 
 expertile_element element_of_c(expertile_element wanted, const Array& a) {
@@ -233,8 +231,6 @@ PyObject* run(const Prepared& prepared, const Given& given, const Operands& oper
   if (!read_weights(operands.b, prepared, args.b)) return nullptr;
   Array segments;
   Array experts;
-  Array scale_a;
-  Array scale_b;
   if (!read_offsets(given.seg_indptr, "seg_indptr", prepared, segments)) return nullptr;
   if (!read_offsets(given.weight_indices, "weight_indices", prepared, experts)) return nullptr;
   if (segments.shape[0] != experts.shape[0] + 1) {
@@ -245,16 +241,17 @@ PyObject* run(const Prepared& prepared, const Given& given, const Operands& oper
   args.weight_indices = static_cast<const std::int64_t*>(experts.data);
   args.groups = experts.shape[0];
   const ScaleShapes shapes = scale_shapes(prepared.problem, args.a.rows);
-  if (!read_scale(given.scale_a, "scale_a", shapes.a, prepared, scale_a, args.scale_a, args.scale_a_count)) {
+  if (!take_scale(given.scale_a, operands.scale_a, "scale_a", shapes.a, prepared, args.scale_a, args.scale_a_count)) {
     return nullptr;
   }
-  if (!read_scale(given.scale_b, "scale_b", shapes.b, prepared, scale_b, args.scale_b, args.scale_b_count)) {
+  if (!take_scale(given.scale_b, operands.scale_b, "scale_b", shapes.b, prepared, args.scale_b, args.scale_b_count)) {
     return nullptr;
   }
   if (!read_stream(given, operands, prepared, args.stream)) return nullptr;
   Ref out_object;
-  Array out;
-  if (!read_out(given, operands.a, prepared, out_object, out)) return nullptr;
+  Array made;
+  if (!find_out(given, operands, prepared, out_object, made)) return nullptr;
+  const Array& out = is_given(given.out) ? operands.out : made;
   if (!read_rows(out, "out", "[M, N]", prepared, args.c)) return nullptr;
   Ref workspace;
   if (!read_workspace(given, args.a.rows, prepared, workspace, args)) return nullptr;
@@ -279,9 +276,10 @@ bool needs_gradient(const Given& given, const Operands& operands) {
 }
 
 Ref call_arrays(const char* function, const Ref& arguments) {
+  static PyObject* module = nullptr;  // once it is imported, for the life of the interpreter
   if (!arguments) return {};
-  const Ref module(PyImport_ImportModule("expertile._arrays"));
-  const Ref callee(module ? PyObject_GetAttrString(module.get(), function) : nullptr);
+  if (module == nullptr) module = PyImport_ImportModule("expertile._arrays");
+  const Ref callee(module != nullptr ? PyObject_GetAttrString(module, function) : nullptr);
   if (!callee) return {};
   return Ref(PyObject_Call(callee.get(), arguments.get(), nullptr));
 }

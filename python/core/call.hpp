@@ -29,10 +29,13 @@ struct Given {
   PyObject* stream = nullptr;
 };
 
-// The arrays that decide which operation is called.
+// The arrays that decide which operation is called, each read once; those that are not given are empty.
 struct Operands {
   Array a;
   Array b;
+  Array scale_a;
+  Array scale_b;
+  Array out;
 };
 [[nodiscard]] bool read_operands(const Given& given, Operands& out);
 

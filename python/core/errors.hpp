@@ -17,5 +17,10 @@ PyObject* raise(expertile_status status, const std::string& line);
 // Of the call to the library that this thread just made.
 PyObject* raise(expertile_status status);
 inline PyObject* raise_invalid(const std::string& line) { return raise(EXPERTILE_INVALID_ARGUMENT, line); }
+// The same for whoever returns whether all is well: always false.
+inline bool refuse(const std::string& line) {
+  raise_invalid(line);
+  return false;
+}
 
 }  // namespace expertile::python

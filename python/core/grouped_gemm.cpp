@@ -68,11 +68,6 @@ Signature<kPlaces>& signature() {
 
 // ---- which problem it is ------------------------------------------------------------------------------------------
 
-bool refuse(const std::string& line) {
-  raise_invalid(line);
-  return false;
-}
-
 std::int32_t float_dtype(Kind kind) {
   return kind == Kind::float16    ? EXPERTILE_DTYPE_FLOAT16
          : kind == Kind::bfloat16 ? EXPERTILE_DTYPE_BFLOAT16
@@ -105,7 +100,7 @@ bool find_dtype(const Operands& operands, bool has_block, std::int32_t& out) {
   return true;
 }
 
-bool find_problem(const Operands& operands, int scale_b_dimensions, expertile_problem_desc& problem) {
+bool find_problem(const Operands& operands, expertile_problem_desc& problem) {
   const Array& a = operands.a;
   const Array& b = operands.b;
   if (a.dimensions != 2) return refuse("a is " + a.shape_text() + ", it must be [M, K]");
@@ -120,7 +115,8 @@ bool find_problem(const Operands& operands, int scale_b_dimensions, expertile_pr
   if (!find_dtype(operands, has_block, problem.dtype)) return false;
   // e4m3 has two kinds of scales without blocks, which b's tell apart.
   if (problem.dtype == EXPERTILE_DTYPE_FP8_W8A8 && !has_block) {
-    problem.scales = scale_b_dimensions >= 2 ? EXPERTILE_SCALES_PER_TOKEN_CHANNEL : EXPERTILE_SCALES_PER_TENSOR;
+    problem.scales =
+        operands.scale_b.dimensions >= 2 ? EXPERTILE_SCALES_PER_TOKEN_CHANNEL : EXPERTILE_SCALES_PER_TENSOR;
   }
   return true;
 }
@@ -176,15 +172,8 @@ bool read_key(const Signature<kPlaces>::Values& v, const Operands& operands, Key
       !read_element(v[kOutDType], "out_dtype", key.c_element)) {
     return false;
   }
-  int dimensions = 0;
-  if (is_given(v[kScaleB])) {
-    Array scale;
-    if (!read_array(v[kScaleB], "scale_b", scale)) return false;
-    dimensions = scale.dimensions;
-  }
   if (is_given(v[kOut])) {
-    Array out;
-    if (!read_array(v[kOut], "out", out)) return false;
+    const Array& out = operands.out;
     if (key.c_element != EXPERTILE_ELEMENT_NONE && element_of(out.kind) != key.c_element) {
       return refuse(std::string("out is ") + name(out.kind) + ", out_dtype is " +
                     expertile_element_name(key.c_element));
@@ -193,7 +182,7 @@ bool read_key(const Signature<kPlaces>::Values& v, const Operands& operands, Key
   }
   key.c_element = element_of_c(key.c_element, operands.a);
   key.device = operands.a.device;
-  return find_problem(operands, dimensions, key.problem);
+  return find_problem(operands, key.problem);
 }
 
 }  // namespace

@@ -87,8 +87,7 @@ bool read_scales(PyObject* object, std::int32_t& out) {
     }
     choices += (choices.empty() ? "" : ", ") + name;
   }
-  raise_invalid("scales is " + text + ", choose one of " + choices);
-  return false;
+  return refuse("scales is " + text + ", choose one of " + choices);
 }
 
 PyObject* make(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
@@ -254,8 +253,7 @@ bool read_element(PyObject* object, const char* name, expertile_element& out) {
     out = static_cast<expertile_element>(element_of(kind));
     return true;
   }
-  raise_invalid(std::string(name) + " is " + text_of(object) + ", it must be float16, bfloat16 or float32");
-  return false;
+  return refuse(std::string(name) + " is " + text_of(object) + ", it must be float16, bfloat16 or float32");
 }
 
 bool add_operation(PyObject* module) {

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any, Optional, Sequence
 
 import torch
@@ -81,11 +80,6 @@ def grouped_gemm_triton(
     )
 
 
-@functools.lru_cache(maxsize=64)
-def _one_to_one(groups: int, device: torch.device) -> torch.Tensor:
-    return torch.arange(groups, dtype=torch.int64, device=device)
-
-
 def grouped_mm(
     mat_a: torch.Tensor,
     mat_b: torch.Tensor,
@@ -111,8 +105,10 @@ def grouped_mm(
         found = "None" if offs is None else f"{list(offs.shape)} of {offs.dtype}"
         raise _invalid(f"offs is {found}, it must be [{groups}] of torch.int32, the groups' ends")
     seg_indptr = torch.nn.functional.pad(offs, (1, 0)).to(torch.int64)
+    # Made anew: one that is kept could be of a graph that was being captured.
+    weight_indices = torch.arange(groups, dtype=torch.int64, device=mat_a.device)
     b = mat_b.transpose(-2, -1)
     if b.stride(-1) != 1 or b.stride(0) != b.shape[1] * b.stride(1):
         b = b.contiguous()
     named: dict[str, Any] = {} if out_dtype is None else {"out_dtype": out_dtype}
-    return _core.grouped_gemm(mat_a, b, seg_indptr, _one_to_one(groups, mat_a.device), **named)
+    return _core.grouped_gemm(mat_a, b, seg_indptr, weight_indices, **named)

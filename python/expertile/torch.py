@@ -47,11 +47,9 @@ def _run(
     hidden_size: int = 0,
     tf32: bool = False,
 ) -> torch.Tensor:
-    # Below autograd: what requires a gradient is no concern here.
-    out = a.new_empty((a.size(0), b.size(1)), dtype=out_dtype or _usual_dtype(a))
-    _grouped_gemm(
-        a, b, seg_indptr, weight_indices, scale_a=scale_a, scale_b=scale_b, block_shape=block_shape, out=out,
-        top_k=top_k, hidden_size=hidden_size, tf32=tf32, follow_gradient=False,
+    out = _new_c(a, b, out_dtype)
+    _run_out(
+        a, b, seg_indptr, weight_indices, scale_a, scale_b, block_shape, top_k, hidden_size, tf32, out=out
     )  # fmt: skip
     return out
 
@@ -70,14 +68,16 @@ def _run_out(
     *,
     out: torch.Tensor,
 ) -> None:
+    # Below autograd: what requires a gradient is no concern here.
     _grouped_gemm(
         a, b, seg_indptr, weight_indices, scale_a=scale_a, scale_b=scale_b, block_shape=block_shape, out=out,
         top_k=top_k, hidden_size=hidden_size, tf32=tf32, follow_gradient=False,
     )  # fmt: skip
 
 
-def _usual_dtype(a: torch.Tensor) -> torch.dtype:
-    return a.dtype if a.dtype in _FLOATS else torch.bfloat16
+def _new_c(a: torch.Tensor, b: torch.Tensor, out_dtype: Optional[torch.dtype]) -> torch.Tensor:
+    usual = a.dtype if a.dtype in _FLOATS else torch.bfloat16
+    return a.new_empty((a.size(0), b.size(1)), dtype=out_dtype or usual)
 
 
 for _key in ("CPU", "CUDA"):
@@ -107,7 +107,7 @@ def _fake(
         a.shape[1] == b.shape[2],
         lambda: f"a is {list(a.shape)} and b {list(b.shape)}: their last dimensions, K, must agree",
     )
-    return a.new_empty((a.shape[0], b.shape[1]), dtype=out_dtype or _usual_dtype(a))
+    return _new_c(a, b, out_dtype)
 
 
 @torch.library.register_fake("expertile::grouped_gemm_out", lib=_library)  # type: ignore[untyped-decorator]
