@@ -165,6 +165,33 @@ bool read_stream(const Given& given, const Operands& operands, const Prepared& p
   return PyErr_Occurred() == nullptr;
 }
 
+// torch.bfloat16 and its like, for the life of the interpreter. Null with an exception.
+PyObject* torch_dtype(expertile_element element) {
+  static std::array<PyObject*, EXPERTILE_FLOAT32 + 1> known{};
+  PyObject*& dtype = known[element];
+  if (dtype == nullptr) {
+    const Ref torch(PyImport_ImportModule("torch"));
+    if (torch) dtype = PyObject_GetAttrString(torch.get(), expertile_element_name(element));
+  }
+  return dtype;
+}
+
+// A new tensor of PyTorch's, from its own allocator: one that DLPack's would make forgets record_stream. Sizes one by
+// one are read in less time than a tuple, and a dtype is said where it is not a's.
+Ref new_tensor(PyObject* a, Kind kind, const Ref& rows, const Ref& columns, expertile_element element) {
+  if (!rows || !columns) return {};
+  if (element_of(kind) == element) {
+    return Ref(PyObject_CallMethodObjArgs(a, names().new_empty, rows.get(), columns.get(), nullptr));
+  }
+  const Ref method(PyObject_GetAttr(a, names().new_empty));
+  PyObject* dtype = torch_dtype(element);
+  if (!method || dtype == nullptr) return {};
+  const Ref sizes(PyTuple_Pack(2, rows.get(), columns.get()));
+  const Ref named(PyDict_New());
+  if (!sizes || !named || PyDict_SetItem(named.get(), names().dtype, dtype) != 0) return {};
+  return Ref(PyObject_Call(method.get(), sizes.get(), named.get()));
+}
+
 // C's object: the one that was given, or a new one, which is read into `made`.
 bool find_out(const Given& given, const Operands& operands, const Prepared& prepared, Ref& object, Array& made) {
   if (is_given(given.out)) {
@@ -174,9 +201,13 @@ bool find_out(const Given& given, const Operands& operands, const Prepared& prep
   }
   // One of JAX's, which nobody writes, is still nobody's.
   const expertile_element element = element_of_c(prepared.c_element, operands.a);
-  object = call_arrays("empty",
-                       Ref(Py_BuildValue("(OLLs)", given.a, static_cast<long long>(operands.a.shape[0]),
-                                         static_cast<long long>(prepared.problem.n), expertile_element_name(element))));
+  const auto rows = static_cast<long long>(operands.a.shape[0]);
+  const auto columns = static_cast<long long>(prepared.problem.n);
+  object = operands.a.exchange != nullptr
+               ? new_tensor(given.a, operands.a.kind, Ref(PyLong_FromLongLong(rows)), Ref(PyLong_FromLongLong(columns)),
+                            element)
+               : call_arrays("empty",
+                             Ref(Py_BuildValue("(OLLs)", given.a, rows, columns, expertile_element_name(element))));
   return object && read_array(object.get(), "out", made);
 }
 

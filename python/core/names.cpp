@@ -28,6 +28,7 @@ bool init_names() {
       {&all.itemsize, "itemsize"},
       {&all.device, "device"},
       {&all.get_device, "get_device"},
+      {&all.new_empty, "new_empty"},
       {&all.requires_grad, "requires_grad"},
       {&all.block_until_ready, "block_until_ready"},
   };

@@ -19,6 +19,7 @@ struct Names {
   PyObject* itemsize = nullptr;
   PyObject* device = nullptr;
   PyObject* get_device = nullptr;
+  PyObject* new_empty = nullptr;
   PyObject* requires_grad = nullptr;
   PyObject* block_until_ready = nullptr;
   PyObject* versioned = nullptr;  // {"max_version": (1, 1)}: DLPack 1 gives e4m3 and read-only arrays, too

@@ -47,11 +47,10 @@ def _run(
     hidden_size: int = 0,
     tf32: bool = False,
 ) -> torch.Tensor:
-    out = _new_c(a, b, out_dtype)
-    _run_out(
-        a, b, seg_indptr, weight_indices, scale_a, scale_b, block_shape, top_k, hidden_size, tf32, out=out
+    return _grouped_gemm(
+        a, b, seg_indptr, weight_indices, scale_a=scale_a, scale_b=scale_b, block_shape=block_shape,
+        out_dtype=out_dtype, top_k=top_k, hidden_size=hidden_size, tf32=tf32, follow_gradient=False,
     )  # fmt: skip
-    return out
 
 
 def _run_out(
@@ -217,12 +216,16 @@ def _with_autograd(
 ) -> Any:
     # What torch.library.register_autograd does, but where no gradient is asked for and the dispatcher would come to
     # _run next, that is called at once: each turn through the dispatcher takes Python 4 us.
-    inputs = (a, b, seg_indptr, weight_indices, scale_a, scale_b, block_shape, out_dtype, top_k, hidden_size, tf32)
     below = keys & _BELOW
-    if torch.is_grad_enabled() and (a.requires_grad or b.requires_grad):
+    has_gradient = torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)
+    if not has_gradient and below.highestPriorityTypeId() in _ON_A_DEVICE:
+        return _grouped_gemm(
+            a, b, seg_indptr, weight_indices, scale_a=scale_a, scale_b=scale_b, block_shape=block_shape,
+            out_dtype=out_dtype, top_k=top_k, hidden_size=hidden_size, tf32=tf32, follow_gradient=False,
+        )  # fmt: skip
+    inputs = (a, b, seg_indptr, weight_indices, scale_a, scale_b, block_shape, out_dtype, top_k, hidden_size, tf32)
+    if has_gradient:
         return _WithGradient.apply(below, *inputs)
-    if below.highestPriorityTypeId() in _ON_A_DEVICE:
-        return _run(*inputs)
     return _below_autograd(below, inputs)
 
 
