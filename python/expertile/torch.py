@@ -193,6 +193,16 @@ class _WithGradient(torch.autograd.Function):  # type: ignore[misc]
 _OPERATOR = torch.ops.expertile.grouped_gemm.default
 _BELOW = torch._C._after_ADInplaceOrView_keyset
 _ON_A_DEVICE = (torch._C.DispatchKey.CPU, torch._C.DispatchKey.CUDA)
+_known_keys: dict[int, bool] = {}  # by their bits: comparing keys takes longer than finding them
+
+
+def _is_on_a_device(keys: Any) -> bool:
+    """Whether a kernel of a device comes next below autograd: nothing traces or transforms the call."""
+    bits = keys.raw_repr()
+    known = _known_keys.get(bits)
+    if known is None:
+        known = _known_keys[bits] = (keys & _BELOW).highestPriorityTypeId() in _ON_A_DEVICE
+    return known
 
 
 def _below_autograd(below: Any, inputs: tuple[Any, ...]) -> Any:
@@ -216,13 +226,13 @@ def _with_autograd(
 ) -> Any:
     # What torch.library.register_autograd does, but where no gradient is asked for and the dispatcher would come to
     # _run next, that is called at once: each turn through the dispatcher takes Python 4 us.
-    below = keys & _BELOW
     has_gradient = torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)
-    if not has_gradient and below.highestPriorityTypeId() in _ON_A_DEVICE:
+    if not has_gradient and _is_on_a_device(keys):
         return _grouped_gemm(
             a, b, seg_indptr, weight_indices, scale_a=scale_a, scale_b=scale_b, block_shape=block_shape,
             out_dtype=out_dtype, top_k=top_k, hidden_size=hidden_size, tf32=tf32, follow_gradient=False,
         )  # fmt: skip
+    below = keys & _BELOW
     inputs = (a, b, seg_indptr, weight_indices, scale_a, scale_b, block_shape, out_dtype, top_k, hidden_size, tf32)
     if has_gradient:
         return _WithGradient.apply(below, *inputs)
