@@ -6,8 +6,10 @@ foreach(file ${files})
   file(READ ${SOURCE_DIR}/kernels/${file} text)
   string(APPEND entries "      {\"${file}\", R\"device(${text})device\"},\n")
 endforeach()
-file(READ ${SOURCE_DIR}/include/expertile/tile_config.hpp text)
-string(APPEND entries "      {\"expertile/tile_config.hpp\", R\"device(${text})device\"},\n")
+foreach(file expertile/activation.hpp expertile/tile_config.hpp)
+  file(READ ${SOURCE_DIR}/include/${file} text)
+  string(APPEND entries "      {\"${file}\", R\"device(${text})device\"},\n")
+endforeach()
 file(CONFIGURE OUTPUT ${OUTPUT} CONTENT [[
 #include "jit/device_text.hpp"
 

@@ -71,6 +71,12 @@ EXPERTILE_DEVICE void store_shared(unsigned offset, T value) {
   *reinterpret_cast<T*>(shared_memory + offset) = value;
 }
 
+// Adds to a counter of 4 bytes that other threads of the block add to meanwhile. Returns what it was before.
+EXPERTILE_DEVICE int add_shared(unsigned offset, int value) {
+  extern __shared__ __align__(1024) unsigned char shared_memory[];
+  return atomicAdd(reinterpret_cast<int*>(shared_memory + offset), value);
+}
+
 // Starts copying `bytes` (0 to 16) from global memory to 16 bytes of shared memory and zero-fills the rest. Both
 // aligned to 16; `from` is not read when bytes is 0. Complete after cp_async_wait by this thread, visible to others
 // after a barrier that follows.
@@ -143,6 +149,8 @@ EXPERTILE_DEVICE int largest(int value) { return __reduce_max_sync(0xffffffffU, 
 // How many lanes say yes.
 EXPERTILE_DEVICE int count_lanes(bool yes) { return __popc(__ballot_sync(0xffffffffU, yes)); }
 EXPERTILE_DEVICE float shuffle_xor(float value, int mask) { return __shfl_xor_sync(0xffffffffU, value, mask); }
+// The lanes that bring the same value as this one, a bit each.
+EXPERTILE_DEVICE unsigned lanes_alike(int value) { return __match_any_sync(0xffffffffU, value); }
 
 // ---- bits and rounding ------------------------------------------------------------------------------------------
 
@@ -150,6 +158,9 @@ EXPERTILE_DEVICE float shuffle_xor(float value, int mask) { return __shfl_xor_sy
 EXPERTILE_DEVICE unsigned permute_bytes(unsigned low, unsigned high, unsigned selector) {
   return __byte_perm(low, high, selector);
 }
+// How many bits are set; the lowest one's place, where one is.
+EXPERTILE_DEVICE int count_bits(unsigned bits) { return __popc(bits); }
+EXPERTILE_DEVICE int lowest_bit(unsigned bits) { return __ffs(static_cast<int>(bits)) - 1; }
 EXPERTILE_DEVICE float float_from_bits(unsigned bits) { return __uint_as_float(bits); }
 EXPERTILE_DEVICE unsigned bits_of(float value) { return __float_as_uint(value); }
 // To nearest even (float16, bfloat16: overflow to infinity; e4m3: saturating, NaN kept).
@@ -195,9 +206,15 @@ EXPERTILE_DEVICE unsigned multiply_float16x2(unsigned a, unsigned b) {
   asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(d) : "r"(a), "r"(b));
   return d;
 }
-// Two e4m3 to two float16, exactly; only where kConvertsE4m3.
+// Two e4m3 to two float16, exactly, and two floats to e4m3; only where kConvertsE4m3.
 #if __CUDA_ARCH__ >= 890
 inline constexpr bool kConvertsE4m3 = true;
+// The first to the low byte: to nearest even, saturating at 448; NaN stays NaN.
+EXPERTILE_DEVICE unsigned short e4m3x2_bits(float first, float second) {
+  unsigned short d;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(d) : "f"(second), "f"(first));
+  return d;
+}
 EXPERTILE_DEVICE unsigned float16x2_from_e4m3(unsigned short pair) {
   unsigned d;
   asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(d) : "h"(pair));
@@ -206,9 +223,12 @@ EXPERTILE_DEVICE unsigned float16x2_from_e4m3(unsigned short pair) {
 #else
 inline constexpr bool kConvertsE4m3 = false;
 EXPERTILE_DEVICE unsigned float16x2_from_e4m3(unsigned short) { return 0; }
+EXPERTILE_DEVICE unsigned short e4m3x2_bits(float, float) { return 0; }
 #endif
 // a / b, correctly rounded, whatever the compiler's flags.
 EXPERTILE_DEVICE float divide(float a, float b) { return __fdiv_rn(a, b); }
+// e^x, within 2 steps of float32 and 2^-21 of x.
+EXPERTILE_DEVICE float exponential(float x) { return __expf(x); }
 // To the nearest even whole number.
 EXPERTILE_DEVICE float round_to_even(float value) { return rintf(value); }
 

@@ -5,43 +5,9 @@
 #include <ptx.hpp>
 
 #include "kernel_shape.hpp"
+#include "layer/eight.hpp"
 
 namespace expertile {
-
-template <Storage A>
-EXPERTILE_DEVICE float load_float(const void* a, long long index) {
-  if constexpr (A == Storage::float16) {
-    return ptx::float_from_float16(ptx::load_global(static_cast<const unsigned short*>(a) + index));
-  } else if constexpr (A == Storage::bfloat16) {
-    const unsigned bits = ptx::load_global(static_cast<const unsigned short*>(a) + index);
-    return ptx::float_from_bits(bits << 16);
-  } else {
-    return ptx::load_global(static_cast<const float*>(a) + index);
-  }
-}
-
-// To nearest even, saturating at 448; NaN is kept.
-EXPERTILE_DEVICE unsigned char e4m3_bits(float value) {
-  const unsigned bits = ptx::bits_of(value);
-  const unsigned sign = bits >> 24 & 0x80U;
-  const unsigned magnitude = bits & 0x7fffffffU;
-  unsigned result = 0x7eU;  // 448
-  if (magnitude > 0x7f800000U) {
-    result = 0x7fU;
-  } else if (magnitude < 0x3c800000U) {  // below 2^-6: subnormal, in steps of 2^-9
-    result = static_cast<unsigned>(ptx::round_to_even(ptx::float_from_bits(magnitude) * 512.0F));
-  } else if (magnitude < 0x43e80000U) {  // below 464, from where nearest would be past 448
-    const unsigned rounded = (magnitude + 0x7ffffU + (magnitude >> 20 & 1U)) >> 20;  // 3 bits of mantissa
-    result = rounded - (127U - 7U) * 8U;
-  }
-  return static_cast<unsigned char>(result | sign);
-}
-
-// The larger of two magnitudes; NaN where either is.
-EXPERTILE_DEVICE float larger(float a, float b) {
-  if (a != a) return a;
-  return !(b <= a) ? b : a;
-}
 
 template <Storage A>
 EXPERTILE_DEVICE void quantise_block(const QuantiseArgs& args, long long row, int block, int blocks, int lane) {
@@ -53,10 +19,7 @@ EXPERTILE_DEVICE void quantise_block(const QuantiseArgs& args, long long row, in
     largest = larger(largest, value < 0 ? -value : value);
   }
   for (int mask = 16; mask > 0; mask /= 2) largest = larger(largest, ptx::shuffle_xor(largest, mask));
-  // Scales stay normal: a subnormal one would lose the block's precision. A block of zeros keeps scale 1.
-  float scale = ptx::divide(largest, 448.0F);
-  if (scale < 1.17549435e-38F) scale = 1.17549435e-38F;
-  if (largest == 0) scale = 1.0F;
+  const float scale = scale_of<Storage::e4m3>(largest);
   for (int k = begin + lane; k < end; k += 32) {
     const float value = load_float<A>(args.a, row * args.a_pitch + k);
     ptx::store_global(args.out + row * args.k + k, e4m3_bits(ptx::divide(value, scale)));

@@ -144,6 +144,7 @@ class GroupedGemm {
   [[nodiscard]] const std::filesystem::path& wanted_file() const noexcept;
 
  private:
+  friend class MoeLayer;  // whose products' tiles it looks up
   struct State;
   explicit GroupedGemm(std::shared_ptr<const State> state);
   std::shared_ptr<const State> state_;

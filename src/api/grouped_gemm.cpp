@@ -15,14 +15,12 @@
 #include <string_view>
 #include <utility>
 
-#include "api/validate.hpp"
-#include "backend/backend.hpp"
+#include "api/grouped_gemm_state.hpp"
 #include "plan/candidates.hpp"
 #include "plan/distinct.hpp"
 #include "problem/sizes.hpp"
 #include "process/fork.hpp"
 #include "store/config_file.hpp"
-#include "store/lookup.hpp"
 #include "store/tune_command.hpp"
 
 namespace expertile {
@@ -89,22 +87,11 @@ std::string_view name(Match match) noexcept {
   return "built_in";
 }
 
-struct GroupedGemm::State {
-  Problem problem;
-  CallShapes shapes;
-  std::shared_ptr<const Backend> backend;
-  LookUp found;
-  std::vector<SharedPlan> plans;      // of every tile that a call may choose
-  std::optional<ElementType> c_type;  // of all calls
-
-  // The plan of one of those tiles.
-  [[nodiscard]] const CallPlan* plan_of(const TileConfig& tile) const {
-    for (const SharedPlan& plan : plans) {
-      if (plan->tile() == tile) return plan.get();
-    }
-    return nullptr;
-  }
-};
+Result<const CallPlan*> GroupedGemm::State::plan_for(std::int64_t rows) const {
+  const CallPlan* plan = plan_of(choose_tile(found, problem, rows));
+  if (plan != nullptr) return plan;
+  return fail(ErrorCode::internal, fmt::format("no tile was prepared for {} rows", rows));
+}
 
 namespace {
 
@@ -209,10 +196,10 @@ Status GroupedGemm::operator()(const GroupedGemmArgs& args) const {
     return status;
   }
   const std::int64_t rows = on_host ? args.seg_indptr.back() - args.seg_indptr.front() : args.a.rows;
-  const CallPlan* plan = state_->plan_of(choose_tile(state_->found, state_->problem, rows));
-  if (plan == nullptr) return fail(ErrorCode::internal, fmt::format("no tile was prepared for {} rows", rows));
+  const auto plan = state_->plan_for(rows);
+  if (!plan) return fail(plan.error());
   try {
-    return backend.run(*plan, args);
+    return backend.run(**plan, args);
   } catch (const std::exception& error) {
     return fail(ErrorCode::internal, fmt::format("the grouped GEMM failed: {}", error.what()));
   }

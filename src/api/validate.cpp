@@ -15,31 +15,6 @@ bool contains(std::span<const ElementType> types, ElementType type) {
   return std::find(types.begin(), types.end(), type) != types.end();
 }
 
-Status check_matrix(const char* what, const ConstMatrixView& m, std::int64_t rows, std::int64_t cols) {
-  if (m.rows != rows || m.cols != cols) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("{} is [{}, {}], the problem needs [{}, {}]", what, m.rows, m.cols, rows, cols));
-  }
-  if (m.pitch < m.cols) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("{}'s pitch is {}, it must be at least its {} columns", what, m.pitch, m.cols));
-  }
-  const auto element = static_cast<std::int64_t>(size_of(m.type));
-  std::int64_t bytes = 0;
-  if (__builtin_mul_overflow(m.pitch, m.rows, &bytes) || __builtin_mul_overflow(bytes, element, &bytes)) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("{}'s pitch is {}: {} such rows do not fit an address space", what, m.pitch, m.rows));
-  }
-  if (m.rows > 0 && m.data == nullptr) {
-    return fail(ErrorCode::invalid_argument, fmt::format("{}'s data is null, it must hold [{}, {}]", what, rows, cols));
-  }
-  if (reinterpret_cast<std::uintptr_t>(m.data) % static_cast<std::uintptr_t>(element) != 0) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("{}'s data is not aligned to its element's {} bytes", what, element));
-  }
-  return {};
-}
-
 // fits: the types that the problem's preset has for the operand; multiplied: those that any preset has.
 Status refuse_element(const char* what, const Problem& problem, ElementType type, std::span<const ElementType> fits,
                       std::span<const ElementType> multiplied) {
@@ -80,6 +55,31 @@ Status refuse_scale(const char* what, std::span<const float> scale, std::int64_t
 }
 
 }  // namespace
+
+Status check_matrix(const char* what, const ConstMatrixView& m, std::int64_t rows, std::int64_t cols) {
+  if (m.rows != rows || m.cols != cols) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{} is [{}, {}], the problem needs [{}, {}]", what, m.rows, m.cols, rows, cols));
+  }
+  if (m.pitch < m.cols) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}'s pitch is {}, it must be at least its {} columns", what, m.pitch, m.cols));
+  }
+  const auto element = static_cast<std::int64_t>(size_of(m.type));
+  std::int64_t bytes = 0;
+  if (__builtin_mul_overflow(m.pitch, m.rows, &bytes) || __builtin_mul_overflow(bytes, element, &bytes)) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}'s pitch is {}: {} such rows do not fit an address space", what, m.pitch, m.rows));
+  }
+  if (m.rows > 0 && m.data == nullptr) {
+    return fail(ErrorCode::invalid_argument, fmt::format("{}'s data is null, it must hold [{}, {}]", what, rows, cols));
+  }
+  if (reinterpret_cast<std::uintptr_t>(m.data) % static_cast<std::uintptr_t>(element) != 0) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}'s data is not aligned to its element's {} bytes", what, element));
+  }
+  return {};
+}
 
 Status CallShapes::check_types(const GroupedGemmArgs& args) const {
   const ElementType b = preset_.b.element;

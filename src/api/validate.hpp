@@ -26,4 +26,7 @@ class CallShapes {
 // The values of seg_indptr and weight_indices, which lie in the host's memory.
 [[nodiscard]] Status validate_routing(const Problem& problem, const GroupedGemmArgs& args);
 
+// Rows, columns, pitch, pointer and its alignment of the matrix called `what`.
+[[nodiscard]] Status check_matrix(const char* what, const ConstMatrixView& m, std::int64_t rows, std::int64_t cols);
+
 }  // namespace expertile

@@ -1,5 +1,5 @@
 #pragma once
-// What every backend can do, as four interfaces. The tuner, the API and the command line know backends by this header
+// What every backend can do, as five interfaces. The tuner, the API and the command line know backends by this header
 // alone. All of it may be called from several threads at once.
 
 #include <cstddef>
@@ -14,6 +14,7 @@
 
 #include "device/device_info.hpp"
 #include "expertile/grouped_gemm.hpp"
+#include "expertile/moe_layer.hpp"
 #include "problem/sizes.hpp"
 
 namespace expertile {
@@ -82,6 +83,37 @@ class Executor {
   [[nodiscard]] virtual Status synchronise() const = 0;
 };
 
+// What lies between a layer's products, bound to one device: a backend derives what it keeps.
+class LayerPlan {
+ public:
+  explicit LayerPlan(const MoeProblem& problem) : problem_(problem) {}
+  virtual ~LayerPlan() = default;
+  LayerPlan(const LayerPlan&) = delete;
+  LayerPlan& operator=(const LayerPlan&) = delete;
+  [[nodiscard]] const MoeProblem& problem() const noexcept { return problem_; }
+
+ private:
+  MoeProblem problem_;
+};
+using SharedLayerPlan = std::shared_ptr<const LayerPlan>;
+
+// The plans of one call's products.
+struct ProductPlans {
+  const CallPlan* gate_up = nullptr;
+  const CallPlan* down = nullptr;
+};
+
+class LayerExecutor {
+ public:
+  virtual ~LayerExecutor() = default;
+  [[nodiscard]] virtual Result<SharedLayerPlan> plan_layer(const MoeProblem& problem) const = 0;
+  // Runs the chain of a validated call, with products by plans that this backend made; on a GPU, enqueues it.
+  [[nodiscard]] virtual Status run_layer(const LayerPlan& plan, const ProductPlans& products,
+                                         const MoeLayerArgs& args) const = 0;
+  // As Executor's.
+  [[nodiscard]] virtual Status check_pointers(const MoeLayerArgs& args) const = 0;
+};
+
 // Compiled kernels; a CPU has none.
 class KernelStore {
  public:
@@ -116,8 +148,10 @@ class Timer {
   [[nodiscard]] virtual double bandwidth() const = 0;
 };
 
-class Backend : public Memory, public Executor, public KernelStore, public Timer {
+class Backend : public Memory, public Executor, public LayerExecutor, public KernelStore, public Timer {
  public:
+  using Executor::check_pointers;
+  using LayerExecutor::check_pointers;
   [[nodiscard]] virtual const DeviceInfo& info() const noexcept = 0;
 };
 

@@ -16,7 +16,9 @@ ElementType multiplied_a(const Problem& problem, ElementType given) {
   return preset.quantised_a ? preset.quantised_a->element : given;
 }
 
-Scaling scaling_of(Scales scales) {
+}  // namespace
+
+Scaling scaling_of(Scales scales) noexcept {
   switch (scales) {
     case Scales::none:
       return Scaling::none;
@@ -31,8 +33,6 @@ Scaling scaling_of(Scales scales) {
   }
   return Scaling::none;
 }
-
-}  // namespace
 
 std::optional<Storage> storage_of(ElementType type) noexcept {
   switch (type) {

@@ -15,6 +15,7 @@ namespace expertile {
 
 // How kernels read and write an element; none where no kernel does.
 [[nodiscard]] std::optional<Storage> storage_of(ElementType type) noexcept;
+[[nodiscard]] Scaling scaling_of(Scales scales) noexcept;
 // How a GPU multiplies a pair of operands; none where no kernel does. tf32: as of Problem.
 [[nodiscard]] std::optional<Product> product_of(ElementType a, ElementType b, bool tf32) noexcept;
 // Whether there is a kernel for every call that the problem allows.

@@ -22,7 +22,7 @@ struct ModelSpec {
   Result<std::int64_t> top_k = 0;
   Result<std::int64_t> intermediate = 0;                   // one expert's width
   Result<std::optional<std::int64_t>> expert_hidden_size;  // where it is not the hidden size
-  Activation activation;
+  ModelActivation activation;
   std::string activation_notice;          // empty, or one line: what was taken for granted
   Result<DType> dtype = DType::bfloat16;  // of what is not quantised
   bool names_dtype = false;               // else that is what most are

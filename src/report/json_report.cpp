@@ -39,7 +39,7 @@ Json tile_json(const TileConfig& tile) {
   return json;
 }
 
-Json problem_json(const std::string& projection, const Problem& problem, const Activation& activation) {
+Json problem_json(const std::string& projection, const Problem& problem, const ModelActivation& activation) {
   Json json = {{"projection", projection},
                {"experts", problem.experts},
                {"n", problem.n},

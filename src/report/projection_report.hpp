@@ -24,7 +24,7 @@ struct ProjectionReport {
   Problem problem;
   std::filesystem::path file;  // written (tune) or taken (bench, show); empty: none
   std::vector<ResultRow> results;
-  Activation activation{};  // of the layer
+  ModelActivation activation{};  // of the layer
 };
 
 // Of the chosen tile, in units of 10^9 a second; 0 where nothing was timed.

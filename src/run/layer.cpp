@@ -15,7 +15,7 @@ constexpr std::int64_t kDefaultTopK = 2;
 // The options that say something of the layer, before anything is derived from them.
 struct Given {
   std::optional<std::int64_t> hidden_size, expert_hidden_size, experts, top_k, intermediate;
-  std::optional<Activation> activation;
+  std::optional<ModelActivation> activation;
   std::optional<bool> is_gated;
   std::optional<DType> dtype;  // none: the model's, or the default
   std::optional<BlockShape> block_shape;

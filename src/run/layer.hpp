@@ -17,7 +17,7 @@ struct Layer {
   std::int64_t experts = 0;
   std::int64_t top_k = 0;
   std::int64_t intermediate = 0;  // one expert's width
-  Activation activation;
+  ModelActivation activation;
   DType dtype = DType::float16;
   std::optional<BlockShape> block_shape;
   std::optional<Scales> scales;  // none: the dtype's usual ones

@@ -35,7 +35,7 @@ struct TextOptions {
 struct NamedProblem {
   std::string projection;  // "gate_up" ("up" where the experts have no gate) or "down"
   Problem problem;
-  Activation activation;  // between the two
+  ModelActivation activation;  // between the two
 };
 
 struct Settings {

@@ -209,6 +209,12 @@ void Block::write_shared(unsigned offset, std::size_t bytes, const void* from, c
   stop_if(shared.write(clocks.observer(current_in_cluster()), offset, bytes, from), where);
 }
 
+int Block::add_shared(unsigned offset, int value, const Where& where) {
+  int before = 0;
+  stop_if(shared.add(clocks.observer(current_in_cluster()), offset, value, before), where);
+  return before;
+}
+
 void Block::copy_async(const Copy& copy, const Where& where) {
   if (copy.bytes < 0 || copy.bytes > 16) stop(where, fmt::format("copies {} bytes, 0 to 16 are right", copy.bytes));
   if (copy.bytes > 0) stop_if(global.check_read(copy.from, static_cast<std::size_t>(copy.bytes), 16), where);

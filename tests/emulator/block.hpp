@@ -116,6 +116,7 @@ class Block {
 
   void read_shared(int thread, unsigned offset, std::size_t bytes, void* to, const Where& where);
   void write_shared(unsigned offset, std::size_t bytes, const void* from, const Where& where);
+  int add_shared(unsigned offset, int value, const Where& where);
   void copy_async(const Copy& copy, const Where& where);
   void commit_copies();
   void wait_for_copies(std::size_t pending);

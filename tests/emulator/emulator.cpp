@@ -57,6 +57,7 @@ void read_shared(unsigned offset, std::size_t bytes, void* to, const Where& wher
 void write_shared(unsigned offset, std::size_t bytes, const void* from, const Where& where) {
   block().write_shared(offset, bytes, from, where);
 }
+int add_shared(unsigned offset, int value, const Where& where) { return block().add_shared(offset, value, where); }
 void copy_async(unsigned offset, const void* from, int bytes, const Where& where) {
   block().copy_async({offset, from, bytes}, where);
 }

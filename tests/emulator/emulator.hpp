@@ -53,6 +53,7 @@ void write_global(void* to, std::size_t bytes, const void* from, const Where& wh
 int add_global(int* to, int value, const Where& where);
 void read_shared(unsigned offset, std::size_t bytes, void* to, const Where& where);
 void write_shared(unsigned offset, std::size_t bytes, const void* from, const Where& where);
+int add_shared(unsigned offset, int value, const Where& where);
 
 // 16 bytes of shared memory from `bytes` (0 to 16) of global memory and zeros.
 void copy_async(unsigned offset, const void* from, int bytes, const Where& where);

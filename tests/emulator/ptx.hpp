@@ -53,6 +53,9 @@ template <class T>
 EXPERTILE_DEVICE void store_shared(unsigned offset, T value, const Where& where = Where::current()) {
   emulator::write_shared(offset, sizeof(T), &value, where);
 }
+EXPERTILE_DEVICE int add_shared(unsigned offset, int value, const Where& where = Where::current()) {
+  return emulator::add_shared(offset, value, where);
+}
 
 EXPERTILE_DEVICE void cp_async16(unsigned offset, const void* from, int bytes, const Where& where = Where::current()) {
   emulator::copy_async(offset, from, bytes, where);
@@ -149,6 +152,22 @@ EXPERTILE_DEVICE unsigned uniform(unsigned value, const Where& where = Where::cu
 EXPERTILE_DEVICE float shuffle_xor(float value, int mask, const Where& where = Where::current()) {
   return exchange("shuffle_xor", value, (thread_index() % 32) ^ mask, where);
 }
+EXPERTILE_DEVICE unsigned lanes_alike(int value, const Where& where = Where::current()) {
+  struct Lane {
+    int value;
+    unsigned alike;
+  } mine{value, 0};
+  const auto compare = [](const emulator::Lanes& lanes) {
+    for (void* one : lanes) {
+      for (std::size_t other = 0; other < lanes.size(); ++other) {
+        const bool is_alike = static_cast<const Lane*>(lanes[other])->value == static_cast<const Lane*>(one)->value;
+        if (is_alike) static_cast<Lane*>(one)->alike |= 1U << other;
+      }
+    }
+  };
+  emulator::together("lanes_alike", &mine, compare, where);
+  return mine.alike;
+}
 EXPERTILE_DEVICE int largest(int value, const Where& where = Where::current()) {
   for (int mask = 16; mask > 0; mask /= 2) {
     const int other = exchange("largest", value, (thread_index() % 32) ^ mask, where);
@@ -180,6 +199,8 @@ EXPERTILE_DEVICE unsigned permute_bytes(unsigned low, unsigned high, unsigned se
   }
   return result;
 }
+EXPERTILE_DEVICE int count_bits(unsigned bits) { return std::popcount(bits); }
+EXPERTILE_DEVICE int lowest_bit(unsigned bits) { return std::countr_zero(bits); }
 EXPERTILE_DEVICE float float_from_bits(unsigned bits) { return std::bit_cast<float>(bits); }
 EXPERTILE_DEVICE unsigned bits_of(float value) { return std::bit_cast<unsigned>(value); }
 EXPERTILE_DEVICE unsigned short float16_bits(float value) { return to_float16(value).bits; }
@@ -222,7 +243,11 @@ EXPERTILE_DEVICE unsigned float16x2_from_e4m3(unsigned short pair) {
   };
   return half(pair & 0xffU) | half(pair >> 8U) << 16U;
 }
+EXPERTILE_DEVICE unsigned short e4m3x2_bits(float first, float second) {
+  return static_cast<unsigned short>(to_float8_e4m3(first).bits | to_float8_e4m3(second).bits << 8);
+}
 EXPERTILE_DEVICE float divide(float a, float b) { return a / b; }
+EXPERTILE_DEVICE float exponential(float x) { return std::exp(x); }
 EXPERTILE_DEVICE float round_to_even(float value) { return std::nearbyint(value); }
 
 }  // namespace expertile::ptx

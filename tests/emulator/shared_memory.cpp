@@ -76,6 +76,34 @@ std::optional<std::string> SharedMemory::check_word(const Observer& by, std::siz
   return fmt::format("shared memory {} is read without a barrier after thread {} filled it", 4 * i, word.writer);
 }
 
+std::optional<std::string> SharedMemory::check_additions(const Observer& by, std::size_t i) const {
+  const auto found = additions_.find(i);
+  if (found == additions_.end()) return std::nullopt;
+  for (const Addition& one : found->second) {
+    if (one.time < 0 || knows(by, one.thread, one.time)) continue;
+    return fmt::format("shared memory {} is used without a barrier after thread {} added to it", 4 * i, one.thread);
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> SharedMemory::add(const Observer& by, unsigned offset, int value, int& before) {
+  if (auto fault = check_place(offset, sizeof before)) return fault;
+  const std::size_t i = offset / 4;
+  const auto found = additions_.find(i);
+  if (found == additions_.end()) {
+    if (auto fault = check_word(by, i)) return fault;
+    if (auto fault = check_write(by, offset, sizeof before)) return fault;
+  } else if (auto fault = check_readers(by, i)) {
+    return fault;
+  }
+  std::memcpy(&before, bytes_.data() + offset, sizeof before);
+  const int after = before + value;
+  std::memcpy(bytes_.data() + offset, &after, sizeof after);
+  std::vector<Addition>& all = additions_.try_emplace(i, warps_).first->second;
+  all[static_cast<std::size_t>(in_block(by.thread) / kWarp)] = {in_block(by.thread), by.time};
+  return std::nullopt;
+}
+
 void SharedMemory::note_reader(const Observer& by, std::size_t i) {
   Word& word = words_[i];
   if (word.reader == kSeveral) {
@@ -95,6 +123,7 @@ std::optional<std::string> SharedMemory::read(const Observer& by, unsigned offse
   if (auto fault = check_place(offset, bytes)) return fault;
   for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
     if (auto fault = check_word(by, i)) return fault;
+    if (auto fault = check_additions(by, i)) return fault;
     note_reader(by, i);
   }
   std::memcpy(to, bytes_.data() + offset, bytes);
@@ -120,6 +149,7 @@ std::optional<std::string> SharedMemory::check_readers(const Observer& by, std::
 std::optional<std::string> SharedMemory::check_write(const Observer& by, unsigned offset, std::size_t bytes) const {
   for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
     const Word& word = words_[i];
+    if (auto fault = check_additions(by, i)) return fault;
     if (word.copier == kMbarrier) return fmt::format("shared memory {} is written, and it is an mbarrier", 4 * i);
     if (word.copier != kNobody) return fmt::format("shared memory {} is written while {}", 4 * i, ownership(i));
     if (products_[i / 4] > 0) {
@@ -163,6 +193,7 @@ std::optional<std::string> SharedMemory::start_copy(const Observer& by, unsigned
 void SharedMemory::finish_copy(const Observer& by, unsigned offset, std::size_t bytes, const void* from) {
   for (std::size_t i = offset / 4; i < end_word(offset, bytes); ++i) {
     words_[i] = {.writer = in_block(by.thread), .written = by.time};
+    additions_.erase(i);
   }
   std::memcpy(bytes_.data() + offset, from, bytes);
 }

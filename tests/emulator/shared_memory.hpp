@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,6 +26,9 @@ class SharedMemory {
   [[nodiscard]] std::optional<std::string> read(const Observer& by, unsigned offset, std::size_t bytes, void* to);
   [[nodiscard]] std::optional<std::string> write(const Observer& by, unsigned offset, std::size_t bytes,
                                                  const void* from);
+  // Adds to a word that other threads may add to meanwhile: only what is neither an addition nor behind a barrier is
+  // out of order with it. before: what the word held.
+  [[nodiscard]] std::optional<std::string> add(const Observer& by, unsigned offset, int value, int& before);
   // A copy that has been started and not been waited for owns its bytes.
   [[nodiscard]] std::optional<std::string> start_copy(const Observer& by, unsigned offset, std::size_t bytes);
   void finish_copy(const Observer& by, unsigned offset, std::size_t bytes, const void* from);
@@ -72,6 +76,7 @@ class SharedMemory {
   [[nodiscard]] bool knows(const Observer& by, int who, int time) const;
   [[nodiscard]] bool is_fenced(const Observer& by, const Word& word) const;
   [[nodiscard]] std::string ownership(std::size_t word) const;
+  [[nodiscard]] std::optional<std::string> check_additions(const Observer& by, std::size_t word) const;
   int& chunk_read(std::size_t word, int thread) {
     return chunk_reads_[word / 4 * warps_ + static_cast<std::size_t>(thread / kWarp)];
   }
@@ -93,6 +98,11 @@ class SharedMemory {
   std::vector<std::uint16_t> products_;  // [16-byte chunks] warps and products, or boxes, that are yet to read them
   std::vector<int> chunk_reads_;         // [16-byte chunks, warps] times of words that have several readers
   std::vector<Mbarrier> mbarriers_;
+  struct Addition {
+    int thread = -1;
+    int time = -1;
+  };
+  std::map<std::size_t, std::vector<Addition>> additions_;  // of words that were last added to: each warp's latest
   std::vector<std::vector<int>> fences_;  // [threads] times
 };
 

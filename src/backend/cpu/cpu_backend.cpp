@@ -15,6 +15,7 @@
 
 #include "backend/cpu/grouped.hpp"
 #include "backend/cpu/kernel_sets.hpp"
+#include "backend/cpu/layer.hpp"
 #include "backend/cpu/quantise.hpp"
 #include "plan/kernel_plan.hpp"
 #include "process/fork.hpp"
@@ -95,6 +96,12 @@ class CpuBackend final : public Backend {
   [[nodiscard]] std::size_t workspace_bytes(const Problem& problem, std::int64_t rows) const noexcept override {
     return expertile::workspace_bytes(problem, rows);
   }
+  [[nodiscard]] Result<SharedLayerPlan> plan_layer(const MoeProblem& problem) const override {
+    return std::make_shared<const LayerPlan>(problem);
+  }
+  [[nodiscard]] Status run_layer(const LayerPlan& plan, const ProductPlans& products,
+                                 const MoeLayerArgs& args) const override;
+  [[nodiscard]] Status check_pointers(const MoeLayerArgs&) const override { return {}; }
   [[nodiscard]] Status synchronise() const override { return {}; }
   [[nodiscard]] Status check_pointers(const GroupedGemmArgs&) const override { return {}; }
   [[nodiscard]] Result<double> time_us(const CallPlan& plan, std::span<const GroupedGemmArgs> calls,
@@ -140,6 +147,19 @@ Status CpuBackend::run(const CallPlan& plan, const GroupedGemmArgs& args) const 
   const GroupedGemmArgs call = quantised_call(problem, args);
   if (auto status = quantise_groups(problem.block_shape->k, args, call); !status) return status;
   return run_tiles(kernels_, info_.cpu().threads, problem, tile, call);
+}
+
+Status CpuBackend::run_layer(const LayerPlan& plan, const ProductPlans& products, const MoeLayerArgs& args) const {
+  const MoeProblem& problem = plan.problem();
+  const LayerBuffers buffers = layer_buffers(problem, args.hidden_states.rows, args.workspace.data());
+  const LayerCall call{kernels_, info_.cpu().threads, problem, args, buffers};
+  route(call);
+  make_a13(call);
+  if (auto status = run(*products.gate_up, gate_up_call(problem, args, buffers)); !status) return status;
+  make_a2(call);
+  if (auto status = run(*products.down, down_call(problem, args, buffers)); !status) return status;
+  weighted_sum(call);
+  return {};
 }
 
 Result<double> CpuBackend::time_us(const CallPlan& plan, std::span<const GroupedGemmArgs> calls, Calls /*how*/) const {

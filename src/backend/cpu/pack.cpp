@@ -62,6 +62,10 @@ void pack_float(const KernelSet& kernels, ElementType type, const std::byte* fro
 
 }  // namespace
 
+void float_from(const KernelSet& kernels, ElementType type, const void* elements, std::int64_t count, float* out) {
+  to_float_of(kernels, type)(elements, out, count, 1.0F);
+}
+
 bool can_pack(const KernelSet& kernels, Compute compute, ElementType type) {
   switch (compute) {
     case Compute::float32:

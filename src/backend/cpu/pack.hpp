@@ -22,6 +22,9 @@ struct RowScales {
 void pack_row(const KernelSet& kernels, Compute compute, ElementType type, const void* row, std::int64_t k0,
               std::int64_t count, RowScales scales, void* packed);
 
+// out[i] = element i, of a type that kernels read.
+void float_from(const KernelSet& kernels, ElementType type, const void* elements, std::int64_t count, float* out);
+
 // True where the stored elements already are the compute type, so that a panel can be read in place.
 [[nodiscard]] bool stored_as_computed(Compute compute, ElementType type);
 

@@ -46,8 +46,7 @@ Launcher::~Launcher() {
 Status Launcher::quantise(const CudaCallPlan& plan, const GroupedGemmArgs& args, StreamHandle stream) const {
   QuantiseArgs in = make_quantise_args(plan.problem(), args);
   const std::int64_t items = in.rows * ceil_div(in.k, in.block_k);
-  const std::int64_t blocks =
-      std::clamp<std::int64_t>(ceil_div(items, kQuantiseThreads / 32), 1, std::int64_t{16} * multiprocessors_);
+  const std::int64_t blocks = std::clamp<std::int64_t>(ceil_div(items, kQuantiseThreads / 32), 1, most_blocks());
   return launch({plan.quantise, blocks, kQuantiseThreads, 0}, &in, stream);
 }
 

@@ -60,18 +60,22 @@ class Launcher {
 
   [[nodiscard]] Status enqueue(const CudaCallPlan& plan, const GroupedGemmArgs& args, StreamHandle stream) const;
 
- private:
-  [[nodiscard]] Status quantise(const CudaCallPlan& plan, const GroupedGemmArgs& args, StreamHandle stream) const;
-  [[nodiscard]] Status enqueue_tiled(const Problem& problem, BoundKernels& bound, const GroupedGemmArgs& args,
-                                     std::int64_t blocks, StreamHandle stream) const;
   struct Shape {
     FunctionHandle function = nullptr;
     std::int64_t blocks = 0;
     int threads = 0;
     int shared_bytes = 0;
   };
-  // args: the one parameter that the kernel takes.
+  // args: the one parameter that the kernel takes. The kernel waits for the work ahead, where it may begin before that
+  // has ended.
   [[nodiscard]] Status launch(const Shape& shape, const void* args, StreamHandle stream) const;
+  // Blocks of a kernel that is small and goes round: as many as keep the device busy.
+  [[nodiscard]] std::int64_t most_blocks() const { return std::int64_t{16} * multiprocessors_; }
+
+ private:
+  [[nodiscard]] Status quantise(const CudaCallPlan& plan, const GroupedGemmArgs& args, StreamHandle stream) const;
+  [[nodiscard]] Status enqueue_tiled(const Problem& problem, BoundKernels& bound, const GroupedGemmArgs& args,
+                                     std::int64_t blocks, StreamHandle stream) const;
 
   std::shared_ptr<const PrimaryContext> context_;
   const Driver& driver_;

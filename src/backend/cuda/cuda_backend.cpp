@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "backend/cuda/call_plan.hpp"
+#include "backend/cuda/layer_chain.hpp"
 #include "backend/cuda/pointers.hpp"
 #include "backend/cuda/timing.hpp"
 #include "plan/candidates.hpp"
@@ -68,6 +69,20 @@ class CudaBackend final : public Backend {
     return expertile::workspace_bytes(problem, rows);
   }
   [[nodiscard]] Status check_pointers(const GroupedGemmArgs& args) const override {
+    if (auto status = context_->check_forks(); !status) return status;
+    return pointers_.check(args);
+  }
+  [[nodiscard]] Result<SharedLayerPlan> plan_layer(const MoeProblem& problem) const override {
+    if (auto status = context_->check_forks(); !status) return fail(status.error());
+    return make_layer_plan(problem, kernels_);
+  }
+  [[nodiscard]] Status run_layer(const LayerPlan& plan, const ProductPlans& products,
+                                 const MoeLayerArgs& args) const override {
+    if (auto status = context_->check_forks(); !status) return status;
+    const CurrentContext current(driver_, context_->handle());
+    return enqueue_layer(launcher_, static_cast<const CudaLayerPlan&>(plan), products, args);
+  }
+  [[nodiscard]] Status check_pointers(const MoeLayerArgs& args) const override {
     if (auto status = context_->check_forks(); !status) return status;
     return pointers_.check(args);
   }

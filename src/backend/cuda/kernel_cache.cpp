@@ -167,6 +167,29 @@ Result<FunctionHandle> KernelCache::load_quantise(Storage a) {
   return quantise_[index];
 }
 
+std::vector<Result<FunctionHandle>> KernelCache::load_steps(const std::vector<LayerStep>& wanted) {
+  std::vector<Result<FunctionHandle>> loaded(wanted.size());
+  std::vector<jit::CompileRequest> requests;
+  std::vector<std::size_t> missing;
+  const std::lock_guard one_at_a_time(loading_);
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    if (const auto known = steps_.find(wanted[i].source.text); known != steps_.end()) {
+      loaded[i] = known->second;
+    } else {
+      missing.push_back(i);
+      requests.push_back(jit::kernel_request(wanted[i].source, arch_));
+    }
+  }
+  const auto cubins = requests.empty() ? std::vector<Result<jit::Cubin>>() : compile(requests);
+  for (std::size_t m = 0; m < missing.size(); ++m) {
+    const LayerStep& step = wanted[missing[m]];
+    Result<FunctionHandle>& function = loaded[missing[m]];
+    function = cubins[m] ? load_module(*cubins[m], jit::kStepName, step.shared_bytes) : fail(cubins[m].error());
+    if (function) steps_.emplace(step.source.text, *function);
+  }
+  return loaded;
+}
+
 const LoadedKernel* KernelCache::find(const KernelSpec& spec) const {
   const std::shared_lock lock(mutex_);
   for (const auto& kernel : kernels_) {

@@ -2,6 +2,7 @@
 // The kernels that a device has loaded, found again by their specification.
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -28,6 +29,12 @@ struct WantedKernel {
   bool may_be_slow = false;  // better than none: it is not what was tuned
 };
 
+// A kernel of a layer's step, and the most shared memory that its blocks ask for.
+struct LayerStep {
+  jit::Source source{};
+  int shared_bytes = 0;
+};
+
 // One set for all operations of a device. Threads may look kernels up while others add some. Nothing is ever unloaded:
 // enqueued work and captured graphs may use it.
 class KernelCache {
@@ -40,6 +47,8 @@ class KernelCache {
   [[nodiscard]] std::vector<Result<const LoadedKernel*>> load(const std::vector<WantedKernel>& wanted);
   // Likewise, the kernel that quantises A.
   [[nodiscard]] Result<FunctionHandle> load_quantise(Storage a);
+  // Likewise, kernels of a layer's steps, by their source; a function each.
+  [[nodiscard]] std::vector<Result<FunctionHandle>> load_steps(const std::vector<LayerStep>& wanted);
   // Compiles what is missing onto the disk, where load finds it. Beside any other call.
   void compile_ahead(const std::vector<KernelSpec>& specs) const;
   // Looks for compiled kernels in this directory too.
@@ -69,7 +78,8 @@ class KernelCache {
   std::mutex loading_;
   mutable std::shared_mutex mutex_;  // of what follows and of directories_
   std::vector<std::unique_ptr<const LoadedKernel>> kernels_;
-  FunctionHandle quantise_[3] = {};  // float16, bfloat16, float32
+  FunctionHandle quantise_[3] = {};                // float16, bfloat16, float32
+  std::map<std::string, FunctionHandle> steps_{};  // by their text
 };
 
 }  // namespace expertile::cuda

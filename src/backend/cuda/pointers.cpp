@@ -36,20 +36,7 @@ Status PointerCheck::check_place(const char* argument, const void* pointer) cons
   return {};
 }
 
-Status PointerCheck::check(const GroupedGemmArgs& args) const {
-  struct Pointer {
-    const char* name;
-    const void* at;
-    std::size_t alignment;
-  };
-  const Pointer pointers[] = {{"A", args.a.data, size_of(args.a.type)},
-                              {"B", args.b.data, size_of(args.b.type)},
-                              {"C", args.c.data, size_of(args.c.type)},
-                              {"seg_indptr", args.seg_indptr.data(), sizeof(std::int64_t)},
-                              {"weight_indices", args.weight_indices.data(), sizeof(std::int64_t)},
-                              {"scale_a", args.scale_a.data(), sizeof(float)},
-                              {"scale_b", args.scale_b.data(), sizeof(float)},
-                              {"workspace", args.workspace.data(), 1}};
+Status PointerCheck::check_all(std::span<const Pointer> pointers) const {
   for (const Pointer& pointer : pointers) {
     if (pointer.at == nullptr) continue;
     if (address(pointer.at) % pointer.alignment != 0) {
@@ -58,14 +45,54 @@ Status PointerCheck::check(const GroupedGemmArgs& args) const {
     }
     if (auto status = check_place(pointer.name, pointer.at); !status) return status;
   }
-  if (args.stream == nullptr) return {};
+  return {};
+}
+
+Status PointerCheck::check_stream(void* stream) const {
+  if (stream == nullptr) return {};
   const CurrentContext current(driver_, context_);
   ContextHandle context = nullptr;
-  if (driver_.stream_context(static_cast<StreamHandle>(args.stream), &context) != kSuccess || context != context_) {
+  if (driver_.stream_context(static_cast<StreamHandle>(stream), &context) != kSuccess || context != context_) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("stream {} is not one of {}'s primary context", args.stream, name_));
+                fmt::format("stream {} is not one of {}'s primary context", stream, name_));
   }
   return {};
+}
+
+Status PointerCheck::check(const GroupedGemmArgs& args) const {
+  const Pointer pointers[] = {{"A", args.a.data, size_of(args.a.type)},
+                              {"B", args.b.data, size_of(args.b.type)},
+                              {"C", args.c.data, size_of(args.c.type)},
+                              {"seg_indptr", args.seg_indptr.data(), sizeof(std::int64_t)},
+                              {"weight_indices", args.weight_indices.data(), sizeof(std::int64_t)},
+                              {"scale_a", args.scale_a.data(), sizeof(float)},
+                              {"scale_b", args.scale_b.data(), sizeof(float)},
+                              {"workspace", args.workspace.data(), 1}};
+  if (auto status = check_all(pointers); !status) return status;
+  return check_stream(args.stream);
+}
+
+Status PointerCheck::check(const MoeLayerArgs& args) const {
+  const auto matrix = [](const char* what, const ConstMatrixView& view) {
+    return Pointer{what, view.data, size_of(view.type)};
+  };
+  const Pointer pointers[] = {matrix("hidden_states", args.hidden_states),
+                              matrix("w13", args.w13),
+                              matrix("w2", args.w2),
+                              {"topk_ids", args.topk_ids.data, args.topk_ids.is_64_bits ? 8U : 4U},
+                              matrix("topk_weights", args.topk_weights),
+                              matrix("out", args.out),
+                              {"scale_13", args.scale_13.data(), sizeof(float)},
+                              {"scale_2", args.scale_2.data(), sizeof(float)},
+                              {"input_scale_13", args.input_scale_13.data(), sizeof(float)},
+                              {"input_scale_2", args.input_scale_2.data(), sizeof(float)},
+                              matrix("bias_13", args.bias_13),
+                              matrix("bias_2", args.bias_2),
+                              {"expert_map", args.expert_map.data(), sizeof(std::int32_t)},
+                              matrix("shared_output", args.shared_output),
+                              {"workspace", args.workspace.data(), 1}};
+  if (auto status = check_all(pointers); !status) return status;
+  return check_stream(args.stream);
 }
 
 }  // namespace expertile::cuda

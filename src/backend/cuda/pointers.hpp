@@ -3,10 +3,11 @@
 
 #include <array>
 #include <atomic>
+#include <span>
 #include <string>
 
 #include "backend/cuda/driver.hpp"
-#include "expertile/grouped_gemm.hpp"
+#include "expertile/moe_layer.hpp"
 
 namespace expertile::cuda {
 
@@ -19,8 +20,16 @@ class PointerCheck {
 
   // A mistake is one line that names the argument.
   [[nodiscard]] Status check(const GroupedGemmArgs& args) const;
+  [[nodiscard]] Status check(const MoeLayerArgs& args) const;
 
  private:
+  struct Pointer {
+    const char* name;
+    const void* at;  // null: there is none
+    std::size_t alignment;
+  };
+  [[nodiscard]] Status check_all(std::span<const Pointer> pointers) const;
+  [[nodiscard]] Status check_stream(void* stream) const;
   [[nodiscard]] Status check_place(const char* argument, const void* pointer) const;
 
   const Driver& driver_;

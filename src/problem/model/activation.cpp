@@ -43,10 +43,10 @@ std::string activation_choices() {
   return join(names, "or");
 }
 
-std::optional<Activation> activation_named(std::string_view name) {
+std::optional<ModelActivation> activation_named(std::string_view name) {
   const auto* found = std::ranges::find(kKnown, name, &Known::name);
   if (found == std::end(kKnown)) return std::nullopt;
-  return Activation{std::string(name), found->is_gated};
+  return ModelActivation{std::string(name), found->is_gated};
 }
 
 namespace model {
@@ -83,7 +83,7 @@ ReadActivation read_activation(const Sections& sections) {
   }
   const auto word = found->value->get<std::string>();
   const Known* known = find_word(word);
-  Activation activation{known != nullptr ? std::string(known->name) : word, has_gate(sections, found->name, known)};
+  ModelActivation activation{known != nullptr ? std::string(known->name) : word, has_gate(sections, found->name, known)};
   if (known != nullptr) return {std::move(activation), {}};
   std::string notice = fmt::format("{}: {} {} is not known: experts {} a gate are taken; --gated {} says otherwise",
                                    sections.origin(), found->name, shown(word),
