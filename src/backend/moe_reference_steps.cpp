@@ -17,8 +17,7 @@
 //    subnormal operands that bfloat16 products may flush.
 //  - A bias is added to C1 in float32: rounded ends. Limits are exact.
 //  - exp and tanh err by a few units in the last place: 2^-20 of the result with room. exp's argument is rounded, and
-//  by
-//    some scaled to base 2 first (2 u of it), which exp turns into a relative error: 2^-22 |argument| with room.
+//    some scale it to base 2 first (2 u of it), which exp turns into a relative error: 2^-22 |argument| with room.
 //    sigmoid has, of a relative error of exp, 1 - sigmoid: all of it for negative arguments, and at most 0.28
 //    |argument| for positive ones. gelu_tanh's 1 + tanh cancels where tanh is near -1, so 2^-20 of |g| it is. Arguments
 //    of tanh err by few u, and t * (1 - tanh(t)^2) < 0.45. sigmoid may be flushed to 0: 2^-125 of |g|.
@@ -204,6 +203,7 @@ Row input_row(const Problem& product, ElementType hidden, const std::vector<Inte
     return row;
   }
   std::vector<Interval> floats;
+  floats.reserve(x.size());
   for (const Interval& one : x) floats.push_back(map_rising(one, rounded_to_float32));
   if (product.block_shape) row.block = product.block_shape->k;
   const auto block = static_cast<std::size_t>(row.block);

@@ -27,12 +27,6 @@ bool one_in(int count, std::mt19937_64& generator) {
   return std::uniform_int_distribution<int>(1, count)(generator) == 1;
 }
 
-// size: about that of the values, which int8 has by its scales alone.
-float random_value(ElementType type, float size, std::mt19937_64& generator) {
-  if (type == ElementType::int8) return std::uniform_real_distribution<float>(-128.5F, 127.4F)(generator);
-  return std::normal_distribution<float>(0, size)(generator);
-}
-
 // Of weights of size 1, or of int8, such that sums of k products are about as large as their inputs.
 std::vector<float> random_scales(std::int64_t count, std::int64_t k, ElementType weights, std::mt19937_64& generator) {
   const float size_of_weights = weights == ElementType::int8 ? 74.0F : 1.0F;
@@ -117,13 +111,15 @@ std::int64_t RandomLayer::pitch_of(std::int64_t columns, std::mt19937_64& genera
   return columns + pick<std::int64_t>(generator, {0, 0, 1, 5});
 }
 
-// Padding is as random as the rows.
+// size: about that of the values, which int8 has by its scales alone. Padding is as random as the rows.
 RandomLayer::Tensor RandomLayer::random_tensor(std::int64_t rows, std::int64_t columns, ElementType type, float size,
                                                std::mt19937_64& generator) const {
   Tensor tensor{rows, columns, pitch_of(columns, generator), type};
   tensor.bytes.resize(static_cast<std::size_t>(rows * tensor.pitch) * size_of(type));
+  std::normal_distribution<float> normal(0, size);
+  std::uniform_real_distribution<float> byte(-128.5F, 127.4F);
   for (std::int64_t i = 0; i < rows * tensor.pitch; ++i) {
-    store_element(type, random_value(type, size, generator), tensor.bytes.data(), i);
+    store_element(type, type == ElementType::int8 ? byte(generator) : normal(generator), tensor.bytes.data(), i);
   }
   return tensor;
 }
