@@ -50,7 +50,7 @@ StepSpecs step_specs(const MoeProblem& problem) noexcept {
   specs.a2 = specs.a13;
   specs.a2.of = RowsOf::gate_up;
   specs.a2.activation = problem.activation;
-  specs.a2.order = problem.gate_order;
+  if (has_gate(problem.activation)) specs.a2.order = problem.gate_order;  // else one text serves them all
   specs.sum = {storage(hidden), static_cast<int>(problem.top_k)};
   return specs;
 }

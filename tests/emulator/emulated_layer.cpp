@@ -103,13 +103,12 @@ Status emulate_route(const MoeLayerArgs& args, const RouteArgs& in, int blocks) 
                        [&] { route(in); });
 }
 
-Status run_emulated_layer(const MoeProblem& problem, const MoeLayerArgs& args, const Product& gate_up,
-                          const Product& down, const StepFaults& faults) {
+Status run_emulated_layer(const MoeProblem& problem, const MoeLayerArgs& args, const LayerProduct& gate_up,
+                          const LayerProduct& down, const StepFaults& faults) {
   const StepSpecs specs = step_specs(problem);
   const LayerBuffers buffers = layer_buffers(problem, args.hidden_states.rows, args.workspace.data());
   const RouteArgs in = route_args(problem, args, buffers);
   if (auto status = emulate_route(args, in, static_cast<int>(shape_of(in).blocks)); !status) return status;
-  if (faults.after_route) faults.after_route(buffers);
   std::vector<Region> memory = routing(problem, buffers);
   memory.push_back(region("hidden_states", args.hidden_states));
   memory.push_back(region("topk_weights", args.topk_weights));
@@ -134,6 +133,7 @@ Status run_emulated_layer(const MoeProblem& problem, const MoeLayerArgs& args, c
   if (faults.in_a2) faults.in_a2(a2);
   if (auto status = make_rows_emulated(a2_spec, a2, memory); !status) return status;
   if (auto status = down(down_of(problem), down_call(problem, args, buffers)); !status) return status;
+  if (faults.before_sum) faults.before_sum(buffers);
   SumArgs sum = sum_args(problem, args, buffers);
   if (faults.in_sum) faults.in_sum(sum);
   return emulate_sum(problem, args, buffers, sum);

@@ -9,19 +9,19 @@
 namespace expertile::testing {
 
 // A product of the layer on its buffers.
-using Product = std::function<Status(const Problem& problem, const GroupedGemmArgs& call)>;
+using LayerProduct = std::function<Status(const Problem& problem, const GroupedGemmArgs& call)>;
 
 // What a test may break before each step: its arguments.
 struct StepFaults {
   std::function<void(RowsSpec&)> in_a2_spec{};
   std::function<void(RowsArgs&)> in_a2{};
   std::function<void(SumArgs&)> in_sum{};
-  std::function<void(const LayerBuffers&)> after_route{};
+  std::function<void(const LayerBuffers&)> before_sum{};
 };
 
 // args have a workspace. The status of the first step that the emulator stops.
-[[nodiscard]] Status run_emulated_layer(const MoeProblem& problem, const MoeLayerArgs& args, const Product& gate_up,
-                                        const Product& down, const StepFaults& faults = {});
+[[nodiscard]] Status run_emulated_layer(const MoeProblem& problem, const MoeLayerArgs& args, const LayerProduct& gate_up,
+                                        const LayerProduct& down, const StepFaults& faults = {});
 
 // The first step alone, by so many blocks.
 [[nodiscard]] Status emulate_route(const MoeLayerArgs& args, const RouteArgs& in, int blocks);

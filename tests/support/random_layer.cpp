@@ -147,6 +147,7 @@ void RandomLayer::choose_sizes(std::mt19937_64& generator) {
                                ? pick<BlockShape>(generator, {{128, 128}, {64, 32}, {7, 16}, {32, 96}})
                                : pick<BlockShape>(generator, {{128, 128}, {64, 32}, {7, 13}, {1, 1}, {32, 96}});
   }
+  if (case_.block_shape) problem_.block_shape = case_.block_shape;
   tokens_ = pick<std::int64_t>(generator, {1, 2, 3, 5, 9, 17, 33, 40});
 }
 

@@ -42,6 +42,14 @@ class ChangedBackend : public Backend {
   [[nodiscard]] Status check_pointers(const GroupedGemmArgs& args) const override {
     return inner_->check_pointers(args);
   }
+  [[nodiscard]] Result<SharedLayerPlan> plan_layer(const MoeProblem& problem) const override {
+    return inner_->plan_layer(problem);
+  }
+  [[nodiscard]] Status run_layer(const LayerPlan& plan, const ProductPlans& products,
+                                 const MoeLayerArgs& args) const override {
+    return inner_->run_layer(plan, products, args);
+  }
+  [[nodiscard]] Status check_pointers(const MoeLayerArgs& args) const override { return inner_->check_pointers(args); }
   [[nodiscard]] Result<double> time_us(const CallPlan& plan, std::span<const GroupedGemmArgs> calls,
                                        Calls how) const override {
     return inner_->time_us(plan, calls, how);
