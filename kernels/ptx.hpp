@@ -229,6 +229,13 @@ EXPERTILE_DEVICE unsigned short e4m3x2_bits(float, float) { return 0; }
 EXPERTILE_DEVICE float divide(float a, float b) { return __fdiv_rn(a, b); }
 // e^x, within 2 steps of float32 and 2^-21 of x.
 EXPERTILE_DEVICE float exponential(float x) { return __expf(x); }
+// 1 / x and a * b + c: the first within one step of float32, the second rounded once.
+EXPERTILE_DEVICE float reciprocal(float x) {
+  float y;
+  asm("rcp.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+EXPERTILE_DEVICE float multiply_add(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 // To the nearest even whole number.
 EXPERTILE_DEVICE float round_to_even(float value) { return rintf(value); }
 

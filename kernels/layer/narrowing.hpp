@@ -54,6 +54,22 @@ EXPERTILE_DEVICE float larger(float a, float b) {
   return !(b <= a) ? b : a;
 }
 
+// Magnitudes as their bits, which are in the same order, a NaN's above all others.
+EXPERTILE_DEVICE unsigned magnitude_bits(float value) { return ptx::bits_of(value) & 0x7fffffffU; }
+
+// Divides by one number many times: what is left of the first quotient is divided once more, and so each quotient that
+// is no subnormal is the nearest to the true one (Markstein 1990, for a reciprocal that is). A divisor that is infinite
+// gives NaN for 0, which it is multiplied to again.
+struct Divisor {
+  float value;
+  float inverse;
+  EXPERTILE_DEVICE explicit Divisor(float by) : value(by), inverse(ptx::divide(1.0F, by)) {}
+  EXPERTILE_DEVICE float divide(float a) const {
+    const float quotient = a * inverse;
+    return ptx::multiply_add(ptx::multiply_add(-quotient, value, a), inverse, quotient);
+  }
+};
+
 // Of values whose largest magnitude is this. Scales stay normal: a subnormal one would lose the values' precision. Zeros
 // keep scale 1.
 template <Storage S>

@@ -9,11 +9,12 @@
 
 namespace expertile {
 
-// Over the lanes that share a part. A whole block's meet in shared memory, [warps] floats, which are free again behind
-// the barrier of the next call.
+// Over the lanes that share a part, of magnitudes. A whole block's meet in shared memory, [warps] floats, which are free
+// again behind the barrier of the next call.
 template <int LANES>
-EXPERTILE_DEVICE float largest_of_part(float mine) {
+EXPERTILE_DEVICE float largest_of_part(unsigned bits) {
   constexpr int kInAWarp = LANES < 32 ? LANES : 32;
+  float mine = ptx::float_from_bits(bits);
 #pragma unroll
   for (int mask = kInAWarp / 2; mask > 0; mask /= 2) mine = larger(mine, ptx::shuffle_xor(mine, mask));
   if constexpr (LANES > 32) {
@@ -47,23 +48,24 @@ EXPERTILE_DEVICE void make_part(const RowsArgs& args, const Source& source, cons
   const auto count_at = [end](int column) { return end - column < 8 ? end - column : 8; };
   float values[8] = {};
   if constexpr (kMakesScale) {
-    float largest = 0;
+    unsigned largest = 0;
     for (int column = begin + 8 * lane; column < end; column += kStep) {
-      source.load(args, column, count_at(column), values);
+      source.load(args, column, count_at(column), values);  // what is not there is 0
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
-        const bool is_there = i < count_at(column);
-        if (is_there) largest = larger(largest, values[i] < 0 ? -values[i] : values[i]);
+        const unsigned bits = magnitude_bits(values[i]);
+        if (bits > largest) largest = bits;
       }
     }
     scale = scale_of<SPEC.out>(largest_of_part<kLanes>(largest));
   }
+  const Divisor divisor(scale);
   const bool is_loaded = kMakesScale && end - begin <= kStep;  // what was looked at last is all there is
   for (int column = begin + 8 * lane; column < end; column += kStep) {
     if (!is_loaded) source.load(args, column, count_at(column), values);
     if constexpr (size_of(SPEC.out) == 1) {
 #pragma unroll
-      for (int i = 0; i < 8; ++i) values[i] = ptx::divide(values[i], scale);
+      for (int i = 0; i < 8; ++i) values[i] = divisor.divide(values[i]);
     }
     for (int i = 0; i < targets.count; ++i) {
       const int row = targets.row(args, i);

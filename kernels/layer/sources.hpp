@@ -32,7 +32,7 @@ struct HiddenState {
 
 // ---- the activation -------------------------------------------------------------------------------------------------
 
-EXPERTILE_DEVICE float sigmoid(float x) { return ptx::divide(1.0F, 1.0F + ptx::exponential(-x)); }
+EXPERTILE_DEVICE float sigmoid(float x) { return ptx::reciprocal(1.0F + ptx::exponential(-x)); }
 
 // sqrt(2 / pi) * (g + 0.044715 * g^3) = y; g / 2 * (1 + tanh(y)) = g * sigmoid(2 * y).
 EXPERTILE_DEVICE float gelu_tanh(float g) {

@@ -248,6 +248,8 @@ EXPERTILE_DEVICE unsigned short e4m3x2_bits(float first, float second) {
 }
 EXPERTILE_DEVICE float divide(float a, float b) { return a / b; }
 EXPERTILE_DEVICE float exponential(float x) { return std::exp(x); }
+EXPERTILE_DEVICE float reciprocal(float x) { return 1.0F / x; }
+EXPERTILE_DEVICE float multiply_add(float a, float b, float c) { return std::fma(a, b, c); }
 EXPERTILE_DEVICE float round_to_even(float value) { return std::nearbyint(value); }
 
 }  // namespace expertile::ptx
