@@ -11,8 +11,8 @@ inline constexpr const char* kKernelName = "expertile_grouped_gemm";
 inline constexpr const char* kQuantiseName = "expertile_quantise";
 
 [[nodiscard]] Source kernel_source(const KernelSpec& spec);
-// A's rows to e4m3; a: float16, bfloat16 or float32.
-[[nodiscard]] Source quantise_source(Storage a);
+// A's rows to e4m3; a: float16, bfloat16 or float32. is_masked: those that masked_m counts alone.
+[[nodiscard]] Source quantise_source(Storage a, bool is_masked = false);
 // How such a source is compiled. arch: "sm_90a".
 [[nodiscard]] CompileRequest kernel_request(Source source, std::string arch);
 
