@@ -27,17 +27,18 @@ EXPERTILE_DEVICE void grouped_gemm(const KernelArgs& args) {
   ptx::let_next_begin();
   const WarpTile warp = warp_tile<SPEC>();
   GroupCursor groups;
-  OutputTile tile = find_tile<SPEC.tile, SPEC.rows>(args, groups, ptx::block_index());
-  if (tile.rows < 0) return;
-  make_tile<SPEC>(args, tile, warp);
   if constexpr (SPEC.rows == Rows::masked) {
 #pragma unroll 1
-    for (int wanted = ptx::block_index() + ptx::grid_size();; wanted += ptx::grid_size()) {
-      tile = find_tile<SPEC.tile, SPEC.rows>(args, groups, wanted);
+    for (int wanted = ptx::block_index();; wanted += ptx::grid_size()) {
+      const OutputTile tile = find_tile<SPEC.tile, SPEC.rows>(args, groups, wanted);
       if (tile.rows < 0) return;
-      ptx::barrier();  // all rows of the tile before are read: the stages may be filled again
       make_tile<SPEC>(args, tile, warp);
+      ptx::barrier();  // all of its rows are read: the stages may be filled again
     }
+  } else {
+    const OutputTile tile = find_tile<SPEC.tile, SPEC.rows>(args, groups, ptx::block_index());
+    if (tile.rows < 0) return;
+    make_tile<SPEC>(args, tile, warp);
   }
 }
 
