@@ -52,7 +52,7 @@ weight_indices: of int64, the expert of each group; default g, and then there ma
 expected_rows: how many rows all groups will have, which chooses the tile, not the result; default on a GPU all of a's,
 on a CPU those that there are.
 scale_a: per token [E, max_m], by blocks [E, max_m, ceil(K/bk)]. All else is as in grouped_gemm. No gradient is followed:
-an a or b that requires one is refused.)doc";
+an a or b that requires one is refused, but under torch.no_grad().)doc";
 
 namespace {
 
@@ -302,9 +302,13 @@ PyObject* grouped_gemm_masked(PyObject*, PyObject* const* arguments, Py_ssize_t 
     return nullptr;
   }
   if (needs_gradient(given, operands)) {
-    return raise(EXPERTILE_UNSUPPORTED,
-                 "a or b requires a gradient, which grouped_gemm_masked does not follow; detach it, or use "
-                 "expertile.grouped_gemm");
+    const Ref is_enabled = call_arrays("gradient_is_enabled", Ref(PyTuple_New(0)));
+    if (!is_enabled) return nullptr;
+    if (is_enabled.get() == Py_True) {
+      return raise(EXPERTILE_UNSUPPORTED,
+                   "a or b requires a gradient, which grouped_gemm_masked does not follow; use expertile.grouped_gemm, "
+                   "or torch.no_grad()");
+    }
   }
   return prepare_and_run(
       {v[kMaskedBlock], v[kMaskedOutDType], v[kMaskedTopK], v[kMaskedHidden], v[kMaskedTf32], v[kMaskedConfig]}, given,

@@ -155,6 +155,11 @@ def offer_nvrtc() -> None:
 _has_offered = False
 
 
+def gradient_is_enabled() -> bool:
+    """Whether PyTorch, whose tensors are given, follows gradients now."""
+    return bool(sys.modules["torch"].is_grad_enabled())
+
+
 def grouped_gemm_with_gradient(arguments: dict[str, Any]) -> Any:
     """grouped_gemm where a or b requires a gradient: by the operator that PyTorch knows the formula of."""
     import expertile.torch
