@@ -82,7 +82,11 @@ expertile_grouped_gemm_args in_c(const GroupedGemmArgs& args) {
           .scale_b_count = static_cast<std::int64_t>(args.scale_b.size()),
           .stream = args.stream,
           .workspace = args.workspace.data(),
-          .workspace_bytes = args.workspace.size()};
+          .workspace_bytes = args.workspace.size(),
+          .seg_indptr_32 = args.seg_indptr_32.data(),
+          .masked_m = args.masked_m.data(),
+          .max_m = args.max_m,
+          .expected_rows = args.expected_rows};
 }
 
 }  // namespace expertile

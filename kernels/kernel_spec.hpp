@@ -21,6 +21,13 @@ enum class Product : int {
   int8_bfloat16,  // likewise, bfloat16
 };
 
+// How the groups' rows of A and C are told.
+enum class Rows : int {
+  offsets,     // seg_indptr
+  offsets_32,  // seg_indptr_32
+  masked,      // max_m rows a group, of which the first masked_m are there
+};
+
 constexpr int size_of(Storage storage) {
   switch (storage) {
     case Storage::float32:
@@ -47,16 +54,21 @@ struct KernelSpec {
   int block_k = 0;
   bool scales_a = false;   // with block scales: A has its own
   bool wide_loads = true;  // rows begin at multiples of 16 bytes; else elements are loaded one by one
+  Rows rows = Rows::offsets;
 
   friend constexpr bool operator==(const KernelSpec&, const KernelSpec&) = default;
 };
 
 struct KernelArgs {
-  const void* a = nullptr;                    // [M, K]
-  const void* b = nullptr;                    // [E * N, K]
-  void* c = nullptr;                          // [M, N]
-  const long long* seg_indptr = nullptr;      // [groups + 1]
-  const long long* weight_indices = nullptr;  // [groups]
+  const void* a = nullptr;                  // [M, K]
+  const void* b = nullptr;                  // [E * N, K]
+  void* c = nullptr;                        // [M, N]
+  union {                                   // by the kernel's Rows
+    const long long* seg_indptr = nullptr;  // [groups + 1]
+    const int* seg_indptr_32;               // [groups + 1]
+    const int* masked_m;                    // [groups]
+  };
+  const long long* weight_indices = nullptr;  // [groups]; null where rows are masked: group g is expert g
   const float* scale_a = nullptr;
   const float* scale_b = nullptr;
   long long a_pitch = 0;  // elements
@@ -69,6 +81,7 @@ struct KernelArgs {
   int k = 0;
   int wide_stores = 0;   // rows of C begin at multiples of 16 bytes
   int stores_boxes = 0;  // can_store_boxes: worked out once, not by every warp at the end of its tiles
+  int max_m = 0;         // rows of A a group, where rows are masked: M = groups * max_m
 };
 
 // Where a bulk tensor copy finds a matrix and how large its boxes are: as the driver encodes it.
@@ -97,6 +110,10 @@ struct QuantiseArgs {
   long long rows = 0;
   int k = 0;
   int block_k = 0;
+  // Where rows are masked, those that are there alone are quantised.
+  const int* masked_m = nullptr;  // [groups]
+  int groups = 0;
+  int max_m = 0;
 };
 inline constexpr int kQuantiseThreads = 256;
 

@@ -6,6 +6,7 @@
 
 #include "kernel_shape.hpp"
 #include "layer/eight.hpp"
+#include "scheduler.hpp"
 
 namespace expertile {
 
@@ -38,6 +39,30 @@ EXPERTILE_DEVICE void quantise_rows(const QuantiseArgs& args) {
   long long item = static_cast<long long>(ptx::block_index()) * kWarps + ptx::thread_index() / 32;
   for (; item < items; item += stride) {
     quantise_block<A>(args, item / blocks, static_cast<int>(item % blocks), blocks, ptx::thread_index() % 32);
+  }
+}
+
+// Where rows are masked: the same of those that are there. The others are neither read nor written.
+template <Storage A>
+EXPERTILE_DEVICE void quantise_masked_rows(const QuantiseArgs& args) {
+  ptx::wait_for_work_ahead();
+  ptx::let_next_begin();
+  constexpr int kWarps = kQuantiseThreads / 32;
+  const int lane = ptx::thread_index() % 32;
+  const int blocks = ceil_divide(args.k, args.block_k);
+  const long long stride = static_cast<long long>(ptx::grid_size()) * kWarps;
+  // The next one of this warp's, counted from the group's first.
+  long long item = static_cast<long long>(ptx::block_index()) * kWarps + ptx::thread_index() / 32;
+  for (int first = 0; first < args.groups; first += 32) {
+    const int mine = first + lane < args.groups ? masked_rows(args.masked_m, args.max_m, first + lane) : 0;
+    for (int other = 0; other < 32 && first + other < args.groups; ++other) {
+      const long long items = static_cast<long long>(ptx::shuffle(mine, other)) * blocks;
+      const long long row = static_cast<long long>(first + other) * args.max_m;
+      for (; item < items; item += stride) {
+        quantise_block<A>(args, row + item / blocks, static_cast<int>(item % blocks), blocks, lane);
+      }
+      item -= items;
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Which tile of C a block works on, for both families. seg_indptr is read here, on the device: groups may be empty, and
-// no kernel has to run before this one.
+// Which tile of C a block works on, for both families. The groups' rows are read here, on the device: groups may be
+// empty, and no kernel has to run before this one.
 
 #include <ptx.hpp>
 
@@ -31,14 +31,43 @@ EXPERTILE_DEVICE bool is_right(const KernelArgs& args, long long begin, long lon
          static_cast<Unsigned>(end) <= static_cast<Unsigned>(args.rows) &&
          static_cast<Unsigned>(expert) < static_cast<Unsigned>(args.experts);
 }
+
+// A group's rows and expert as the arrays have them, right or not, by the layout.
+struct Told {
+  long long begin = 0;
+  long long end = 0;
+  long long expert = 0;
+};
+// Rows that are masked: a count outside [0, max_m] is cut to it.
+EXPERTILE_DEVICE int masked_rows(const int* masked_m, int max_m, int group) {
+  const int rows = ptx::load_global(masked_m + group);
+  return rows < 0 ? 0 : rows > max_m ? max_m : rows;
+}
+template <Rows ROWS>
+EXPERTILE_DEVICE Told told_group(const KernelArgs& args, int index) {
+  Told told;
+  if constexpr (ROWS == Rows::masked) {
+    told.begin = static_cast<long long>(index) * args.max_m;
+    told.end = told.begin + masked_rows(args.masked_m, args.max_m, index);
+    told.expert = args.weight_indices != nullptr ? ptx::load_global(args.weight_indices + index) : index;
+  } else if constexpr (ROWS == Rows::offsets_32) {
+    told.begin = ptx::load_global(args.seg_indptr_32 + index);
+    told.end = ptx::load_global(args.seg_indptr_32 + index + 1);
+    told.expert = ptx::load_global(args.weight_indices + index);
+  } else {
+    told.begin = ptx::load_global(args.seg_indptr + index);
+    told.end = ptx::load_global(args.seg_indptr + index + 1);
+    told.expert = ptx::load_global(args.weight_indices + index);
+  }
+  return told;
+}
 // decreases: whether the group's offsets do, so that groups behind it may have rows of those before it.
+template <Rows ROWS>
 EXPERTILE_DEVICE Group load_group(const KernelArgs& args, int index, bool& decreases) {
   Group group;
   decreases = false;
   if (index >= args.groups) return group;
-  const long long begin = ptx::load_global(args.seg_indptr + index);
-  const long long end = ptx::load_global(args.seg_indptr + index + 1);
-  const long long expert = ptx::load_global(args.weight_indices + index);
+  const auto [begin, end, expert] = told_group<ROWS>(args, index);
   decreases = end < begin;
   if (!is_right(args, begin, end, expert)) return group;
   group.begin = static_cast<int>(begin);
@@ -51,12 +80,13 @@ EXPERTILE_DEVICE Group load_group(const KernelArgs& args, int index, bool& decre
 // more tiles than the host has launched blocks for. Only where some offset decreases can groups have rows in common, so
 // nothing is kept for this: the groups before are read again. Collective of a warp that has 32 groups in hand, from
 // `first` on.
+template <Rows ROWS>
 EXPERTILE_DEVICE void cut_common_rows(const KernelArgs& args, Group& mine, int first, int lane) {
   bool ignored = false;
   int end = 0;  // of the rows of all groups before
 #pragma unroll 1
   for (int index = 0; index < first; index += 32) {
-    const Group before = load_group(args, index + lane, ignored);
+    const Group before = load_group<ROWS>(args, index + lane, ignored);
     end = ptx::largest(before.rows > 0 && before.begin + before.rows > end ? before.begin + before.rows : end);
   }
   int taken = mine.rows > 0 ? mine.begin + mine.rows : 0;  // the furthest end up to and with this lane's
@@ -205,7 +235,7 @@ constexpr TileConfig cluster_tile(TileConfig tile) {
 
 // The tile with number `wanted` in the sequence of all groups' tiles. Collective of a warp: in the portable family
 // every warp finds it for itself, so that nobody waits for a barrier; on Hopper one does for all (sm90/tile_queue.hpp).
-template <TileConfig TILE>
+template <TileConfig TILE, Rows ROWS = Rows::offsets>
 EXPERTILE_DEVICE OutputTile find_tile(const KernelArgs& args, GroupCursor& cursor, int wanted) {
   const int lane = ptx::thread_index() % 32;
   int total = ptx::shuffle(cursor.until, 31);  // tiles of the groups in hand
@@ -213,9 +243,11 @@ EXPERTILE_DEVICE OutputTile find_tile(const KernelArgs& args, GroupCursor& curso
     if (cursor.next >= args.groups) return {};
     cursor.before += total;
     bool decreases = false;
-    cursor.mine = load_group(args, cursor.next + lane, decreases);
-    if (ptx::count_lanes(decreases) > 0) cursor.decreased = 1;
-    if (cursor.decreased != 0) cut_common_rows(args, cursor.mine, cursor.next, lane);
+    cursor.mine = load_group<ROWS>(args, cursor.next + lane, decreases);
+    if constexpr (ROWS != Rows::masked) {  // whose groups have no rows in common
+      if (ptx::count_lanes(decreases) > 0) cursor.decreased = 1;
+      if (cursor.decreased != 0) cut_common_rows<ROWS>(args, cursor.mine, cursor.next, lane);
+    }
     if constexpr (has_large_tiles(TILE)) put_heaviest_first(cursor.mine, lane);
     cursor.next += 32;
     cursor.until = tiles_of_group<TILE>(cursor.mine.rows, args.n);

@@ -8,6 +8,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 tests=build/release/tests/expertile_tests
 list='EveryCombinationOnGpu.*/bfloat16:EveryCombinationOnGpu.*/fp8_w8a8_block:EveryCombinationOnGpu.*/int8_w8a16_float16'
 list+=':EveryCombinationOnGpu.*/float16_block:*SharedOutOnGpu*:Going.*:BrokenGroupsOnGpu.*/bfloat16'
+list+=':EveryLayoutOnGpu.*/masked_bfloat16_block:EveryLayoutOnGpu.*/offsets_32_int8_w8a8_block:MaskedOnGpu.*'
 for tool in memcheck racecheck synccheck initcheck; do
   echo "compute-sanitizer --tool $tool"
   tests_of_tool=$list

@@ -168,12 +168,22 @@ EXPERTILE_API expertile_status expertile_device_destroy(expertile_device* device
 
 /* ---- the operation --------------------------------------------------------------------------------------------- */
 
+/* How a call tells which rows are a group's; see expertile_grouped_gemm_args. */
+typedef enum expertile_row_layout {
+  EXPERTILE_ROWS_OFFSETS = 0,    /* by seg_indptr */
+  EXPERTILE_ROWS_OFFSETS_32 = 1, /* by seg_indptr_32 */
+  EXPERTILE_ROWS_MASKED = 2      /* by masked_m and max_m */
+} expertile_row_layout;
+EXPERTILE_API const char* expertile_row_layout_name(expertile_row_layout layout); /* "offsets_32". For ever. */
+
 typedef struct expertile_prepare_options {
   size_t size;                    /* sizeof(expertile_prepare_options) */
   const expertile_device* device; /* NULL: "auto" */
   const char* config_dir;         /* NULL: $EXPERTILE_CONFIG_DIR, else the user's data directory */
   int32_t c_element;              /* of C in the calls to come; 0: any that the problem allows */
   int32_t reserved;               /* 0 */
+  int32_t row_layout;             /* expertile_row_layout: of the calls to come */
+  int32_t reserved_2;             /* 0 */
 } expertile_prepare_options;
 
 typedef struct expertile_operation expertile_operation;
@@ -202,15 +212,20 @@ typedef struct expertile_mutable_matrix {
   int32_t reserved;
 } expertile_mutable_matrix;
 
-/* C[r] = A[r] x B[weight_indices[g]]^T for rows r in [seg_indptr[g], seg_indptr[g+1]). Nothing is owned. On a GPU every
- * pointer is into its memory, and what the pointers lead to must live until the call is complete. */
+/* C[r] = A[r] x B[weight_indices[g]]^T for the rows r of every group g. Nothing is owned. On a GPU every pointer is
+ * into its memory, and what the pointers lead to must live until the call is complete.
+ *
+ * One array tells the groups' rows, that of the layout which the operation was prepared for; the others are NULL:
+ *   seg_indptr     rows [seg_indptr[g], seg_indptr[g+1])
+ *   seg_indptr_32  likewise, of int32
+ *   masked_m       rows [g * max_m, g * max_m + masked_m[g]) of A [groups, max_m, K] and C [groups, max_m, N] */
 typedef struct expertile_grouped_gemm_args {
   size_t size;                   /* sizeof(expertile_grouped_gemm_args) */
   expertile_matrix a;            /* [M, K] */
   expertile_matrix b;            /* [E * N, K]: expert e begins at row e * N */
   expertile_mutable_matrix c;    /* [M, N]: float16, bfloat16 or float32 */
   const int64_t* seg_indptr;     /* [groups + 1], not decreasing, the last at most M */
-  const int64_t* weight_indices; /* [groups], each in [0, E) */
+  const int64_t* weight_indices; /* [groups], each in [0, E); with masked_m NULL where group g is expert g */
   int64_t groups;
   const float* scale_a; /* see expertile_scales; NULL and 0 where there is none */
   int64_t scale_a_count;
@@ -219,6 +234,10 @@ typedef struct expertile_grouped_gemm_args {
   void* stream;    /* of a GPU: a CUstream or cudaStream_t; NULL: the default stream */
   void* workspace; /* expertile_operation_workspace_bytes, 16-byte aligned */
   size_t workspace_bytes;
+  const int32_t* seg_indptr_32; /* [groups + 1] */
+  const int32_t* masked_m;      /* [groups], each in [0, max_m]; on a GPU cut to that where the kernel reads it */
+  int64_t max_m;
+  int64_t expected_rows; /* of all groups: chooses the tile, not the result; 0: on a GPU M, on a CPU what there is */
 } expertile_grouped_gemm_args;
 
 /* On a CPU, returns when C is complete. On a GPU, enqueues one kernel (two where A is quantised by the call) and

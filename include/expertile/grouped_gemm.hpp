@@ -64,14 +64,24 @@ requires(!std::is_const_v<T>) [[nodiscard]] MatrixView
   return {data, rows, cols, pitch == 0 ? cols : pitch, element_type_of<T>};
 }
 
-// C[r] = A[r] x B[weight_indices[g]]^T for rows r in [seg_indptr[g], seg_indptr[g+1]). Nothing is owned. Rows before
-// the first offset, and from the last on, are of no group: a caller may give the offsets of some experts alone.
+// How a call tells which rows are a group's. An operation is prepared for one of them.
+enum class RowLayout {
+  offsets,     // seg_indptr: group g has the rows [seg_indptr[g], seg_indptr[g+1])
+  offsets_32,  // likewise, seg_indptr_32
+  masked,      // masked_m, max_m: group g has the rows [g * max_m, g * max_m + masked_m[g])
+};
+[[nodiscard]] std::string_view name(RowLayout layout) noexcept;
+
+// C[r] = A[r] x B[weight_indices[g]]^T for the rows r of every group g, which the layout tells. Nothing is owned. Rows
+// before the first offset, and from the last on, are of no group: a caller may give the offsets of some experts alone.
+// So are those of a masked group behind its masked_m: no such row of C is written, and what A holds there is nothing to
+// the others, nor is it quantised.
 struct GroupedGemmArgs {
   ConstMatrixView a{};                             // [M, K]
   ConstMatrixView b{};                             // [E * N, K]: expert e begins at row e * N
   MatrixView c{};                                  // [M, N]: float16, bfloat16 or float32
   std::span<const std::int64_t> seg_indptr{};      // [G + 1], non-decreasing, first >= 0, last <= M
-  std::span<const std::int64_t> weight_indices{};  // [G], each in [0, E)
+  std::span<const std::int64_t> weight_indices{};  // [G], each in [0, E); masked: empty where group g is expert g
   std::span<const float>
       scale_a{};  // per_tensor [E]; per_token_channel [M]; block [M, ceil(K/bk)] unless made by the call
   std::span<const float> scale_b{};  // per_tensor [E]; per_(token_)channel [E, N]; block [E, ceil(N/bn), ceil(K/bk)]
@@ -80,10 +90,21 @@ struct GroupedGemmArgs {
   // streams may run at the same time, but not two graphs made from the same captured call.
   void* stream = nullptr;            // a CUstream of the device's primary context; null: the default stream
   std::span<std::byte> workspace{};  // workspace_bytes(rows of A), 16-byte aligned, in use until the call is complete
+
+  // The other layouts, in the place of seg_indptr; on a GPU in its memory, too.
+  std::span<const std::int32_t> seg_indptr_32{};  // [G + 1], as seg_indptr
+  // [G], each in [0, max_m]: A is [G, max_m, K] and C [G, max_m, N], of G * max_m rows. On a GPU, which reads it when
+  // the call runs, a count below 0 is 0 and one above max_m is max_m.
+  std::span<const std::int32_t> masked_m{};
+  std::int64_t max_m = 0;
+  // How many rows all groups will have, which chooses the tile; what the call computes does not depend on it. 0: on a
+  // GPU A's rows, on a CPU those that the groups have.
+  std::int64_t expected_rows = 0;
 };
 
-// Pointers, shapes, types, offsets, expert indices and scales agree with the problem. One line names what does not.
-// Reads seg_indptr and weight_indices, so these must lie in the host's memory; a call on a GPU checks all else.
+// Pointers, shapes, types, offsets or counts, expert indices and scales agree with the problem, in the layout whose
+// array is given. One line names what does not. Reads that array and weight_indices, so these must lie in the host's
+// memory; a call on a GPU checks all else.
 [[nodiscard]] Status validate(const Problem& problem, const GroupedGemmArgs& args);
 
 // How the configuration was found, best first. From other_top_k to other_instructions the shape and the device are
@@ -118,6 +139,8 @@ struct PrepareOptions {
   // Of C in the calls to come; none: any that the problem allows. On a GPU each type has kernels of its own, which are
   // compiled here where none are kept.
   std::optional<ElementType> c_type{};
+  // Of the calls to come. On a GPU each layout has kernels of its own, with the tiles that were tuned with offsets.
+  RowLayout row_layout = RowLayout::offsets;
 };
 
 // A prepared operation. Copies share state; calls from several threads at once are safe. It may be destroyed while its
@@ -129,7 +152,7 @@ class GroupedGemm {
   // here. Logs one line, once per problem and process, when a tile of the file is no exact match or there is no file.
   [[nodiscard]] static Result<GroupedGemm> prepare(const Problem& problem, const PrepareOptions& options = {});
 
-  // rows: of all groups, seg_indptr's last value less its first (on a GPU: M, the rows of A).
+  // rows: as the call's expected_rows has them.
   [[nodiscard]] Selection selection(std::int64_t rows) const;
   // On a CPU, returns when C is complete. On a GPU, enqueues one kernel (two when A is quantised on the fly) on
   // args.stream and returns: nothing is allocated, synchronised or read back, so a CUDA graph can capture it. Rows

@@ -96,7 +96,7 @@ EXPERTILE_DEVICE void reset_counter(const TiledArgs& in, const ptx::Elected& ele
 // Blocks that split K all have the same.
 template <KernelSpec SPEC>
 EXPERTILE_DEVICE OutputTile tile_of_block(const KernelArgs& args, GroupCursor& groups, int number) {
-  OutputTile tile = find_tile<cluster_tile(SPEC.tile)>(args, groups, number);
+  OutputTile tile = find_tile<cluster_tile(SPEC.tile), SPEC.rows>(args, groups, number);
   if constexpr (SPEC.tile.cluster_size > 1) tile.column += ptx::cluster_rank() * SPEC.tile.block_size_n;
   if constexpr (SPEC.tile.cluster_m > 1) {
     if (tile.rows < 0) return tile;

@@ -22,6 +22,7 @@ constexpr std::array kKinds = {
     KindName{Kind::float32, "float32", EXPERTILE_FLOAT32},
     KindName{Kind::float8_e4m3, "float8_e4m3fn", EXPERTILE_FLOAT8_E4M3},
     KindName{Kind::int8, "int8", EXPERTILE_INT8},
+    KindName{Kind::int32, "int32", EXPERTILE_ELEMENT_NONE},
     KindName{Kind::int64, "int64", EXPERTILE_ELEMENT_NONE},
     KindName{Kind::other, "something else", EXPERTILE_ELEMENT_NONE},
 };
@@ -30,6 +31,7 @@ Kind kind_of(std::uint8_t code, std::uint8_t bits) {
   if (code == dlpack::kFloat) return bits == 32 ? Kind::float32 : bits == 16 ? Kind::float16 : Kind::other;
   if (code == dlpack::kBfloat && bits == 16) return Kind::bfloat16;
   if (code == dlpack::kFloat8E4M3Fn) return Kind::float8_e4m3;
+  if (code == dlpack::kInt && bits == 32) return Kind::int32;
   if (code == dlpack::kInt) return bits == 64 ? Kind::int64 : bits == 8 ? Kind::int8 : Kind::other;
   return Kind::other;
 }

@@ -14,7 +14,7 @@
 namespace expertile::python {
 
 // What an array's elements may be: what tensors hold, and what offsets and indices are.
-enum class Kind : std::uint8_t { float16, bfloat16, float32, float8_e4m3, int8, int64, other };
+enum class Kind : std::uint8_t { float16, bfloat16, float32, float8_e4m3, int8, int32, int64, other };
 [[nodiscard]] const char* name(Kind kind);
 // Of a dtype of any library, or its name.
 [[nodiscard]] Kind kind_of_dtype(PyObject* dtype);

@@ -1,88 +1,79 @@
 #include "call.hpp"
 
+#include <type_traits>
 #include <vector>
 
+#include "array_checks.hpp"
 #include "errors.hpp"
 #include "names.hpp"
 
 namespace expertile::python {
 namespace {
 
-// ---- what an array must be ----------------------------------------------------------------------------------------
+// ---- tokens and groups -------------------------------------------------------------------------------------------
 
-bool check_device(const Array& array, const char* name, const Prepared& prepared) {
-  if (array.device == prepared.device) return true;
-  return refuse(std::string(name) + " is on " + device_text(array.device) + ", it must be on " +
-                device_text(prepared.device) + " like the operation");
-}
+constexpr Stack kWeights{"[E, N, K]", "expert", "N"};
+constexpr Stack kMaskedA{"[E, max_m, K]", "group", "max_m"};
+constexpr Stack kMaskedC{"[E, max_m, N]", "group", "max_m"};
 
-// A list of numbers that lie back to back. object: what the array was read of.
-bool check_list(PyObject* object, const Array& array, const char* name, Kind kind, const Prepared& prepared) {
-  if (array.kind != kind) {
-    const Ref dtype(PyObject_GetAttr(object, names().dtype));
-    PyErr_Clear();
-    const std::string found = array.kind == Kind::other && dtype ? text_of(dtype.get()) : python::name(array.kind);
-    return refuse(std::string(name) + " is " + found + ", it must be " + python::name(kind));
-  }
-  if (!check_device(array, name, prepared)) return false;
-  if (array.is_contiguous()) return true;
-  return refuse(std::string(name) + " " + array.shape_text() + " is strided, its elements must lie back to back");
-}
-
-bool read_offsets(PyObject* object, const char* name, const Prepared& prepared, Array& out) {
-  if (!is_given(object)) return refuse(std::string(name) + " is None, it must be an array");
-  if (!read_array(object, name, out) || !check_list(object, out, name, Kind::int64, prepared)) return false;
-  if (out.dimensions == 1) return true;
-  return refuse(std::string(name) + " is " + out.shape_text() + ", it must have one dimension");
-}
-
-// The last two dimensions of an array as rows of a matrix: how far apart rows begin; -1 with an exception.
-std::int64_t pitch_of(const Array& array, const char* name) {
-  const auto last = static_cast<std::size_t>(array.dimensions - 1);
-  const std::int64_t columns = array.shape[last];
-  const std::int64_t rows = array.shape[last - 1];
-  if (columns > 1 && array.strides[last] != 1) {
-    refuse(std::string(name) + " " + array.shape_text() + " has a stride of " + std::to_string(array.strides[last]) +
-           " along its last dimension, it must be 1");
-    return -1;
-  }
-  const std::int64_t pitch = rows > 1 ? array.strides[last - 1] : std::max<std::int64_t>(columns, 1);
-  if (pitch < columns) {
-    refuse(std::string(name) + " " + array.shape_text() + " has a stride of " + std::to_string(pitch) +
-           " from row to row, its rows must not overlap");
-    return -1;
-  }
-  return pitch;
-}
-
+// A or C: a matrix, or where rows are masked a stack.
 template <class Matrix>
-bool as_matrix(const Array& array, const char* name, std::int64_t rows, std::int64_t pitch, Matrix& out) {
-  const auto last = static_cast<std::size_t>(array.dimensions - 1);
-  out = {array.data, rows, array.shape[last], pitch, python::element_of(array.kind), 0};
-  if (out.element != EXPERTILE_ELEMENT_NONE) return true;
-  return refuse(std::string(name) + " is " + python::name(array.kind) + ", no operation takes it");
+bool read_tokens(const Given& given, const Array& array, const char* name, const Prepared& prepared, Matrix& out) {
+  const bool is_c = std::is_same_v<Matrix, expertile_mutable_matrix>;
+  if (given.is_masked) return read_stack(array, name, is_c ? kMaskedC : kMaskedA, prepared, out);
+  return read_rows(array, name, is_c ? "[M, N]" : "[M, K]", prepared, out);
 }
 
-template <class Matrix>
-bool read_rows(const Array& array, const char* name, const char* shape, const Prepared& prepared, Matrix& out) {
-  if (array.dimensions != 2) {
-    return refuse(std::string(name) + " is " + array.shape_text() + ", it must be " + shape);
-  }
-  if (!check_device(array, name, prepared)) return false;
-  const std::int64_t pitch = pitch_of(array, name);
-  return pitch >= 0 && as_matrix(array, name, array.shape[0], pitch, out);
+bool read_experts(const Given& given, const Prepared& prepared, Array& out) {
+  const bool is_read = !is_given(given.weight_indices) || read_array(given.weight_indices, "weight_indices", out);
+  return is_read && check_group_list(given.weight_indices, out, "weight_indices", Kind::int64, prepared);
 }
 
-bool read_weights(const Array& b, const Prepared& prepared, expertile_matrix& out) {
-  if (b.dimensions != 3) return refuse("b is " + b.shape_text() + ", it must be [E, N, K]");
-  if (!check_device(b, "b", prepared)) return false;
-  const std::int64_t pitch = pitch_of(b, "b");
-  if (pitch < 0) return false;
-  if (b.shape[0] > 1 && b.strides[0] != b.shape[1] * pitch) {
-    return refuse("b " + b.shape_text() + " has a stride of " + std::to_string(b.strides[0]) +
-                  " from expert to expert, it must be N times that of its rows, " + std::to_string(b.shape[1] * pitch));
+bool take_masks(const Given& given, const Operands& operands, const Prepared& prepared, Array& experts,
+                expertile_grouped_gemm_args& args) {
+  const Array& masked_m = operands.groups;
+  if (!check_group_list(given.masked_m, masked_m, "masked_m", Kind::int32, prepared)) return false;
+  if (masked_m.shape[0] != operands.a.shape[0]) {
+    return refuse("masked_m is " + masked_m.shape_text() + " and a " + operands.a.shape_text() +
+                  ": there must be one count a group");
   }
-  return as_matrix(b, "b", b.shape[0] * b.shape[1], pitch, out);
+  if (is_given(given.weight_indices)) {
+    if (!read_experts(given, prepared, experts)) return false;
+    if (experts.shape[0] != masked_m.shape[0]) {
+      return refuse("masked_m is " + masked_m.shape_text() + " and weight_indices " + experts.shape_text() +
+                    ": there must be one expert a group");
+    }
+  }
+  args.masked_m = static_cast<const std::int32_t*>(masked_m.data);
+  args.groups = masked_m.shape[0];
+  args.max_m = operands.a.shape[1];
+  return true;
+}
+
+bool take_offsets(const Given& given, const Operands& operands, const Prepared& prepared, Array& experts,
+                  expertile_grouped_gemm_args& args) {
+  const Array& segments = operands.groups;
+  const bool is_short = segments.kind == Kind::int32;
+  const Kind kind = is_short ? Kind::int32 : Kind::int64;
+  if (!check_group_list(given.seg_indptr, segments, "seg_indptr", kind, prepared)) return false;
+  if (!read_experts(given, prepared, experts)) return false;
+  if (segments.shape[0] != experts.shape[0] + 1) {
+    return refuse("seg_indptr is " + segments.shape_text() + " and weight_indices " + experts.shape_text() +
+                  ": there must be one offset more than groups");
+  }
+  if (is_short) args.seg_indptr_32 = static_cast<const std::int32_t*>(segments.data);
+  if (!is_short) args.seg_indptr = static_cast<const std::int64_t*>(segments.data);
+  args.groups = experts.shape[0];
+  return true;
+}
+
+bool take_groups(const Given& given, const Operands& operands, const Prepared& prepared, Array& experts,
+                 expertile_grouped_gemm_args& args) {
+  args.expected_rows = given.expected_rows;
+  const bool is_taken = given.is_masked ? take_masks(given, operands, prepared, experts, args)
+                                        : take_offsets(given, operands, prepared, experts, args);
+  args.weight_indices = static_cast<const std::int64_t*>(experts.data);
+  return is_taken;
 }
 
 // ---- scales -------------------------------------------------------------------------------------------------------
@@ -108,20 +99,23 @@ struct ScaleShapes {
   std::vector<std::int64_t> a;  // empty: none is taken
   std::vector<std::int64_t> b;
 };
-ScaleShapes scale_shapes(const expertile_problem_desc& problem, std::int64_t rows) {
+// tokens: A's dimensions but the last.
+ScaleShapes scale_shapes(const expertile_problem_desc& problem, std::vector<std::int64_t> tokens) {
   const auto blocks = [](std::int64_t size, std::int64_t block) { return (size + block - 1) / block; };
   const bool a_is_quantised = problem.dtype == EXPERTILE_DTYPE_FP8_W8A8 || problem.dtype == EXPERTILE_DTYPE_INT8_W8A8;
   switch (problem.scales) {
     case EXPERTILE_SCALES_PER_TENSOR:
       return {{problem.experts}, {problem.experts}};
     case EXPERTILE_SCALES_PER_TOKEN_CHANNEL:
-      return {{rows}, {problem.experts, problem.n}};
+      return {std::move(tokens), {problem.experts, problem.n}};
     case EXPERTILE_SCALES_PER_CHANNEL:
       return {{}, {problem.experts, problem.n}};
     case EXPERTILE_SCALES_BLOCK: {
       const std::int64_t along_k = blocks(problem.k, problem.block_k);
       ScaleShapes shapes{{}, {problem.experts, blocks(problem.n, problem.block_n), along_k}};
-      if (a_is_quantised) shapes.a = {rows, along_k};
+      if (!a_is_quantised) return shapes;
+      shapes.a = std::move(tokens);
+      shapes.a.push_back(along_k);
       return shapes;
     }
     default:
@@ -178,15 +172,19 @@ PyObject* torch_dtype(expertile_element element) {
 
 // A new tensor of PyTorch's, from its own allocator: one that DLPack's would make forgets record_stream. Sizes one by
 // one are read in less time than a tuple, and a dtype is said where it is not a's.
-Ref new_tensor(PyObject* a, Kind kind, const Ref& rows, const Ref& columns, expertile_element element) {
+// groups: none where the tensor has two dimensions.
+Ref new_tensor(PyObject* a, Kind kind, const Ref& groups, const Ref& rows, const Ref& columns,
+               expertile_element element) {
   if (!rows || !columns) return {};
-  if (element_of(kind) == element) {
+  if (element_of(kind) == element && !groups) {
     return Ref(PyObject_CallMethodObjArgs(a, names().new_empty, rows.get(), columns.get(), nullptr));
   }
   const Ref method(PyObject_GetAttr(a, names().new_empty));
   PyObject* dtype = torch_dtype(element);
   if (!method || dtype == nullptr) return {};
-  const Ref sizes(PyTuple_Pack(2, rows.get(), columns.get()));
+  const Ref shape(groups ? PyTuple_Pack(3, groups.get(), rows.get(), columns.get())
+                         : PyTuple_Pack(2, rows.get(), columns.get()));
+  const Ref sizes(shape ? PyTuple_Pack(1, shape.get()) : nullptr);
   const Ref named(PyDict_New());
   if (!sizes || !named || PyDict_SetItem(named.get(), names().dtype, dtype) != 0) return {};
   return Ref(PyObject_Call(method.get(), sizes.get(), named.get()));
@@ -201,13 +199,17 @@ bool find_out(const Given& given, const Operands& operands, const Prepared& prep
   }
   // One of JAX's, which nobody writes, is still nobody's.
   const expertile_element element = element_of_c(prepared.c_element, operands.a);
-  const auto rows = static_cast<long long>(operands.a.shape[0]);
+  const auto groups = static_cast<long long>(operands.a.shape[0]);
+  const auto rows = static_cast<long long>(operands.a.shape[given.is_masked ? 1 : 0]);
   const auto columns = static_cast<long long>(prepared.problem.n);
-  object = operands.a.exchange != nullptr
-               ? new_tensor(given.a, operands.a.kind, Ref(PyLong_FromLongLong(rows)), Ref(PyLong_FromLongLong(columns)),
-                            element)
-               : call_arrays("empty",
-                             Ref(Py_BuildValue("(OLLs)", given.a, rows, columns, expertile_element_name(element))));
+  if (operands.a.exchange != nullptr) {
+    object = new_tensor(given.a, operands.a.kind, given.is_masked ? Ref(PyLong_FromLongLong(groups)) : Ref(),
+                        Ref(PyLong_FromLongLong(rows)), Ref(PyLong_FromLongLong(columns)), element);
+  } else {
+    const char* type = expertile_element_name(element);
+    object = call_arrays("empty", Ref(given.is_masked ? Py_BuildValue("(O(LLL)s)", given.a, groups, rows, columns, type)
+                                                      : Py_BuildValue("(O(LL)s)", given.a, rows, columns, type)));
+  }
   return object && read_array(object.get(), "out", made);
 }
 
@@ -240,14 +242,24 @@ bool read_workspace(const Given& given, std::int64_t rows, const Prepared& prepa
 }  // namespace
 
 bool read_operands(const Given& given, Operands& out) {
-  if (!is_given(given.a)) return refuse("a is None, it must be an array [M, K]");
+  if (!is_given(given.a)) {
+    return refuse(given.is_masked ? "a is None, it must be an array [E, max_m, K]"
+                                  : "a is None, it must be an array [M, K]");
+  }
   if (!is_given(given.b)) return refuse("b is None, it must be an array [E, N, K]");
   const auto read_given = [](PyObject* object, const char* name, Array& array) {
     return !is_given(object) || read_array(object, name, array);
   };
   return read_given(given.a, "a", out.a) && read_given(given.b, "b", out.b) &&
          read_given(given.scale_a, "scale_a", out.scale_a) && read_given(given.scale_b, "scale_b", out.scale_b) &&
-         read_given(given.out, "out", out.out);
+         read_given(given.out, "out", out.out) &&
+         read_given(given.is_masked ? given.masked_m : given.seg_indptr, given.is_masked ? "masked_m" : "seg_indptr",
+                    out.groups);
+}
+
+expertile_row_layout layout_of(const Given& given, const Operands& operands) {
+  if (given.is_masked) return EXPERTILE_ROWS_MASKED;
+  return operands.groups.kind == Kind::int32 ? EXPERTILE_ROWS_OFFSETS_32 : EXPERTILE_ROWS_OFFSETS;
 }
 
 expertile_element element_of_c(expertile_element wanted, const Array& a) {
@@ -258,20 +270,12 @@ expertile_element element_of_c(expertile_element wanted, const Array& a) {
 PyObject* run(const Prepared& prepared, const Given& given, const Operands& operands) {
   expertile_grouped_gemm_args args{};
   args.size = sizeof args;
-  if (!read_rows(operands.a, "a", "[M, K]", prepared, args.a)) return nullptr;
-  if (!read_weights(operands.b, prepared, args.b)) return nullptr;
-  Array segments;
+  if (!read_tokens(given, operands.a, "a", prepared, args.a)) return nullptr;
+  if (!read_stack(operands.b, "b", kWeights, prepared, args.b)) return nullptr;
   Array experts;
-  if (!read_offsets(given.seg_indptr, "seg_indptr", prepared, segments)) return nullptr;
-  if (!read_offsets(given.weight_indices, "weight_indices", prepared, experts)) return nullptr;
-  if (segments.shape[0] != experts.shape[0] + 1) {
-    return raise_invalid("seg_indptr is " + segments.shape_text() + " and weight_indices " + experts.shape_text() +
-                         ": there must be one offset more than groups");
-  }
-  args.seg_indptr = static_cast<const std::int64_t*>(segments.data);
-  args.weight_indices = static_cast<const std::int64_t*>(experts.data);
-  args.groups = experts.shape[0];
-  const ScaleShapes shapes = scale_shapes(prepared.problem, args.a.rows);
+  if (!take_groups(given, operands, prepared, experts, args)) return nullptr;
+  const ScaleShapes shapes =
+      scale_shapes(prepared.problem, {operands.a.shape.begin(), operands.a.shape.begin() + operands.a.dimensions - 1});
   if (!take_scale(given.scale_a, operands.scale_a, "scale_a", shapes.a, prepared, args.scale_a, args.scale_a_count)) {
     return nullptr;
   }
@@ -283,7 +287,7 @@ PyObject* run(const Prepared& prepared, const Given& given, const Operands& oper
   Array made;
   if (!find_out(given, operands, prepared, out_object, made)) return nullptr;
   const Array& out = is_given(given.out) ? operands.out : made;
-  if (!read_rows(out, "out", "[M, N]", prepared, args.c)) return nullptr;
+  if (!read_tokens(given, out, "out", prepared, args.c)) return nullptr;
   Ref workspace;
   if (!read_workspace(given, args.a.rows, prepared, workspace, args)) return nullptr;
   expertile_status status = EXPERTILE_OK;

@@ -27,6 +27,9 @@ struct Given {
   PyObject* out = nullptr;
   PyObject* workspace = nullptr;
   PyObject* stream = nullptr;
+  PyObject* masked_m = nullptr;
+  bool is_masked = false;  // masked_m tells the groups' rows, seg_indptr else; a and C have three dimensions then
+  std::int64_t expected_rows = 0;
 };
 
 // The arrays that decide which operation is called, each read once; those that are not given are empty.
@@ -36,8 +39,11 @@ struct Operands {
   Array scale_a;
   Array scale_b;
   Array out;
+  Array groups;  // masked_m or seg_indptr
 };
 [[nodiscard]] bool read_operands(const Given& given, Operands& out);
+// By which array, and of which type, the call tells the groups' rows.
+[[nodiscard]] expertile_row_layout layout_of(const Given& given, const Operands& operands);
 
 // That a new C has: the one that is wanted, else a's, or bfloat16 where a is quantised.
 [[nodiscard]] expertile_element element_of_c(expertile_element wanted, const Array& a);

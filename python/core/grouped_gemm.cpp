@@ -1,4 +1,4 @@
-// grouped_gemm: the arrays say which operation it is, and it is prepared once.
+// grouped_gemm and grouped_gemm_masked: the arrays say which operation it is, and it is prepared once.
 
 #include <cstring>
 #include <unordered_map>
@@ -17,8 +17,8 @@ const char* const kGroupedGemmDoc =
 
 C[r] = a[r] x b[weight_indices[g]]^T for the rows r in [seg_indptr[g], seg_indptr[g+1]).
 
-a [M, K], b [E, N, K], seg_indptr [G+1] and weight_indices [G] of int64: arrays of PyTorch, NumPy (with ml_dtypes),
-CuPy or JAX, all on one device; nothing is copied. Returns C [M, N], which is `out` where one is given; rows outside
+a [M, K], b [E, N, K], seg_indptr [G+1] of int64 or int32 and weight_indices [G] of int64: arrays of PyTorch, NumPy
+(with ml_dtypes), CuPy or JAX, all on one device; nothing is copied. Returns C [M, N], which is `out` where one is given; rows outside
 every group are left as they are (in a new C: undefined).
 
 The dtype follows from a and b: the same float type; float8_e4m3fn both; int8 both; float16 or bfloat16 with int8; a
@@ -34,6 +34,25 @@ library. workspace: at least GroupedGemm.workspace_bytes(M) bytes; default a new
 A PyTorch tensor that requires a gradient gets one; with follow_gradient=False it does not.
 The operation is prepared at the first call with such arrays and kept. Raises expertile.Error, whose message names the
 argument. Any thread may call it.)doc";
+
+const char* const kMaskedDoc =
+    R"doc(grouped_gemm_masked(a, b, masked_m, *, weight_indices=None, expected_rows=None, scale_a=None, scale_b=None,
+                    block_shape=None, out=None, out_dtype=None, top_k=2, hidden_size=None, tf32=False, workspace=None,
+                    stream=None, config_dir=None)
+--
+
+C[g, r] = a[g, r] x b[g]^T for the rows r < masked_m[g] of every group g.
+
+a [E, max_m, K], b [E, N, K], masked_m [E] of int32: arrays as grouped_gemm takes them. Returns C [E, max_m, N], which
+is `out` where one is given; a group's rows from masked_m[g] on are left as they are (in a new C: undefined), and what a
+holds there does not matter. On a GPU masked_m is read when the call runs: a count below 0 is 0, one above max_m is
+max_m; on a CPU such a count is an error.
+
+weight_indices: of int64, the expert of each group; default g, and then there may be no more groups than experts.
+expected_rows: how many rows all groups will have, which chooses the tile, not the result; default on a GPU all of a's,
+on a CPU those that there are.
+scale_a: per token [E, max_m], by blocks [E, max_m, ceil(K/bk)]. All else is as in grouped_gemm. No gradient is followed:
+an a or b that requires one is refused, but under torch.no_grad().)doc";
 
 namespace {
 
@@ -57,6 +76,26 @@ enum Place : std::size_t {
   kPlaces
 };
 
+enum MaskedPlace : std::size_t {
+  kMaskedA,
+  kMaskedB,
+  kMaskedM,
+  kMaskedExperts,
+  kMaskedExpected,
+  kMaskedScaleA,
+  kMaskedScaleB,
+  kMaskedBlock,
+  kMaskedOut,
+  kMaskedOutDType,
+  kMaskedTopK,
+  kMaskedHidden,
+  kMaskedTf32,
+  kMaskedWorkspace,
+  kMaskedStream,
+  kMaskedConfig,
+  kMaskedPlaces
+};
+
 Signature<kPlaces>& signature() {
   static Signature<kPlaces> all{
       "grouped_gemm",
@@ -65,6 +104,25 @@ Signature<kPlaces>& signature() {
        "hidden_size", "tf32", "workspace", "stream", "config_dir", "follow_gradient"}};
   return all;
 }
+
+Signature<kMaskedPlaces>& masked_signature() {
+  static Signature<kMaskedPlaces> all{
+      "grouped_gemm_masked",
+      3,
+      {"a", "b", "masked_m", "weight_indices", "expected_rows", "scale_a", "scale_b", "block_shape", "out", "out_dtype",
+       "top_k", "hidden_size", "tf32", "workspace", "stream", "config_dir"}};
+  return all;
+}
+
+// What both functions are asked for beside arrays.
+struct Options {
+  PyObject* block_shape;
+  PyObject* out_dtype;
+  PyObject* top_k;
+  PyObject* hidden_size;
+  PyObject* tf32;
+  PyObject* config_dir;
+};
 
 // ---- which problem it is ------------------------------------------------------------------------------------------
 
@@ -100,12 +158,15 @@ bool find_dtype(const Operands& operands, bool has_block, std::int32_t& out) {
   return true;
 }
 
-bool find_problem(const Operands& operands, expertile_problem_desc& problem) {
+bool find_problem(const Given& given, const Operands& operands, expertile_problem_desc& problem) {
   const Array& a = operands.a;
   const Array& b = operands.b;
-  if (a.dimensions != 2) return refuse("a is " + a.shape_text() + ", it must be [M, K]");
+  const std::size_t last = given.is_masked ? 2 : 1;
+  if (a.dimensions != static_cast<int>(last) + 1) {
+    return refuse("a is " + a.shape_text() + ", it must be " + (given.is_masked ? "[E, max_m, K]" : "[M, K]"));
+  }
   if (b.dimensions != 3) return refuse("b is " + b.shape_text() + ", it must be [E, N, K]");
-  if (a.shape[1] != b.shape[2]) {
+  if (a.shape[last] != b.shape[2]) {
     return refuse("a is " + a.shape_text() + " and b " + b.shape_text() + ": their last dimensions, K, must agree");
   }
   problem.experts = b.shape[0];
@@ -127,11 +188,12 @@ struct Key {
   expertile_problem_desc problem{};
   std::int32_t device = -1;
   expertile_element c_element = EXPERTILE_ELEMENT_NONE;
+  expertile_row_layout row_layout = EXPERTILE_ROWS_OFFSETS;
   std::string config_dir;
 
   friend bool operator==(const Key& a, const Key& b) {
     return std::memcmp(&a.problem, &b.problem, sizeof a.problem) == 0 && a.device == b.device &&
-           a.c_element == b.c_element && a.config_dir == b.config_dir;
+           a.c_element == b.c_element && a.row_layout == b.row_layout && a.config_dir == b.config_dir;
   }
 };
 static_assert(std::has_unique_object_representations_v<expertile_problem_desc>, "compared byte by byte");
@@ -140,7 +202,8 @@ struct KeyHash {
   std::size_t operator()(const Key& key) const noexcept {
     const auto* bytes = reinterpret_cast<const char*>(&key.problem);
     const std::size_t of_problem = std::hash<std::string_view>()({bytes, sizeof key.problem});
-    return of_problem ^ (static_cast<std::size_t>(key.device + 1) << 8U) ^ static_cast<std::size_t>(key.c_element);
+    return of_problem ^ (static_cast<std::size_t>(key.device + 1) << 8U) ^
+           (static_cast<std::size_t>(key.row_layout) << 4U) ^ static_cast<std::size_t>(key.c_element);
   }
 };
 
@@ -155,7 +218,8 @@ const Prepared* find_prepared(const Key& key) {
   const PrepareWishes wishes{.device = key.device < 0 ? "cpu" : "cuda:" + std::to_string(key.device),
                              .threads = 0,
                              .config_dir = key.config_dir,
-                             .c_element = key.c_element};
+                             .c_element = key.c_element,
+                             .row_layout = key.row_layout};
   Prepared made;
   if (!prepare(key.problem, wishes, made)) return nullptr;
   const auto [entry, is_new] = kept().emplace(key, made);
@@ -163,16 +227,17 @@ const Prepared* find_prepared(const Key& key) {
   return &entry->second;
 }
 
-bool read_key(const Signature<kPlaces>::Values& v, const Operands& operands, Key& key) {
+bool read_key(const Options& options, const Given& given, const Operands& operands, Key& key) {
   key.problem.size = sizeof key.problem;
-  if (!read_block_shape(v[kBlock], key.problem.block_n, key.problem.block_k) ||
-      !read_integer(v[kTopK], "top_k", key.problem.top_k) ||
-      !read_integer(v[kHidden], "hidden_size", key.problem.hidden_size) ||
-      !read_flag(v[kTf32], "tf32", key.problem.tf32) || !read_text(v[kConfig], "config_dir", key.config_dir) ||
-      !read_element(v[kOutDType], "out_dtype", key.c_element)) {
+  if (!read_block_shape(options.block_shape, key.problem.block_n, key.problem.block_k) ||
+      !read_integer(options.top_k, "top_k", key.problem.top_k) ||
+      !read_integer(options.hidden_size, "hidden_size", key.problem.hidden_size) ||
+      !read_flag(options.tf32, "tf32", key.problem.tf32) ||
+      !read_text(options.config_dir, "config_dir", key.config_dir) ||
+      !read_element(options.out_dtype, "out_dtype", key.c_element)) {
     return false;
   }
-  if (is_given(v[kOut])) {
+  if (is_given(given.out)) {
     const Array& out = operands.out;
     if (key.c_element != EXPERTILE_ELEMENT_NONE && element_of(out.kind) != key.c_element) {
       return refuse(std::string("out is ") + name(out.kind) + ", out_dtype is " +
@@ -182,12 +247,21 @@ bool read_key(const Signature<kPlaces>::Values& v, const Operands& operands, Key
   }
   key.c_element = element_of_c(key.c_element, operands.a);
   key.device = operands.a.device;
-  return find_problem(operands, key.problem);
+  key.row_layout = layout_of(given, operands);
+  return find_problem(given, operands, key.problem);
+}
+
+// A new reference to C; null with an exception.
+PyObject* prepare_and_run(const Options& options, const Given& given, const Operands& operands) {
+  Key key;
+  if (!read_key(options, given, operands, key)) return nullptr;
+  const Prepared* prepared = find_prepared(key);
+  return prepared == nullptr ? nullptr : run(*prepared, given, operands);
 }
 
 }  // namespace
 
-bool init_grouped_gemm() { return signature().init(); }
+bool init_grouped_gemm() { return signature().init() && masked_signature().init(); }
 
 PyObject* grouped_gemm(PyObject*, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) {
   Signature<kPlaces>::Values v{};
@@ -206,10 +280,39 @@ PyObject* grouped_gemm(PyObject*, PyObject* const* arguments, Py_ssize_t count, 
     }
     return call_arrays("grouped_gemm_with_gradient", Ref(PyTuple_Pack(1, named.get()))).release();
   }
-  Key key;
-  if (!read_key(v, operands, key)) return nullptr;
-  const Prepared* prepared = find_prepared(key);
-  return prepared == nullptr ? nullptr : run(*prepared, given, operands);
+  return prepare_and_run({v[kBlock], v[kOutDType], v[kTopK], v[kHidden], v[kTf32], v[kConfig]}, given, operands);
+}
+
+PyObject* grouped_gemm_masked(PyObject*, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) {
+  Signature<kMaskedPlaces>::Values v{};
+  if (!masked_signature().parse(arguments, count, keywords, v)) return nullptr;
+  Given given;
+  given.a = v[kMaskedA];
+  given.b = v[kMaskedB];
+  given.masked_m = v[kMaskedM];
+  given.is_masked = true;
+  given.weight_indices = v[kMaskedExperts];
+  given.scale_a = v[kMaskedScaleA];
+  given.scale_b = v[kMaskedScaleB];
+  given.out = v[kMaskedOut];
+  given.workspace = v[kMaskedWorkspace];
+  given.stream = v[kMaskedStream];
+  Operands operands;
+  if (!read_integer(v[kMaskedExpected], "expected_rows", given.expected_rows) || !read_operands(given, operands)) {
+    return nullptr;
+  }
+  if (needs_gradient(given, operands)) {
+    const Ref is_enabled = call_arrays("gradient_is_enabled", Ref(PyTuple_New(0)));
+    if (!is_enabled) return nullptr;
+    if (is_enabled.get() == Py_True) {
+      return raise(EXPERTILE_UNSUPPORTED,
+                   "a or b requires a gradient, which grouped_gemm_masked does not follow; use expertile.grouped_gemm, "
+                   "or torch.no_grad()");
+    }
+  }
+  return prepare_and_run(
+      {v[kMaskedBlock], v[kMaskedOutDType], v[kMaskedTopK], v[kMaskedHidden], v[kMaskedTf32], v[kMaskedConfig]}, given,
+      operands);
 }
 
 }  // namespace expertile::python

@@ -15,6 +15,8 @@ PyObject* version(PyObject*, PyObject*) { return PyUnicode_FromString(expertile_
 PyMethodDef kFunctions[] = {
     {"grouped_gemm", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(grouped_gemm)),
      METH_FASTCALL | METH_KEYWORDS, kGroupedGemmDoc},
+    {"grouped_gemm_masked", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(grouped_gemm_masked)),
+     METH_FASTCALL | METH_KEYWORDS, kMaskedDoc},
     {"tune", tune, METH_VARARGS, "tune(options, worker, events, /)\n--\n\nSee expertile.tune."},
     {"bench", bench, METH_VARARGS, "bench(options, events, /)\n--\n\nSee expertile.bench."},
     {"show", show, METH_VARARGS, "show(options, events, /)\n--\n\nSee expertile.show."},

@@ -30,6 +30,7 @@ expertile_status prepare_unlocked(const expertile_problem_desc& wanted, const Pr
   options.device = out.opened;
   options.config_dir = wishes.config_dir.empty() ? nullptr : wishes.config_dir.c_str();
   options.c_element = wishes.c_element;
+  options.row_layout = wishes.row_layout;
   if (status == EXPERTILE_OK) status = expertile_prepare(problem, &options, &out.operation);
   out.problem.size = sizeof out.problem;
   if (status == EXPERTILE_OK) status = expertile_problem_describe(problem, &out.problem);
@@ -44,6 +45,8 @@ expertile_status prepare_unlocked(const expertile_problem_desc& wanted, const Pr
 struct OperationObject {
   PyObject head;
   Prepared prepared;
+  Prepared of_int32;      // for offsets of int32, from the first call with some on
+  PrepareWishes* wishes;  // what both are prepared with
 };
 
 OperationObject& self_of(PyObject* object) { return *reinterpret_cast<OperationObject*>(object); }
@@ -117,14 +120,35 @@ PyObject* make(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
     return nullptr;
   }
   self_of(made).prepared = prepared;
+  self_of(made).of_int32 = {};
+  self_of(made).wishes = new PrepareWishes(std::move(wishes));
   return made;
 }
 
 void destroy(PyObject* self) {
   give_back(self_of(self).prepared);
+  give_back(self_of(self).of_int32);
+  delete self_of(self).wishes;
   PyTypeObject* type = Py_TYPE(self);
   reinterpret_cast<freefunc>(PyType_GetSlot(type, Py_tp_free))(self);
   Py_DECREF(reinterpret_cast<PyObject*>(type));
+}
+
+// The operation for the call's offsets; null with an exception.
+const Prepared* prepared_for(OperationObject& self, const Given& given, const Operands& operands) {
+  if (layout_of(given, operands) == EXPERTILE_ROWS_OFFSETS) return &self.prepared;
+  if (self.of_int32.operation == nullptr) {
+    PrepareWishes wishes = *self.wishes;
+    wishes.row_layout = EXPERTILE_ROWS_OFFSETS_32;
+    Prepared made;
+    if (!prepare(self.prepared.problem, wishes, made)) return nullptr;
+    if (self.of_int32.operation == nullptr) {
+      self.of_int32 = made;
+    } else {
+      give_back(made);  // another thread was as quick
+    }
+  }
+  return &self.of_int32;
 }
 
 PyObject* call(PyObject* self, PyObject* arguments, PyObject* keywords) {
@@ -138,7 +162,8 @@ PyObject* call(PyObject* self, PyObject* arguments, PyObject* keywords) {
                  "a or b requires a gradient, which GroupedGemm does not follow; use expertile.grouped_gemm, or "
                  "torch.no_grad()");
   }
-  return run(self_of(self).prepared, given, operands);
+  const Prepared* prepared = prepared_for(self_of(self), given, operands);
+  return prepared == nullptr ? nullptr : run(*prepared, given, operands);
 }
 
 // ---- what it tells ------------------------------------------------------------------------------------------------
@@ -190,7 +215,7 @@ constexpr const char* kDoc =
 
 A prepared product of one projection of an expert layer: looks the tuned file up and loads its kernels once. Call it as
 expertile.grouped_gemm is called: gemm(a, b, seg_indptr, weight_indices, *, scale_a=None, scale_b=None, out=None,
-workspace=None, stream=None) returns C [M, N].
+workspace=None, stream=None) returns C [M, N]. The first call with a seg_indptr of int32 loads kernels of its own.
 
 experts, n, k: E, columns of C, length of the sums. dtype: float16, bfloat16, float32, fp8_w8a8, int8_w8a16 or
 int8_w8a8. block_shape: (n, k) of block-quantised weights. scales: per_tensor, per_token_channel, per_channel or block.

@@ -16,6 +16,7 @@ struct PrepareWishes {
   std::int64_t threads = 0;
   std::string config_dir;  // empty: the default
   expertile_element c_element = EXPERTILE_ELEMENT_NONE;
+  expertile_row_layout row_layout = EXPERTILE_ROWS_OFFSETS;
 };
 
 // Without the interpreter's lock while it is prepared. False with an exception.
@@ -32,5 +33,7 @@ void give_back(Prepared& prepared);
 // METH_FASTCALL | METH_KEYWORDS
 PyObject* grouped_gemm(PyObject* module, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords);
 extern const char* const kGroupedGemmDoc;
+PyObject* grouped_gemm_masked(PyObject* module, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords);
+extern const char* const kMaskedDoc;
 
 }  // namespace expertile::python

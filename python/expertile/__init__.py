@@ -14,6 +14,7 @@ from expertile._core import (
     NotFound,
     Unsupported,
     grouped_gemm,
+    grouped_gemm_masked,
     version as _version,
 )
 from expertile._tuning import bench, show, tune
@@ -29,6 +30,7 @@ __all__ = [
     "Unsupported",
     "bench",
     "grouped_gemm",
+    "grouped_gemm_masked",
     "show",
     "tune",
 ]

@@ -106,9 +106,9 @@ def _library_of(array: Any) -> _Library:
 # ---- what the extension calls ----------------------------------------------------------------------------------------
 
 
-def empty(like: Any, rows: int, columns: int, dtype: str) -> Any:
+def empty(like: Any, shape: tuple[int, ...], dtype: str) -> Any:
     """A new C."""
-    return _library_of(like).empty(like, (rows, columns), dtype)
+    return _library_of(like).empty(like, shape, dtype)
 
 
 def workspace(like: Any, count: int) -> Any:
@@ -153,6 +153,11 @@ def offer_nvrtc() -> None:
 
 
 _has_offered = False
+
+
+def gradient_is_enabled() -> bool:
+    """Whether PyTorch, whose tensors are given, follows gradients now."""
+    return bool(sys.modules["torch"].is_grad_enabled())
 
 
 def grouped_gemm_with_gradient(arguments: dict[str, Any]) -> Any:

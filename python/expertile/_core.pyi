@@ -87,6 +87,25 @@ def grouped_gemm(
     config_dir: Optional[str | os.PathLike[str]] = None,
     follow_gradient: Optional[bool] = True,
 ) -> Any: ...
+def grouped_gemm_masked(
+    a: Any,
+    b: Any,
+    masked_m: Any,
+    *,
+    weight_indices: Any = None,
+    expected_rows: Optional[int] = None,
+    scale_a: Any = None,
+    scale_b: Any = None,
+    block_shape: Optional[Sequence[int]] = None,
+    out: Any = None,
+    out_dtype: Any = None,
+    top_k: Optional[int] = 2,
+    hidden_size: Optional[int] = None,
+    tf32: Optional[bool] = False,
+    workspace: Any = None,
+    stream: Any = None,
+    config_dir: Optional[str | os.PathLike[str]] = None,
+) -> Any: ...
 def tune(options: list[str], worker: list[str], events: Any, /) -> str: ...
 def bench(options: list[str], events: Any, /) -> str: ...
 def show(options: list[str], events: Any, /) -> str: ...

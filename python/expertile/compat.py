@@ -104,7 +104,7 @@ def grouped_mm(
     if offs is None or offs.dtype != torch.int32 or list(offs.shape) != [groups]:
         found = "None" if offs is None else f"{list(offs.shape)} of {offs.dtype}"
         raise _invalid(f"offs is {found}, it must be [{groups}] of torch.int32, the groups' ends")
-    seg_indptr = torch.nn.functional.pad(offs, (1, 0)).to(torch.int64)
+    seg_indptr = torch.nn.functional.pad(offs, (1, 0))
     # Made anew: one that is kept could be of a graph that was being captured.
     weight_indices = torch.arange(groups, dtype=torch.int64, device=mat_a.device)
     b = mat_b.transpose(-2, -1)

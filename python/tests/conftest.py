@@ -133,6 +133,36 @@ def make_product(
     return Product(a, b, seg_indptr, weight_indices, named, wanted, magnitude, in_group, bits)
 
 
+def in_masks(values: np.ndarray, product: Product, filler: Any) -> np.ndarray:
+    """Rows [M, ...] by groups: [G, max_m, ...], two rows longer than the longest group, `filler` where there is none."""
+    counts = np.diff(product.seg_indptr)
+    out = np.full((len(counts), counts.max() + 2, *values.shape[1:]), filler, values.dtype)
+    for g, count in enumerate(counts):
+        out[g, :count] = values[product.seg_indptr[g] : product.seg_indptr[g + 1]]
+    return out
+
+
+def masked_arguments(product: Product) -> tuple[dict[str, Any], np.ndarray]:
+    """The call, its a no number where no row is, and which rows there are."""
+    named = dict(product.named)
+    if named.get("scale_a", np.zeros(0)).shape[:1] == product.a.shape[:1]:
+        named["scale_a"] = in_masks(named["scale_a"], product, np.nan)
+    filler = 77 if product.a.dtype == np.int8 else np.nan
+    named.update(
+        a=in_masks(product.a, product, filler),
+        b=product.b,
+        masked_m=np.diff(product.seg_indptr).astype(np.int32),
+        weight_indices=product.weight_indices,
+    )
+    return named, in_masks(np.ones(len(product.a), bool), product, False)
+
+
+def check_masked(product: Product, c: np.ndarray, rows: np.ndarray) -> None:
+    back = np.zeros(product.wanted.shape, c.dtype)
+    back[product.rows] = c[rows]
+    product.check(back)
+
+
 def case_id(case: tuple[Any, ...]) -> str:
     return CASE_NAMES[CASES.index(case)]
 

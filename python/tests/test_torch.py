@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import BFLOAT16, CASES, E4M3, Product, make_product
+from conftest import BFLOAT16, CASES, E4M3, Product, check_masked, make_product, masked_arguments
 
 import expertile
 
@@ -81,6 +81,62 @@ def test_a_parameter_and_a_view_are_tensors_too(device: str) -> None:
     wide[:, : a.shape[1]] = a
     with torch.no_grad():
         check(product, expertile.grouped_gemm(wide[:, : a.shape[1]], torch.nn.Parameter(b), seg_indptr, experts))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_offsets_of_int32_give_the_same_bits(product: Product, device: str) -> None:
+    (a, b, seg_indptr, experts), named = placed(product, device)
+    rows = torch.from_numpy(product.rows)
+    c = expertile.grouped_gemm(a, b, seg_indptr, experts, **named)
+    short = seg_indptr.to(torch.int32)
+    named["block_shape"] = list(named["block_shape"]) if "block_shape" in named else None
+    assert torch.equal(OPERATOR(a, b, short, experts, **named).cpu()[rows], c.cpu()[rows])
+    first = expertile.grouped_gemm(a, b, short[2:], experts[2:], **named)
+    used = rows[int(seg_indptr[2]) : int(seg_indptr[-1])]
+    assert torch.equal(first.cpu()[int(seg_indptr[2]) : int(seg_indptr[-1])][used],
+                       c.cpu()[int(seg_indptr[2]) : int(seg_indptr[-1])][used])  # fmt: skip
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_every_dtype_agrees_with_float64_in_masks(product: Product, device: str) -> None:
+    arguments, rows = masked_arguments(product)
+    named = {name: to_torch(value, device) if isinstance(value, np.ndarray) else value
+             for name, value in arguments.items()}  # fmt: skip
+    out_dtype = {"out_dtype": torch.float16} if named["a"].dtype == torch.int8 else {}
+    c = expertile.grouped_gemm_masked(**named, **out_dtype, expected_rows=20)
+    assert c.device == named["a"].device and list(c.shape) == [*rows.shape, product.b.shape[1]]
+    check_masked(product, c.to(torch.float64).cpu().numpy(), rows)
+
+
+def test_masks_follow_no_gradient_and_say_so() -> None:
+    a = torch.ones(2, 3, 8)
+    b = torch.nn.Parameter(torch.ones(2, 4, 8))
+    masked_m = torch.tensor([3, 1], dtype=torch.int32)
+    with pytest.raises(expertile.Unsupported) as raised:
+        expertile.grouped_gemm_masked(a, b, masked_m)
+    assert str(raised.value) == (
+        "a or b requires a gradient, which grouped_gemm_masked does not follow; use expertile.grouped_gemm, or "
+        "torch.no_grad()"
+    )
+    with torch.no_grad():
+        c = expertile.grouped_gemm_masked(a, b, masked_m)
+    assert (c[0] == 8).all() and (c[1, 0] == 8).all()
+
+
+@on_gpu
+def test_a_graph_of_masked_groups_reads_the_counts_that_are_there_then() -> None:
+    a = torch.ones(2, 3, 64, dtype=torch.bfloat16, device="cuda")
+    b = torch.ones(2, 16, 64, dtype=torch.bfloat16, device="cuda")
+    masked_m = torch.tensor([0, 0], dtype=torch.int32, device="cuda")
+    out = torch.zeros(2, 3, 16, dtype=torch.bfloat16, device="cuda")
+    expertile.grouped_gemm_masked(a, b, masked_m, out=out)  # prepared outside
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        expertile.grouped_gemm_masked(a, b, masked_m, out=out)
+    masked_m.copy_(torch.tensor([-5, 2]))
+    graph.replay()
+    torch.cuda.synchronize()
+    assert (out[0] == 0).all() and (out[1, :2] == 64).all() and (out[1, 2] == 0).all()
 
 
 @on_gpu

@@ -31,6 +31,10 @@ class Call:
     def __call__(self, **changed: Any) -> Any:
         return expertile.grouped_gemm(**{**self.arguments, **changed})
 
+    def masked(self, **changed: Any) -> Any:
+        right = {"a": np.ones((3, 2, 8), np.float32), "b": self.arguments["b"], "masked_m": np.array([2, 0, 1], np.int32)}
+        return expertile.grouped_gemm_masked(**{**right, **changed})
+
     def prepared(self, changed: dict[str, Any], **problem: Any) -> Any:
         gemm = expertile.GroupedGemm(**{"experts": 3, "n": 4, "k": 8, "dtype": "float32", "device": "cpu", **problem})
         return gemm(**{**self.arguments, **changed})
@@ -83,8 +87,6 @@ TABLE: list[tuple[str, Callable[[], Any], type[BaseException], str]] = [
      "a [6, 8] has a stride of -8 from row to row, its rows must not overlap"),
     ("`b` whose experts are apart", lambda: call(b=ones((6, 4, 8), np.float32)[::2]), expertile.InvalidArgument,
      "b [3, 4, 8] has a stride of 64 from expert to expert, it must be N times that of its rows, 32"),
-    ("`seg_indptr` of int32", lambda: call(seg_indptr=np.array([0, 2, 6], np.int32)), expertile.InvalidArgument,
-     "seg_indptr is int32, it must be int64"),
     ("`weight_indices` of float32", lambda: call(weight_indices=ones(2, np.float32)), expertile.InvalidArgument,
      "weight_indices is float32, it must be int64"),
     ("`weight_indices` of two dimensions", lambda: call(weight_indices=np.zeros((1, 2), np.int64)),
@@ -150,6 +152,37 @@ TABLE: list[tuple[str, Callable[[], Any], type[BaseException], str]] = [
      "grouped_gemm() takes 4 arguments by place, the others by name"),
     ("an argument twice", lambda: expertile.grouped_gemm(*call.arguments.values(), a=1), TypeError,
      "grouped_gemm() was given 'a' twice"),
+    ("`seg_indptr` of int32 that ends behind `a`", lambda: call(seg_indptr=np.array([0, 2, 7], np.int32)),
+     expertile.InvalidArgument, "seg_indptr_32[2] is 7, A has only 6 rows"),
+    ("`seg_indptr` of uint8", lambda: call(seg_indptr=np.array([0, 2, 6], np.uint8)), expertile.InvalidArgument,
+     "seg_indptr is uint8, it must be int64"),
+    ("masked: `a` of two dimensions", lambda: call.masked(a=ones((6, 8), np.float32)), expertile.InvalidArgument,
+     "a is [6, 8], it must be [E, max_m, K]"),
+    ("masked: `a` whose groups are apart", lambda: call.masked(a=ones((6, 2, 8), np.float32)[::2]),
+     expertile.InvalidArgument,
+     "a [3, 2, 8] has a stride of 32 from group to group, it must be max_m times that of its rows, 16"),
+    ("masked: `masked_m=None`", lambda: call.masked(masked_m=None), expertile.InvalidArgument,
+     "masked_m is None, it must be an array"),
+    ("masked: `masked_m` of int64", lambda: call.masked(masked_m=np.array([2, 0, 1])), expertile.InvalidArgument,
+     "masked_m is int64, it must be int32"),
+    ("masked: a count too few", lambda: call.masked(masked_m=np.array([2, 0], np.int32)), expertile.InvalidArgument,
+     "masked_m is [2] and a [3, 2, 8]: there must be one count a group"),
+    ("masked: a count above `max_m`", lambda: call.masked(masked_m=np.array([2, 0, 3], np.int32)),
+     expertile.InvalidArgument, "masked_m[2] is 3, it must be from 0 to max_m = 2"),
+    ("masked: a count below 0", lambda: call.masked(masked_m=np.array([2, -1, 1], np.int32)),
+     expertile.InvalidArgument, "masked_m[1] is -1, it must be from 0 to max_m = 2"),
+    ("masked: more groups than experts", lambda: call.masked(a=ones((4, 2, 8), np.float32),
+     masked_m=np.zeros(4, np.int32)), expertile.InvalidArgument,
+     "masked_m has 4 entries, without weight_indices group g is expert g of 3"),
+    ("masked: an expert too few", lambda: call.masked(weight_indices=np.array([0, 1])), expertile.InvalidArgument,
+     "masked_m is [3] and weight_indices [2]: there must be one expert a group"),
+    ("masked: `expected_rows` below 0", lambda: call.masked(expected_rows=-1), expertile.InvalidArgument,
+     "expected_rows is -1, it must be 0 or more"),
+    ("masked: `out` of two dimensions", lambda: call.masked(out=ones((6, 4), np.float32)), expertile.InvalidArgument,
+     "out is [6, 4], it must be [E, max_m, N]"),
+    ("masked: int8 with `scale_a` of one dimension", lambda: call.masked(a=ones((3, 2, 8), np.int8), b=I8["b"],
+     scale_a=ones(6, np.float32), scale_b=RIGHT_I8["scale_b"]), expertile.InvalidArgument,
+     "scale_a is [6], int8_w8a8 with per_token_channel scales needs [3, 2]"),
     ("a prepared operation for other weights", lambda: call.prepared({}, n=5), expertile.InvalidArgument,
      "B is [12, 8], the problem needs [15, 8]"),
     ("a prepared operation of another dtype", lambda: call.prepared({}, dtype="float16"), expertile.InvalidArgument,
@@ -223,8 +256,8 @@ def test_the_page_has_the_table() -> None:
         "# Errors in Python",
         "",
         "Wrong calls and what each raises, made by `python/tests/test_wrong_calls.py` from its own table. Calls are of",
-        "`grouped_gemm` with float32, `a` [6, 8] and `b` [3, 4, 8], where a row says nothing else. What the library",
-        "itself refuses is in [c-errors.md](c-errors.md), too.",
+        "`grouped_gemm` with float32, `a` [6, 8] and `b` [3, 4, 8], where a row says nothing else; masked ones of",
+        "`grouped_gemm_masked` with `a` [3, 2, 8]. What the library itself refuses is in [c-errors.md](c-errors.md), too.",
         "",
         "| what is wrong | exception | its line |",
         "|---|---|---|",

@@ -18,6 +18,7 @@
 #include "api/grouped_gemm_state.hpp"
 #include "plan/candidates.hpp"
 #include "plan/distinct.hpp"
+#include "problem/groups.hpp"
 #include "problem/sizes.hpp"
 #include "process/fork.hpp"
 #include "store/config_file.hpp"
@@ -96,8 +97,9 @@ Result<const CallPlan*> GroupedGemm::State::plan_for(std::int64_t rows) const {
 namespace {
 
 // Those of the calls to come; an error where C cannot be of that type.
-Result<std::vector<CallTypes>> wanted_types(const Problem& problem, std::optional<ElementType> c_type) {
-  std::vector<CallTypes> types = call_types(problem);
+Result<std::vector<CallTypes>> wanted_types(const Problem& problem, const PrepareOptions& options) {
+  const std::optional<ElementType> c_type = options.c_type;
+  std::vector<CallTypes> types = call_types(problem, options.row_layout);
   if (!c_type) return types;
   std::set<std::string_view> known;
   for (const CallTypes& one : types) known.insert(name(one.c));
@@ -114,7 +116,8 @@ std::vector<Result<SharedPlan>> plan_tiles(const Backend& backend, const Problem
                                            std::vector<std::string>& warnings) {
   if (tiles.empty()) return {};
   std::vector<Result<SharedPlan>> plans = backend.plan(problem, tiles, types, SlowKernels::refused);
-  const CallTypes usual = usual_types(problem);
+  CallTypes usual = usual_types(problem);
+  usual.rows = types.front().rows;
   const bool is_whole = std::all_of(plans.begin(), plans.end(), [](const auto& one) { return one.has_value(); });
   if (is_whole || types.size() == 1 || std::find(types.begin(), types.end(), usual) == types.end()) return plans;
   const std::vector<Result<SharedPlan>> of_usual = backend.plan(problem, tiles, {usual}, SlowKernels::refused);
@@ -168,7 +171,7 @@ GroupedGemm::GroupedGemm(std::shared_ptr<const State> state) : state_(std::move(
 
 Result<GroupedGemm> GroupedGemm::prepare(const Problem& problem, const PrepareOptions& options) {
   if (auto status = validate(problem); !status) return fail(status.error());
-  const auto types = wanted_types(problem, options.c_type);
+  const auto types = wanted_types(problem, options);
   if (!types) return fail(types.error());
   const auto backend = open_backend(options.device, options.threads);
   if (!backend) return fail(backend.error());
@@ -176,8 +179,8 @@ Result<GroupedGemm> GroupedGemm::prepare(const Problem& problem, const PrepareOp
   auto plans = make_plans(**backend, problem, *types, found);
   if (!plans) return fail(plans.error());
   log_look_up(found, problem, options);
-  return GroupedGemm(std::make_shared<const State>(
-      State{problem, CallShapes(problem), *backend, std::move(found), std::move(*plans), options.c_type}));
+  return GroupedGemm(std::make_shared<const State>(State{problem, CallShapes(problem, options.row_layout), *backend,
+                                                         std::move(found), std::move(*plans), options.c_type}));
 }
 
 Selection GroupedGemm::selection(std::int64_t rows) const {
@@ -195,7 +198,7 @@ Status GroupedGemm::operator()(const GroupedGemmArgs& args) const {
   if (auto status = on_host ? validate_routing(state_->problem, args) : backend.check_pointers(args); !status) {
     return status;
   }
-  const std::int64_t rows = on_host ? args.seg_indptr.back() - args.seg_indptr.front() : args.a.rows;
+  const std::int64_t rows = args.expected_rows > 0 ? args.expected_rows : on_host ? rows_of_groups(args) : args.a.rows;
   const auto plan = state_->plan_for(rows);
   if (!plan) return fail(plan.error());
   try {

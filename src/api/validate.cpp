@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string>
 
+#include "problem/groups.hpp"
 #include "problem/presets.hpp"
 #include "problem/sizes.hpp"
 
@@ -27,17 +28,69 @@ Status refuse_element(const char* what, const Problem& problem, ElementType type
                                                   join(multiplied, "and"), needed));
 }
 
-Status check_group_count(const GroupedGemmArgs& args) {
-  const auto& segments = args.seg_indptr;
-  if (segments.empty() || segments.data() == nullptr) {
-    return fail(ErrorCode::invalid_argument, "seg_indptr is empty, it must hold one offset more than there are groups");
+// What messages call the array that a layout has.
+const char* array_of(RowLayout layout) {
+  switch (layout) {
+    case RowLayout::offsets_32:
+      return "seg_indptr_32";
+    case RowLayout::masked:
+      return "masked_m";
+    case RowLayout::offsets:
+      break;
   }
-  if (args.weight_indices.size() + 1 != segments.size()) {
+  return "seg_indptr";
+}
+
+// offsets: of seg_indptr or seg_indptr_32.
+Status check_offset_count(const char* what, std::size_t offsets, std::size_t groups) {
+  if (offsets == 0) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("weight_indices has {} entries, seg_indptr's {} offsets make {} groups",
-                            args.weight_indices.size(), segments.size(), segments.size() - 1));
+                fmt::format("{} is empty, it must hold one offset more than there are groups", what));
+  }
+  if (groups + 1 != offsets) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("weight_indices has {} entries, {}'s {} offsets make {} groups", groups, what, offsets,
+                            offsets - 1));
   }
   return {};
+}
+
+Status check_masked_count(const Problem& problem, const GroupedGemmArgs& args) {
+  const auto groups = static_cast<std::int64_t>(args.masked_m.size());
+  if (args.max_m < 0) {
+    return fail(ErrorCode::invalid_argument, fmt::format("max_m is {}, it must be 0 or more", args.max_m));
+  }
+  std::int64_t rows = 0;
+  if (__builtin_mul_overflow(groups, args.max_m, &rows) || rows != args.a.rows) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("A has {} rows, it must have max_m = {} for each of masked_m's {} groups", args.a.rows,
+                            args.max_m, groups));
+  }
+  if (args.weight_indices.empty() && groups > problem.experts) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("masked_m has {} entries, without weight_indices group g is expert g of {}", groups,
+                            problem.experts));
+  }
+  if (!args.weight_indices.empty() && args.weight_indices.size() != args.masked_m.size()) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("weight_indices has {} entries, masked_m's {} counts are of {} "
+                            "groups; give one each, or none where group g is expert g",
+                            args.weight_indices.size(), groups, groups));
+  }
+  return {};
+}
+
+Status check_group_count(const Problem& problem, const GroupedGemmArgs& args) {
+  switch (layout_of(args)) {
+    case RowLayout::masked:
+      return check_masked_count(problem, args);
+    case RowLayout::offsets_32:
+      return check_offset_count("seg_indptr_32", args.seg_indptr_32.size(), args.weight_indices.size());
+    case RowLayout::offsets:
+      break;
+  }
+  return check_offset_count("seg_indptr", args.seg_indptr.data() == nullptr ? 0 : args.seg_indptr.size(),
+                            args.weight_indices.size());
 }
 
 // "[E, ceil(N/bn), ceil(K/bk)] =", of a preset's scales.
@@ -113,8 +166,40 @@ Status CallShapes::check_scales(const GroupedGemmArgs& args) const {
   return {};
 }
 
-CallShapes::CallShapes(const Problem& problem)
+// One array tells the groups' rows, and it is that of the layout.
+Status CallShapes::check_layout(const GroupedGemmArgs& args) const {
+  const RowLayout given = layout_of(args);
+  const bool has_offsets = !args.seg_indptr.empty();
+  if ((given != RowLayout::offsets && has_offsets) ||
+      (given == RowLayout::masked && !args.seg_indptr_32.empty())) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{} and {} are given, one array tells which rows are a group's",
+                            has_offsets ? "seg_indptr" : "seg_indptr_32", array_of(given)));
+  }
+  if (layout_ && given != *layout_ && (given != RowLayout::offsets || has_offsets)) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{} is given, the operation was prepared for row layout '{}', whose array is {}",
+                            array_of(given), name(*layout_), array_of(*layout_)));
+  }
+  if (layout_ && given != *layout_) {
+    return fail(ErrorCode::invalid_argument, fmt::format("{} is not given, the operation was prepared for row layout "
+                                                         "'{}'",
+                                                         array_of(*layout_), name(*layout_)));
+  }
+  if (given != RowLayout::masked && args.max_m != 0) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("max_m is {}, it goes with masked_m alone, {} is given", args.max_m, array_of(given)));
+  }
+  if (args.expected_rows < 0) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("expected_rows is {}, it must be 0 or more", args.expected_rows));
+  }
+  return {};
+}
+
+CallShapes::CallShapes(const Problem& problem, std::optional<RowLayout> layout)
     : problem_(problem),
+      layout_(layout),
       preset_(preset_of(problem)),
       scales_(scale_sizes(problem, 0)),
       scales_a_per_row_(scale_sizes(problem, 1).a - scales_.a) {}
@@ -123,35 +208,64 @@ Status CallShapes::check(const GroupedGemmArgs& args) const {
   if (args.a.rows < 0) {
     return fail(ErrorCode::invalid_argument, fmt::format("A has {} rows, it must have 0 or more", args.a.rows));
   }
+  if (auto status = check_layout(args); !status) return status;
   if (auto status = check_types(args); !status) return status;
   if (auto status = check_matrix("A", args.a, args.a.rows, problem_.k); !status) return status;
   if (auto status = check_matrix("B", args.b, problem_.experts * problem_.n, problem_.k); !status) return status;
   if (auto status = check_matrix("C", args.c, args.a.rows, problem_.n); !status) return status;
-  if (auto status = check_group_count(args); !status) return status;
+  if (auto status = check_group_count(problem_, args); !status) return status;
   return check_scales(args);
 }
 
-Status validate_routing(const Problem& problem, const GroupedGemmArgs& args) {
-  const auto& segments = args.seg_indptr;
+namespace {
+
+template <class Offset>
+Status validate_offsets(const char* what, std::span<const Offset> segments, std::int64_t rows) {
   if (segments.front() < 0) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("seg_indptr[0] is {}, it must be 0 or more", segments.front()));
+    return fail(ErrorCode::invalid_argument, fmt::format("{}[0] is {}, it must be 0 or more", what, segments.front()));
   }
   for (std::size_t g = 0; g + 1 < segments.size(); ++g) {
-    if (segments[g + 1] < segments[g]) {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("seg_indptr[{}] is {}, it must not be less than seg_indptr[{}] = {}", g + 1,
-                              segments[g + 1], g, segments[g]));
-    }
-    const std::int64_t expert = args.weight_indices[g];
-    if (expert < 0 || expert >= problem.experts) {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("weight_indices[{}] is {}, it must be from 0 to {}", g, expert, problem.experts - 1));
-    }
+    if (segments[g + 1] >= segments[g]) continue;
+    return fail(ErrorCode::invalid_argument, fmt::format("{0}[{1}] is {2}, it must not be less than {0}[{3}] = {4}",
+                                                         what, g + 1, segments[g + 1], g, segments[g]));
   }
-  if (segments.back() > args.a.rows) {
-    return fail(ErrorCode::invalid_argument, fmt::format("seg_indptr[{}] is {}, A has only {} rows",
-                                                         segments.size() - 1, segments.back(), args.a.rows));
+  if (segments.back() > rows) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}[{}] is {}, A has only {} rows", what, segments.size() - 1, segments.back(), rows));
+  }
+  return {};
+}
+
+Status validate_counts(const GroupedGemmArgs& args) {
+  for (std::size_t g = 0; g < args.masked_m.size(); ++g) {
+    if (args.masked_m[g] >= 0 && args.masked_m[g] <= args.max_m) continue;
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("masked_m[{}] is {}, it must be from 0 to max_m = {}", g, args.masked_m[g], args.max_m));
+  }
+  return {};
+}
+
+Status validate_rows(const GroupedGemmArgs& args) {
+  switch (layout_of(args)) {
+    case RowLayout::masked:
+      return validate_counts(args);
+    case RowLayout::offsets_32:
+      return validate_offsets("seg_indptr_32", args.seg_indptr_32, args.a.rows);
+    case RowLayout::offsets:
+      break;
+  }
+  return validate_offsets("seg_indptr", args.seg_indptr, args.a.rows);
+}
+
+}  // namespace
+
+Status validate_routing(const Problem& problem, const GroupedGemmArgs& args) {
+  if (auto status = validate_rows(args); !status) return status;
+  for (std::size_t g = 0; g < args.weight_indices.size(); ++g) {
+    const std::int64_t expert = args.weight_indices[g];
+    if (expert >= 0 && expert < problem.experts) continue;
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("weight_indices[{}] is {}, it must be from 0 to {}", g, expert, problem.experts - 1));
   }
   return {};
 }

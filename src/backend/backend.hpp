@@ -66,8 +66,8 @@ class Executor {
  public:
   virtual ~Executor() = default;
   // Makes what calls with these tiles need (a GPU's kernels are compiled and loaded). A plan a tile, or the reason why
-  // it cannot run. types: of the calls to come, those that are tuned first. slow: whether it is a reason that a kernel
-  // would be slow; for types that nobody tunes a slow one is better than none, always.
+  // it cannot run. types: of the calls to come, those that are tuned first, all in one layout. slow: whether it is a
+  // reason that a kernel would be slow; for types that nobody tunes a slow one is better than none, always.
   [[nodiscard]] virtual std::vector<Result<SharedPlan>> plan(const Problem& problem,
                                                              const std::vector<TileConfig>& tiles,
                                                              const std::vector<CallTypes>& types,

@@ -9,6 +9,33 @@
 namespace expertile {
 namespace {
 
+// A group in whichever array tells its rows, read plainly.
+struct Group {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  std::int64_t expert = 0;
+};
+std::vector<Group> groups_of(const GroupedGemmArgs& args) {
+  std::vector<Group> groups;
+  const std::size_t count = args.masked_m.empty() ? args.weight_indices.size() : args.masked_m.size();
+  for (std::size_t g = 0; g < count; ++g) {
+    Group group;
+    group.expert = args.weight_indices.empty() ? static_cast<std::int64_t>(g) : args.weight_indices[g];
+    if (!args.masked_m.empty()) {
+      group.begin = static_cast<std::int64_t>(g) * args.max_m;
+      group.end = group.begin + args.masked_m[g];
+    } else if (!args.seg_indptr_32.empty()) {
+      group.begin = args.seg_indptr_32[g];
+      group.end = args.seg_indptr_32[g + 1];
+    } else {
+      group.begin = args.seg_indptr[g];
+      group.end = args.seg_indptr[g + 1];
+    }
+    groups.push_back(group);
+  }
+  return groups;
+}
+
 // One row of A as the product sees it, scales along K included; the quantised values where the call quantises A.
 std::vector<double> row_of_a(const Problem& problem, const GroupedGemmArgs& args, std::int64_t row) {
   std::vector<double> out(static_cast<std::size_t>(problem.k));
@@ -103,16 +130,13 @@ ReferenceResult reference_grouped_gemm(const Problem& problem, const GroupedGemm
   const auto size = static_cast<std::size_t>(args.a.rows * problem.n);
   ReferenceResult result{std::vector<double>(size, std::numeric_limits<double>::quiet_NaN()),
                          std::vector<double>(size, 0.0), every};
-  for (std::size_t g = 0; g < args.weight_indices.size(); ++g) {
-    const std::int64_t expert = args.weight_indices[g];
+  for (const auto& [begin, end, expert] : groups_of(args)) {
     std::vector<std::vector<double>> tokens;
-    for (std::int64_t row = args.seg_indptr[g]; row < args.seg_indptr[g + 1]; ++row) {
-      tokens.push_back(row_of_a(problem, args, row));
-    }
+    for (std::int64_t row = begin; row < end; ++row) tokens.push_back(row_of_a(problem, args, row));
     for (std::int64_t n = 0; n < problem.n && !tokens.empty(); ++n) {
       const std::vector<double> b = row_of_b(problem, args, expert, n);
       for (std::size_t i = 0; i < tokens.size(); ++i) {
-        const std::int64_t row = args.seg_indptr[g] + static_cast<std::int64_t>(i);
+        const std::int64_t row = begin + static_cast<std::int64_t>(i);
         if (!result.has(row, n)) continue;
         const std::vector<double>& a = tokens[i];
         double sum = 0;
@@ -148,8 +172,8 @@ double worst_error_over_bound(const Problem& problem, const GroupedGemmArgs& arg
   const double gamma = (static_cast<double>(problem.k) + 8) * 0x1p-24 + (problem.tf32 ? 0x1.01p-10 : 0.0) + sum_error;
   const double tiny = static_cast<double>(problem.k) * 0x1p-106;
   double worst = 0;
-  for (std::size_t g = 0; g < args.weight_indices.size(); ++g) {
-    for (std::int64_t row = args.seg_indptr[g]; row < args.seg_indptr[g + 1]; ++row) {
+  for (const Group& group : groups_of(args)) {
+    for (std::int64_t row = group.begin; row < group.end; ++row) {
       for (std::int64_t n = 0; n < problem.n; ++n) {
         const auto index = static_cast<std::size_t>(row * problem.n + n);
         const double expected = reference.value[index];

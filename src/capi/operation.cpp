@@ -17,6 +17,10 @@ Result<PrepareOptions> options_of(const expertile_prepare_options* given) {
   if (given == nullptr) return options;
   if (auto status = check_struct(given, "options", "expertile_prepare_options"); !status) return fail(status.error());
   if (given->reserved != 0) return invalid(fmt::format("options.reserved is {}, it must be 0", given->reserved));
+  if (given->reserved_2 != 0) return invalid(fmt::format("options.reserved_2 is {}, it must be 0", given->reserved_2));
+  const auto row_layout = row_layout_of(given->row_layout);
+  if (!row_layout) return fail(row_layout.error());
+  options.row_layout = *row_layout;
   if (given->device != nullptr) {
     const auto device = find(given->device);
     if (!device) return fail(device.error());
@@ -31,6 +35,37 @@ Result<PrepareOptions> options_of(const expertile_prepare_options* given) {
   return options;
 }
 
+// The arrays that tell the groups. Which of them goes with which is the product's to say; one that must be there and is
+// NULL is named here.
+Status read_groups(const expertile_grouped_gemm_args& given, GroupedGemmArgs& args) {
+  if (given.groups < 0 || given.groups > kLargestSize) {
+    return invalid(fmt::format("groups is {}, it must be from 0 to {}", given.groups, kLargestSize));
+  }
+  const bool is_masked = given.masked_m != nullptr;
+  const auto count_of = [&](const void* data, std::int64_t count, bool is_needed) {
+    return data != nullptr || is_needed ? count : 0;
+  };
+  const auto experts = span_of(given.weight_indices, count_of(given.weight_indices, given.groups, !is_masked),
+                               "weight_indices", "groups");
+  if (!experts) return fail(experts.error());
+  const bool needs_segments = !is_masked && given.seg_indptr_32 == nullptr;
+  const auto segments = span_of(given.seg_indptr, count_of(given.seg_indptr, given.groups + 1, needs_segments),
+                                "seg_indptr", "groups + 1");
+  if (!segments) return fail(segments.error());
+  const auto segments_32 = span_of(given.seg_indptr_32, count_of(given.seg_indptr_32, given.groups + 1, false),
+                                   "seg_indptr_32", "groups + 1");
+  if (!segments_32) return fail(segments_32.error());
+  const auto masked_m = span_of(given.masked_m, count_of(given.masked_m, given.groups, false), "masked_m", "groups");
+  if (!masked_m) return fail(masked_m.error());
+  args.weight_indices = *experts;
+  args.seg_indptr = *segments;
+  args.seg_indptr_32 = *segments_32;
+  args.masked_m = *masked_m;
+  args.max_m = given.max_m;
+  args.expected_rows = given.expected_rows;
+  return {};
+}
+
 Result<GroupedGemmArgs> args_of(const expertile_grouped_gemm_args* given) {
   if (auto status = check_struct(given, "args", "expertile_grouped_gemm_args"); !status) return fail(status.error());
   GroupedGemmArgs args{.stream = given->stream};
@@ -40,13 +75,7 @@ Result<GroupedGemmArgs> args_of(const expertile_grouped_gemm_args* given) {
   if (!b) return fail(b.error());
   const auto c = view_of<MatrixView>(given->c, "c");
   if (!c) return fail(c.error());
-  if (given->groups < 0 || given->groups > kLargestSize) {
-    return invalid(fmt::format("groups is {}, it must be from 0 to {}", given->groups, kLargestSize));
-  }
-  const auto experts = span_of(given->weight_indices, given->groups, "weight_indices", "groups");
-  if (!experts) return fail(experts.error());
-  const auto segments = span_of(given->seg_indptr, given->groups + 1, "seg_indptr", "groups + 1");
-  if (!segments) return fail(segments.error());
+  if (auto status = read_groups(*given, args); !status) return fail(status.error());
   const auto scale_a = span_of(given->scale_a, given->scale_a_count, "scale_a", "scale_a_count");
   if (!scale_a) return fail(scale_a.error());
   const auto scale_b = span_of(given->scale_b, given->scale_b_count, "scale_b", "scale_b_count");
@@ -54,8 +83,6 @@ Result<GroupedGemmArgs> args_of(const expertile_grouped_gemm_args* given) {
   args.a = *a;
   args.b = *b;
   args.c = *c;
-  args.seg_indptr = *segments;
-  args.weight_indices = *experts;
   args.scale_a = *scale_a;
   args.scale_b = *scale_b;
   if (given->workspace == nullptr && given->workspace_bytes > 0) {
@@ -96,6 +123,11 @@ extern "C" {
 const char* expertile_match_name(expertile_match match) {
   if (match < EXPERTILE_MATCH_EXACT || match > EXPERTILE_MATCH_BUILT_IN) return "?";
   return name(static_cast<expertile::Match>(match)).data();  // of literals, which end with a zero
+}
+
+const char* expertile_row_layout_name(expertile_row_layout layout) {
+  if (layout < EXPERTILE_ROWS_OFFSETS || layout > EXPERTILE_ROWS_MASKED) return "?";
+  return name(static_cast<expertile::RowLayout>(layout)).data();  // of literals, which end with a zero
 }
 
 expertile_status expertile_prepare(const expertile_problem* problem, const expertile_prepare_options* options,

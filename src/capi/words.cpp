@@ -15,6 +15,8 @@ constexpr std::array kScales = {Scales::none, Scales::per_tensor, Scales::per_to
 // Those that kernels multiply; EXPERTILE_FLOAT16 is 1.
 constexpr std::array kElements = {ElementType::float16, ElementType::bfloat16, ElementType::float32,
                                   ElementType::float8_e4m3, ElementType::int8};
+constexpr std::array kRowLayouts = {RowLayout::offsets, RowLayout::offsets_32, RowLayout::masked};
+static_assert(kRowLayouts[EXPERTILE_ROWS_MASKED] == RowLayout::masked);
 static_assert(kDTypes[EXPERTILE_DTYPE_INT8_W8A8] == DType::int8_w8a8);
 static_assert(kScales[EXPERTILE_SCALES_BLOCK - 1] == Scales::block);
 static_assert(kElements[EXPERTILE_INT8 - 1] == ElementType::int8);
@@ -69,6 +71,10 @@ Result<std::optional<Scales>> scales_of(std::int32_t number) {
 
 Result<ElementType> element_of(std::int32_t number, std::string_view field, std::string_view part) {
   return at_place(kElements, std::int64_t{number} - 1, field, part, number, "element");
+}
+
+Result<RowLayout> row_layout_of(std::int32_t number) {
+  return at_place(kRowLayouts, number, "options", ".row_layout", number, "row layout");
 }
 
 std::int32_t number_of(DType dtype) noexcept { return place_of(kDTypes, dtype); }

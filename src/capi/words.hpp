@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "capi/status.hpp"
+#include "expertile/grouped_gemm.hpp"
 #include "expertile/problem.hpp"
 
 namespace expertile::capi {
@@ -16,6 +17,8 @@ namespace expertile::capi {
 [[nodiscard]] Result<std::optional<Scales>> scales_of(std::int32_t number);
 // field, part: what is read, "a" and ".element". EXPERTILE_ELEMENT_NONE is an error.
 [[nodiscard]] Result<ElementType> element_of(std::int32_t number, std::string_view field, std::string_view part = {});
+// Of options.row_layout.
+[[nodiscard]] Result<RowLayout> row_layout_of(std::int32_t number);
 [[nodiscard]] std::int32_t number_of(DType dtype) noexcept;
 [[nodiscard]] std::int32_t number_of(Scales scales) noexcept;
 [[nodiscard]] std::int32_t number_of(ElementType element) noexcept;

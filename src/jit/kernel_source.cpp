@@ -41,6 +41,9 @@ Source kernel_source(const KernelSpec& spec) {
   const Family family = family_of(spec.tile.kernel);
   const int blocks = cluster_blocks(spec.tile);
   const std::string clusters = blocks > 1 ? fmt::format(" __cluster_dims__({}, 1, 1)", blocks) : "";
+  const std::string rows = spec.rows == Rows::offsets
+                               ? ""
+                               : fmt::format(",\n    .rows = static_cast<Rows>({})", static_cast<int>(spec.rows));
   const std::string text = fmt::format(
       R"(#include "{}/grouped_gemm.hpp"
 namespace expertile {{
@@ -54,7 +57,7 @@ constexpr KernelSpec kSpec = {{
     .block_n = {},
     .block_k = {},
     .scales_a = {},
-    .wide_loads = {}}};
+    .wide_loads = {}{}}};
 }}
 // At least one block a multiprocessor: without it the compiler would rather spill than use more registers.
 extern "C" __global__ void __launch_bounds__({}, 1){} {}(const __grid_constant__ expertile::{} args) {{
@@ -63,20 +66,20 @@ extern "C" __global__ void __launch_bounds__({}, 1){} {}(const __grid_constant__
 )",
       family.name, spelled(spec.tile), static_cast<int>(spec.a), static_cast<int>(spec.b), static_cast<int>(spec.c),
       static_cast<int>(spec.scaling), static_cast<int>(spec.product), spec.block_n, spec.block_k, spec.scales_a,
-      spec.wide_loads, threads_of(spec), clusters, kKernelName, family.arguments, family.name);
+      spec.wide_loads, rows, threads_of(spec), clusters, kKernelName, family.arguments, family.name);
   Source source{"grouped_gemm.cu", text, device_headers()};
   if (spec.tile.kernel == KernelFamily::sm90) source.headers.emplace_back("wgmma.hpp", wgmma_text(spec));
   return source;
 }
 
-Source quantise_source(Storage a) {
+Source quantise_source(Storage a, bool is_masked) {
   const std::string text = fmt::format(
       R"(#include "quantise.hpp"
 extern "C" __global__ void __launch_bounds__({}) {}(const __grid_constant__ expertile::QuantiseArgs args) {{
-  expertile::quantise_rows<static_cast<expertile::Storage>({})>(args);
+  expertile::{}<static_cast<expertile::Storage>({})>(args);
 }}
 )",
-      kQuantiseThreads, kQuantiseName, static_cast<int>(a));
+      kQuantiseThreads, kQuantiseName, is_masked ? "quantise_masked_rows" : "quantise_rows", static_cast<int>(a));
   return {"quantise.cu", text, device_headers()};
 }
 

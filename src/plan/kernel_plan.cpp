@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "kernel_shape.hpp"
+#include "problem/groups.hpp"
 #include "problem/presets.hpp"
 
 namespace expertile {
@@ -33,6 +34,22 @@ Scaling scaling_of(Scales scales) noexcept {
   }
   return Scaling::none;
 }
+
+namespace {
+
+Rows rows_of(RowLayout layout) {
+  switch (layout) {
+    case RowLayout::offsets:
+      return Rows::offsets;
+    case RowLayout::offsets_32:
+      return Rows::offsets_32;
+    case RowLayout::masked:
+      return Rows::masked;
+  }
+  return Rows::offsets;
+}
+
+}  // namespace
 
 std::optional<Storage> storage_of(ElementType type) noexcept {
   switch (type) {
@@ -92,7 +109,7 @@ Status check_product(const Problem& problem) {
   return {};
 }
 
-CallTypes types_of(const GroupedGemmArgs& args) noexcept { return {args.a.type, args.c.type}; }
+CallTypes types_of(const GroupedGemmArgs& args) noexcept { return {args.a.type, args.c.type, layout_of(args)}; }
 
 KernelSpec make_spec(const Problem& problem, const TileConfig& tile, const CallTypes& types, bool wide_loads) noexcept {
   KernelSpec spec;
@@ -111,6 +128,7 @@ KernelSpec make_spec(const Problem& problem, const TileConfig& tile, const CallT
     spec.scales_a = preset.quantised_a.value_or(preset.a).scales.has_value();
   }
   spec.wide_loads = wide_loads;
+  spec.rows = rows_of(types.rows);
   return spec;
 }
 
@@ -126,7 +144,7 @@ double sum_error(const Problem& problem, const TileConfig& tile) noexcept {
 }
 
 bool allows_wide_loads(const Problem& problem, ElementType a) noexcept {
-  const KernelSpec spec = make_spec(problem, {}, {a, output_type(problem.dtype)}, true);
+  const KernelSpec spec = make_spec(problem, {}, {.a = a, .c = output_type(problem.dtype)}, true);
   const auto wide = [](std::int64_t elements, Storage storage) { return elements * size_of(storage) % 16 == 0; };
   const bool rows = wide(problem.k, spec.a) && wide(problem.k, spec.b);
   return rows && (spec.block_k == 0 || (wide(spec.block_k, spec.a) && wide(spec.block_k, spec.b)));
@@ -142,14 +160,26 @@ KernelArgs make_kernel_args(const Problem& problem, const GroupedGemmArgs& args)
   in.a = args.a.data;
   in.b = args.b.data;
   in.c = args.c.data;
-  in.seg_indptr = reinterpret_cast<const long long*>(args.seg_indptr.data());
-  in.weight_indices = reinterpret_cast<const long long*>(args.weight_indices.data());
+  switch (layout_of(args)) {
+    case RowLayout::offsets:
+      in.seg_indptr = reinterpret_cast<const long long*>(args.seg_indptr.data());
+      break;
+    case RowLayout::offsets_32:
+      in.seg_indptr_32 = args.seg_indptr_32.data();
+      break;
+    case RowLayout::masked:
+      in.masked_m = args.masked_m.data();
+      in.max_m = static_cast<int>(args.max_m);
+      break;
+  }
+  const auto& experts = args.weight_indices;
+  in.weight_indices = experts.empty() ? nullptr : reinterpret_cast<const long long*>(experts.data());
   in.scale_a = args.scale_a.data();
   in.scale_b = args.scale_b.data();
   in.a_pitch = args.a.pitch;
   in.b_pitch = args.b.pitch;
   in.c_pitch = args.c.pitch;
-  in.groups = static_cast<int>(args.weight_indices.size());
+  in.groups = static_cast<int>(group_count(args));
   in.experts = static_cast<int>(problem.experts);
   in.rows = static_cast<int>(args.a.rows);
   in.n = static_cast<int>(problem.n);
@@ -194,6 +224,9 @@ QuantiseArgs make_quantise_args(const Problem& problem, const GroupedGemmArgs& a
   in.rows = args.a.rows;
   in.k = static_cast<int>(problem.k);
   in.block_k = static_cast<int>(std::min(problem.block_shape->k, problem.k));
+  in.masked_m = layout_of(args) == RowLayout::masked ? args.masked_m.data() : nullptr;
+  in.groups = static_cast<int>(group_count(args));
+  in.max_m = static_cast<int>(args.max_m);
   return in;
 }
 

@@ -15,6 +15,11 @@ std::int64_t most_row_tiles(std::int64_t rows, std::int64_t groups, int tile_row
   return active + (rows - active) / tile_rows;
 }
 
+// Likewise where rows are masked, a group's `each` at most: those behind its count make no tile.
+std::int64_t most_masked_tiles(std::int64_t each, std::int64_t groups, int tile_rows) {
+  return groups * ceil_div(each, tile_rows);
+}
+
 }  // namespace
 
 LaunchPlan make_launch_plan(const Problem& problem, const KernelSpec& spec) noexcept {
@@ -34,7 +39,17 @@ LaunchPlan make_launch_plan(const Problem& problem, const KernelSpec& spec) noex
 }
 
 std::int64_t block_count(const LaunchPlan& plan, std::int64_t rows, std::int64_t groups) noexcept {
-  return most_row_tiles(rows, groups, cluster_tile_m(plan.spec.tile)) * plan.column_blocks;
+  const int tile_rows = cluster_tile_m(plan.spec.tile);
+  if (groups > 0 && plan.spec.rows == Rows::masked) {
+    return most_masked_tiles(rows / groups, groups, tile_rows) * plan.column_blocks;
+  }
+  return most_row_tiles(rows, groups, tile_rows) * plan.column_blocks;
+}
+
+std::int64_t repeating_blocks(const LaunchPlan& plan, std::int64_t blocks, const Expected& expected) noexcept {
+  const std::int64_t of_expected =
+      most_row_tiles(expected.rows, expected.groups, cluster_tile_m(plan.spec.tile)) * plan.column_blocks;
+  return std::min(blocks, std::max(of_expected, expected.blocks_at_once));
 }
 
 std::int64_t staying_blocks(const LaunchPlan& plan, std::int64_t blocks, std::int64_t at_once) noexcept {

@@ -22,9 +22,20 @@ struct LaunchPlan {
 };
 [[nodiscard]] LaunchPlan make_launch_plan(const Problem& problem, const KernelSpec& spec) noexcept;
 
-// Blocks of a launch: enough for every routing of `rows` rows to `groups` groups.
+// Blocks of a launch: enough for every routing of `rows` rows of A to `groups` groups, or, where they are masked, for
+// all counts.
 [[nodiscard]] std::int64_t block_count(const LaunchPlan& plan, std::int64_t rows, std::int64_t groups) noexcept;
 // Blocks of a launch that take one tile after the other: of `blocks`, as many as can run at once, in whole clusters.
 [[nodiscard]] std::int64_t staying_blocks(const LaunchPlan& plan, std::int64_t blocks, std::int64_t at_once) noexcept;
+
+// Of the portable family, where rows are masked: of `blocks`, as many as the rows that are expected make tiles at most,
+// and as many as run at once. Should there be more tiles, blocks take further ones.
+struct Expected {
+  std::int64_t rows = 0;
+  std::int64_t groups = 0;
+  std::int64_t blocks_at_once = 1;  // that the device runs
+};
+[[nodiscard]] std::int64_t repeating_blocks(const LaunchPlan& plan, std::int64_t blocks,
+                                            const Expected& expected) noexcept;
 
 }  // namespace expertile

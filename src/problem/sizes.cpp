@@ -40,17 +40,17 @@ ElementType weight_type(const Problem& problem) noexcept { return preset_of(prob
 
 CallTypes usual_types(const Problem& problem) noexcept {
   const Preset& preset = preset_of(problem);
-  return {preset.a.element, preset.c};
+  return {.a = preset.a.element, .c = preset.c};
 }
 
-std::vector<CallTypes> call_types(const Problem& problem) {
+std::vector<CallTypes> call_types(const Problem& problem, RowLayout rows) {
   const Preset& preset = preset_of(problem);
   std::vector<ElementType> activations{preset.a.element};
   if (preset.other_a) activations.push_back(*preset.other_a);
   std::vector<CallTypes> types;
   for (const ElementType a : activations) {
     for (const ElementType c : types_of_c()) {
-      if (!preset.quantised_a || c == a) types.push_back({a, c});
+      if (!preset.quantised_a || c == a) types.push_back({a, c, rows});
     }
   }
   return types;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "expertile/grouped_gemm.hpp"
 #include "expertile/problem.hpp"
 
 namespace expertile {
@@ -22,16 +23,18 @@ struct ScaleSizes {
 // The weights' element type, block_shape considered.
 [[nodiscard]] ElementType weight_type(const Problem& problem) noexcept;
 
-// How a call stores A (before it is quantised on the fly) and C: what its kernel is made for.
+// How a call stores A (before it is quantised on the fly) and C, and tells the groups' rows: what its kernel is made
+// for.
 struct CallTypes {
   ElementType a = ElementType::float16;
   ElementType c = ElementType::float16;
+  RowLayout rows = RowLayout::offsets;
 
   friend bool operator==(const CallTypes&, const CallTypes&) = default;
 };
-// Those that are tuned and timed; and all that calls may have.
+// Those that are tuned and timed; and all that calls may have in a layout.
 [[nodiscard]] CallTypes usual_types(const Problem& problem) noexcept;
-[[nodiscard]] std::vector<CallTypes> call_types(const Problem& problem);
+[[nodiscard]] std::vector<CallTypes> call_types(const Problem& problem, RowLayout rows = RowLayout::offsets);
 
 // Bytes of A, B, C and the scales for `rows` rows.
 [[nodiscard]] double tensor_bytes(const Problem& problem, double rows) noexcept;

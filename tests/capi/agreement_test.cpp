@@ -14,7 +14,7 @@
 namespace expertile::testing {
 namespace {
 
-constexpr std::uint64_t kProblems = 8;
+constexpr std::uint64_t kProblems = 12;
 
 class EveryDtypeInC : public ::testing::TestWithParam<Combination> {};
 
@@ -27,9 +27,10 @@ std::vector<std::byte> bytes_of_c(const GroupedGemmArgs& args) {
 TEST_P(EveryDtypeInC, IsRightByTheReferenceAndTheSameBitsAsInCpp) {
   const TemporaryDirectory directory;
   for (std::uint64_t seed = 0; seed < kProblems; ++seed) {
-    RandomProblem random(GetParam(), seed);
+    const auto rows = static_cast<RowLayout>(seed % 3);
+    RandomProblem random(GetParam(), seed, {.rows = rows});
     const ProblemHandle problem = made(desc_of(random.problem()));
-    const OperationHandle gemm = prepared(problem.get(), directory.path());
+    const OperationHandle gemm = prepared(problem.get(), directory.path(), static_cast<expertile_row_layout>(rows));
     const GroupedGemmArgs args = random.args();
     const expertile_grouped_gemm_args c_args = args_of(args);
     ASSERT_EQ(expertile_validate(problem.get(), &c_args), EXPERTILE_OK) << expertile_last_error();
@@ -39,8 +40,8 @@ TEST_P(EveryDtypeInC, IsRightByTheReferenceAndTheSameBitsAsInCpp) {
         << random.describe();
     const std::vector<std::byte> through_c = bytes_of_c(args);
     random.poison();
-    const auto same =
-        GroupedGemm::prepare(random.problem(), {.device = "cpu", .threads = 2, .config_dir = directory.path()});
+    const auto same = GroupedGemm::prepare(
+        random.problem(), {.device = "cpu", .threads = 2, .config_dir = directory.path(), .row_layout = rows});
     ASSERT_TRUE(same) << same.error().message;
     ASSERT_TRUE((*same)(args));
     ASSERT_EQ(through_c, bytes_of_c(args)) << random.describe();

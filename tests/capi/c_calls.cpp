@@ -1,6 +1,7 @@
 #include "capi/c_calls.hpp"
 
 #include "expertile/types.hpp"
+#include "problem/groups.hpp"
 
 namespace expertile::testing {
 namespace {
@@ -19,6 +20,12 @@ Matrix matrix_of(const View& view) {
   return {view.data, view.rows, view.cols, view.pitch, number_of(view.type), 0};
 }
 
+// Where an array that is not given is NULL.
+template <class T>
+T* given(std::span<T> values) {
+  return values.empty() ? nullptr : values.data();
+}
+
 }  // namespace
 
 ProblemHandle made(const expertile_problem_desc& desc) {
@@ -33,13 +40,15 @@ DeviceHandle opened(const char* name, int threads) {
   return DeviceHandle(device);
 }
 
-OperationHandle prepared(const expertile_problem* problem, const std::string& config_dir) {
+OperationHandle prepared(const expertile_problem* problem, const std::string& config_dir, expertile_row_layout rows) {
   const DeviceHandle device = opened("cpu", 2);
   const expertile_prepare_options options{.size = sizeof options,
                                           .device = device.get(),
                                           .config_dir = config_dir.c_str(),
                                           .c_element = EXPERTILE_ELEMENT_NONE,
-                                          .reserved = 0};
+                                          .reserved = 0,
+                                          .row_layout = rows,
+                                          .reserved_2 = 0};
   expertile_operation* operation = nullptr;
   ::testing::internal::CaptureStderr();
   EXPECT_EQ(expertile_prepare(problem, &options, &operation), EXPERTILE_OK) << expertile_last_error();
@@ -79,16 +88,20 @@ expertile_grouped_gemm_args args_of(const GroupedGemmArgs& args) {
           .a = matrix_of<expertile_matrix>(args.a),
           .b = matrix_of<expertile_matrix>(args.b),
           .c = matrix_of<expertile_mutable_matrix>(args.c),
-          .seg_indptr = args.seg_indptr.data(),
-          .weight_indices = args.weight_indices.data(),
-          .groups = static_cast<std::int64_t>(args.weight_indices.size()),
+          .seg_indptr = given(args.seg_indptr),
+          .weight_indices = given(args.weight_indices),
+          .groups = group_count(args),
           .scale_a = args.scale_a.data(),
           .scale_a_count = static_cast<std::int64_t>(args.scale_a.size()),
           .scale_b = args.scale_b.data(),
           .scale_b_count = static_cast<std::int64_t>(args.scale_b.size()),
           .stream = args.stream,
           .workspace = args.workspace.data(),
-          .workspace_bytes = args.workspace.size()};
+          .workspace_bytes = args.workspace.size(),
+          .seg_indptr_32 = given(args.seg_indptr_32),
+          .masked_m = given(args.masked_m),
+          .max_m = args.max_m,
+          .expected_rows = args.expected_rows};
 }
 
 }  // namespace expertile::testing

@@ -45,7 +45,8 @@ using OperationHandle = std::unique_ptr<expertile_operation, Destroy>;
 [[nodiscard]] ProblemHandle made(const expertile_problem_desc& desc);
 [[nodiscard]] DeviceHandle opened(const char* name, int threads);
 // On a CPU, two threads; config_dir: where files are looked up. What is logged is thrown away.
-[[nodiscard]] OperationHandle prepared(const expertile_problem* problem, const std::string& config_dir);
+[[nodiscard]] OperationHandle prepared(const expertile_problem* problem, const std::string& config_dir,
+                                       expertile_row_layout rows = EXPERTILE_ROWS_OFFSETS);
 
 [[nodiscard]] expertile_problem_desc desc_of(const Problem& problem);
 [[nodiscard]] expertile_grouped_gemm_args args_of(const GroupedGemmArgs& args);

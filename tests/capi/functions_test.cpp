@@ -39,6 +39,11 @@ TEST(FunctionsOfC, NameEveryValueAndNoOther) {
   for (int match = 0; match <= EXPERTILE_MATCH_BUILT_IN; ++match) {
     EXPECT_EQ(expertile_match_name(static_cast<expertile_match>(match)), name(static_cast<Match>(match)));
   }
+  for (int layout = 0; layout <= EXPERTILE_ROWS_MASKED; ++layout) {
+    EXPECT_EQ(expertile_row_layout_name(static_cast<expertile_row_layout>(layout)),
+              name(static_cast<RowLayout>(layout)));
+  }
+  EXPECT_STREQ(expertile_row_layout_name(static_cast<expertile_row_layout>(3)), "?");
   EXPECT_STREQ(expertile_status_name(EXPERTILE_OK), "ok");
   EXPECT_STREQ(expertile_status_name(EXPERTILE_INTERNAL_ERROR), "internal_error");
   EXPECT_STREQ(expertile_status_name(static_cast<expertile_status>(6)), "?");
@@ -160,7 +165,9 @@ TEST(FunctionsOfC, PrepareForOneTypeOfCWhereOneIsNamed) {
                                           .device = device.get(),
                                           .config_dir = config_dir.c_str(),
                                           .c_element = EXPERTILE_BFLOAT16,
-                                          .reserved = 0};
+                                          .reserved = 0,
+                                          .row_layout = EXPERTILE_ROWS_OFFSETS,
+                                          .reserved_2 = 0};
   expertile_operation* gemm = nullptr;
   ::testing::internal::CaptureStderr();
   ASSERT_EQ(expertile_prepare(problem.get(), &options, &gemm), EXPERTILE_OK) << expertile_last_error();

@@ -103,8 +103,13 @@ void prepare_call_and_destroy(const std::string& config_dir, int thread, std::st
     desc.experts = 2;
     expertile_device* device = nullptr;
     expertile_device_open("cpu", 1, &device);
-    const expertile_prepare_options options{
-        .size = sizeof options, .device = device, .config_dir = config_dir.c_str(), .c_element = 0, .reserved = 0};
+    const expertile_prepare_options options{.size = sizeof options,
+                                            .device = device,
+                                            .config_dir = config_dir.c_str(),
+                                            .c_element = 0,
+                                            .reserved = 0,
+                                            .row_layout = 0,
+                                            .reserved_2 = 0};
     std::vector<float> c(16);
     const expertile_grouped_gemm_args args = args_of({.a = view(a.data(), 1, 32),
                                                       .b = view(b.data(), 32, 32),

@@ -58,8 +58,13 @@ TEST(StructsOfC, ThatAreReadMayGrowByBytesThatAreZero) {
   const ProblemHandle problem = made(kSmallLayer);
   const OperationHandle gemm = prepared(problem.get(), directory.path());
   const std::string config_dir = directory.path();
-  const expertile_prepare_options options{
-      .size = sizeof options, .device = nullptr, .config_dir = config_dir.c_str(), .c_element = 0, .reserved = 0};
+  const expertile_prepare_options options{.size = sizeof options,
+                                          .device = nullptr,
+                                          .config_dir = config_dir.c_str(),
+                                          .c_element = 0,
+                                          .reserved = 0,
+                                          .row_layout = 0,
+                                          .reserved_2 = 0};
   expect_growth("expertile_prepare_options", options, [&](const expertile_prepare_options* given) {
     expertile_operation* operation = nullptr;
     const expertile_status status = expertile_prepare(problem.get(), given, &operation);

@@ -226,13 +226,26 @@ std::vector<WrongCall> of_operations() {
          scene.options.size = 4;
          return prepare(scene, scene.problem.get());
        },
-       EXPERTILE_INVALID_ARGUMENT, "options.size is 4, it must be sizeof(expertile_prepare_options), 32 bytes"},
+       EXPERTILE_INVALID_ARGUMENT, "options.size is 4, it must be sizeof(expertile_prepare_options), 40 bytes"},
       {"expertile_prepare", "options->reserved = -1",
        [](Scene& scene) {
          scene.options.reserved = -1;
          return prepare(scene, scene.problem.get());
        },
        EXPERTILE_INVALID_ARGUMENT, "options.reserved is -1, it must be 0"},
+      {"expertile_prepare", "options->reserved_2 = 1",
+       [](Scene& scene) {
+         scene.options.reserved_2 = 1;
+         return prepare(scene, scene.problem.get());
+       },
+       EXPERTILE_INVALID_ARGUMENT, "options.reserved_2 is 1, it must be 0"},
+      {"expertile_prepare", "options->row_layout = 3",
+       [](Scene& scene) {
+         scene.options.row_layout = 3;
+         return prepare(scene, scene.problem.get());
+       },
+       EXPERTILE_INVALID_ARGUMENT,
+       "options.row_layout is 3, which names no row layout; choose one of 0 (offsets), 1 (offsets_32), 2 (masked)"},
       {"expertile_prepare", "options->device that was destroyed",
        [](Scene& scene) {
          scene.device.reset();
@@ -300,7 +313,9 @@ Scene::Scene() {
              .device = device.get(),
              .config_dir = config_dir.c_str(),
              .c_element = EXPERTILE_ELEMENT_NONE,
-             .reserved = 0};
+             .reserved = 0,
+             .row_layout = EXPERTILE_ROWS_OFFSETS,
+             .reserved_2 = 0};
   args = args_of({.a = view(a.data(), 2, 32),
                   .b = view(b.data(), 32, 32),
                   .c = view(c.data(), 2, 16),

@@ -29,6 +29,8 @@ struct Scene {
   std::vector<float> c = std::vector<float>(2 * 16);       // [2, 16]
   std::vector<std::int64_t> segments{0, 1, 2};
   std::vector<std::int64_t> experts{1, 0};
+  std::vector<std::int32_t> segments_32{0, 1, 2};
+  std::vector<std::int32_t> masked_m{1, 0};
   std::vector<float> scale_a = std::vector<float>(2);
   std::vector<float> scale_b = std::vector<float>(2 * 16);
   std::vector<std::int8_t> bytes = std::vector<std::int8_t>(2 * 32);

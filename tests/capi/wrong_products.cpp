@@ -27,6 +27,67 @@ void as_scaled(Scene& scene) {
   scene.args.scale_b_count = 2 * 16;
 }
 
+// Two masked groups of one row each, for expertile_validate, which takes any layout.
+std::function<expertile_status(Scene&)> with_masked_args(const std::function<void(Scene&)>& spoil) {
+  return [spoil](Scene& scene) {
+    scene.args.seg_indptr = scene.args.weight_indices = nullptr;
+    scene.args.masked_m = scene.masked_m.data();
+    scene.args.max_m = 1;
+    spoil(scene);
+    return expertile_validate(scene.problem.get(), &scene.args);
+  };
+}
+
+std::vector<WrongCall> of_row_layouts() {
+  return {
+      {"expertile_run", "masked_m where the operation was prepared for seg_indptr", with_args([](Scene& scene) {
+         scene.args.seg_indptr = nullptr;
+         scene.args.masked_m = scene.masked_m.data();
+         scene.args.max_m = 1;
+       }),
+       EXPERTILE_INVALID_ARGUMENT,
+       "masked_m is given, the operation was prepared for row layout 'offsets', whose array is seg_indptr"},
+      {"expertile_run", "seg_indptr and seg_indptr_32",
+       with_args([](Scene& scene) { scene.args.seg_indptr_32 = scene.segments_32.data(); }), EXPERTILE_INVALID_ARGUMENT,
+       "seg_indptr and seg_indptr_32 are given, one array tells which rows are a group's"},
+      {"expertile_run", "max_m = 1 without masked_m", with_args([](Scene& scene) { scene.args.max_m = 1; }),
+       EXPERTILE_INVALID_ARGUMENT, "max_m is 1, it goes with masked_m alone, seg_indptr is given"},
+      {"expertile_run", "expected_rows = -1", with_args([](Scene& scene) { scene.args.expected_rows = -1; }),
+       EXPERTILE_INVALID_ARGUMENT, "expected_rows is -1, it must be 0 or more"},
+      {"expertile_validate", "seg_indptr_32 ends behind A",
+       [](Scene& scene) {
+         scene.segments_32[2] = 3;
+         scene.args.seg_indptr = nullptr;
+         scene.args.seg_indptr_32 = scene.segments_32.data();
+         return expertile_validate(scene.problem.get(), &scene.args);
+       },
+       EXPERTILE_INVALID_ARGUMENT, "seg_indptr_32[2] is 3, A has only 2 rows"},
+      {"expertile_validate", "max_m = 2 for 2 groups in 2 rows of A",
+       with_masked_args([](Scene& scene) { scene.args.max_m = 2; }), EXPERTILE_INVALID_ARGUMENT,
+       "A has 2 rows, it must have max_m = 2 for each of masked_m's 2 groups"},
+      {"expertile_validate", "max_m = -1", with_masked_args([](Scene& scene) { scene.args.max_m = -1; }),
+       EXPERTILE_INVALID_ARGUMENT, "max_m is -1, it must be 0 or more"},
+      {"expertile_validate", "masked_m[1] = 2 of max_m = 1",
+       with_masked_args([](Scene& scene) { scene.masked_m[1] = 2; }), EXPERTILE_INVALID_ARGUMENT,
+       "masked_m[1] is 2, it must be from 0 to max_m = 1"},
+      {"expertile_validate", "masked_m[0] = -1", with_masked_args([](Scene& scene) { scene.masked_m[0] = -1; }),
+       EXPERTILE_INVALID_ARGUMENT, "masked_m[0] is -1, it must be from 0 to max_m = 1"},
+      {"expertile_validate", "masked_m is odd", with_masked_args([](Scene& scene) {
+         scene.args.masked_m =
+             reinterpret_cast<const std::int32_t*>(reinterpret_cast<std::uintptr_t>(scene.masked_m.data()) + 1);
+       }),
+       EXPERTILE_INVALID_ARGUMENT, "masked_m is at address 0x..., it must be a multiple of its element's 4 bytes"},
+      {"expertile_validate", "3 masked groups of 2 experts, without weight_indices", with_masked_args([](Scene& scene) {
+         scene.masked_m = {0, 0, 0};
+         scene.args.masked_m = scene.masked_m.data();
+         scene.args.groups = 3;
+         scene.args.a.rows = scene.args.c.rows = 3;
+         scene.args.a.pitch = scene.args.c.pitch = 32;
+       }),
+       EXPERTILE_INVALID_ARGUMENT, "masked_m has 3 entries, without weight_indices group g is expert g of 2"},
+  };
+}
+
 std::vector<WrongCall> of_calls() {
   return {
       {"expertile_run", "operation = NULL", [](Scene& scene) { return expertile_run(nullptr, &scene.args); },
@@ -42,7 +103,7 @@ std::vector<WrongCall> of_calls() {
       {"expertile_run", "args = NULL", [](Scene& scene) { return expertile_run(scene.gemm.get(), nullptr); },
        EXPERTILE_INVALID_ARGUMENT, "args is null, it must point to an expertile_grouped_gemm_args"},
       {"expertile_run", "args->size = 0", with_args([](Scene& scene) { scene.args.size = 0; }),
-       EXPERTILE_INVALID_ARGUMENT, "args.size is 0, it must be sizeof(expertile_grouped_gemm_args), 208 bytes"},
+       EXPERTILE_INVALID_ARGUMENT, "args.size is 0, it must be sizeof(expertile_grouped_gemm_args), 240 bytes"},
       {"expertile_run", "a.element = 0", with_args([](Scene& scene) { scene.args.a.element = 0; }),
        EXPERTILE_INVALID_ARGUMENT,
        "a.element is 0, which names no element; choose one of 1 (float16), 2 (bfloat16), 3 (float32), 4 (float8_e4m3), "
@@ -263,8 +324,7 @@ std::vector<WrongCall> of_elements() {
 
 std::vector<WrongCall> wrong_products() {
   std::vector<WrongCall> all = of_calls();
-  const std::vector<WrongCall> more = of_elements();
-  all.insert(all.end(), more.begin(), more.end());
+  for (const auto& more : {of_row_layouts(), of_elements()}) all.insert(all.end(), more.begin(), more.end());
   return all;
 }
 

@@ -33,12 +33,15 @@ constexpr Storage c_of_kernel(Product product, Scaling scaling, int index) {
 [[nodiscard]] std::vector<EmulatedKernel> hopper_float32_kernels();
 [[nodiscard]] std::vector<EmulatedKernel> hopper_kernels_in_subtiles();
 [[nodiscard]] std::vector<EmulatedKernel> hopper_kernels_whose_lanes_all_arrive();
+[[nodiscard]] std::vector<EmulatedKernel> kernels_of_other_rows();
+[[nodiscard]] std::vector<EmulatedKernel> hopper_kernels_of_other_rows();
 [[nodiscard]] inline std::vector<EmulatedKernel> all_emulated_kernels() {
   std::vector<EmulatedKernel> all;
-  for (const auto& some : {float16_kernels(), bfloat16_kernels(), float32_kernels(), fp8_kernels(), int8_kernels(),
-                           int8_w8a16_kernels(), hopper_float_kernels(), hopper_fp8_kernels(), hopper_int8_kernels(),
-                           hopper_int8_w8a16_kernels(), hopper_tf32_kernels(), hopper_float32_kernels(),
-                           hopper_kernels_in_subtiles(), hopper_kernels_whose_lanes_all_arrive()}) {
+  for (const auto& some :
+       {float16_kernels(), bfloat16_kernels(), float32_kernels(), fp8_kernels(), int8_kernels(), int8_w8a16_kernels(),
+        hopper_float_kernels(), hopper_fp8_kernels(), hopper_int8_kernels(), hopper_int8_w8a16_kernels(),
+        hopper_tf32_kernels(), hopper_float32_kernels(), hopper_kernels_in_subtiles(),
+        hopper_kernels_whose_lanes_all_arrive(), kernels_of_other_rows(), hopper_kernels_of_other_rows()}) {
     all.insert(all.end(), some.begin(), some.end());
   }
   return all;

@@ -15,8 +15,9 @@ namespace expertile::testing {
 
 // A family's kernels whose specification is what the planner asks for.
 [[nodiscard]] std::vector<EmulatedKernel> kernels_for(const Combination& combination,
-                                                      KernelFamily family = KernelFamily::sm80);
-// One that the kernel can do.
+                                                      KernelFamily family = KernelFamily::sm80,
+                                                      RowLayout rows = RowLayout::offsets);
+// One that the kernel can do, in its layout.
 [[nodiscard]] RandomProblem random_problem(const Combination& combination, const KernelSpec& spec, std::uint64_t seed,
                                            bool is_large = false);
 

@@ -27,6 +27,7 @@ namespace {
 constexpr std::size_t kCandidates = 40;
 constexpr std::size_t kBuiltIns = 48;
 constexpr std::size_t kSpecialTiles = 26;
+constexpr std::size_t kOtherRows = 8;
 
 // One of each dtype, in the shapes that people run.
 std::vector<Problem> representative_problems() {
@@ -78,8 +79,9 @@ std::vector<Job> candidate_space() {
 }
 
 // With one type of C after the other, tile by tile: each has its own way out.
-KernelSpec next_spec(const Problem& problem, const TileConfig& tile, ElementType a, std::size_t turn) {
-  std::vector<CallTypes> types = call_types(problem);
+KernelSpec next_spec(const Problem& problem, const TileConfig& tile, ElementType a, std::size_t turn,
+                     RowLayout rows = RowLayout::offsets) {
+  std::vector<CallTypes> types = call_types(problem, rows);
   std::erase_if(types, [&](const CallTypes& one) { return one.a != a; });
   return make_spec(problem, tile, types[turn % types.size()], true);
 }
@@ -168,6 +170,39 @@ TEST(BuiltInTiles, CompileWithoutSpillsForEveryDtype) {
   }
 }
 
+TEST(BuiltInTiles, CompileWithoutSpillsInEveryRowLayout) {
+  const auto nvrtc = jit::Nvrtc::open();
+  if (!nvrtc) GTEST_SKIP() << nvrtc.error().message;
+  std::vector<Job> jobs;
+  for (const RowLayout rows : {RowLayout::masked, RowLayout::offsets_32}) {
+    for (const char* arch : {"sm_80", "sm_90a"}) {
+      for (const testing::Combination& one : testing::all_combinations()) {
+        Problem problem{.n = 4096, .k = 4096, .dtype = one.dtype, .scales = one.scales, .tf32 = one.tf32};
+        if (one.scales == Scales::block) problem.block_shape = BlockShape{128, 128};
+        for (const TileConfig& tile : built_in_tiles(problem, testing::a_gpu(arch))) {
+          jobs.push_back({arch, next_spec(problem, tile, one.a, jobs.size(), rows)});
+        }
+      }
+    }
+  }
+  jobs = sampled(jobs, kOtherRows);
+  const auto outcomes = compile(*nvrtc, jobs);
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    EXPECT_EQ(outcomes[i].error + outcomes[i].refused, "")
+        << jobs[i].arch << " rows " << static_cast<int>(jobs[i].spec.rows) << " product "
+        << static_cast<int>(jobs[i].spec.product) << " " << describe(jobs[i].spec.tile);
+  }
+}
+
+// Kernels that were kept are found by their text: that of offsets does not say what it is.
+TEST(KernelText, NamesTheRowsWhereTheyAreNotOffsets) {
+  KernelSpec spec;
+  spec.tile.kernel = KernelFamily::sm80;
+  EXPECT_EQ(jit::kernel_source(spec).text.find("rows"), std::string::npos);
+  spec.rows = Rows::masked;
+  EXPECT_NE(jit::kernel_source(spec).text.find(".rows = static_cast<Rows>(2)"), std::string::npos);
+}
+
 // Of every dtype that Hopper's family multiplies, in both operand orders.
 TEST(TilesOnHopper, WithPartsOfKOrThreeWarpgroupsCompileWithoutSpills) {
   const auto nvrtc = jit::Nvrtc::open();
@@ -206,9 +241,11 @@ TEST(Nvrtc, CompilesTheQuantisingKernel) {
   const auto nvrtc = jit::Nvrtc::open();
   if (!nvrtc) GTEST_SKIP() << nvrtc.error().message;
   for (const Storage a : {Storage::float16, Storage::bfloat16, Storage::float32}) {
-    const auto cubin = nvrtc->compile(jit::kernel_request(jit::quantise_source(a), "sm_80"));
-    ASSERT_TRUE(cubin) << cubin.error().message;
-    EXPECT_TRUE(jit::refuse_if_slow(cubin->resources));
+    for (const bool is_masked : {false, true}) {
+      const auto cubin = nvrtc->compile(jit::kernel_request(jit::quantise_source(a, is_masked), "sm_80"));
+      ASSERT_TRUE(cubin) << cubin.error().message;
+      EXPECT_TRUE(jit::refuse_if_slow(cubin->resources));
+    }
   }
 }
 

@@ -12,13 +12,18 @@ PlacedProblem::PlacedProblem(const Backend& backend, RandomProblem& random) : ba
   const auto bytes = [](const ConstMatrixView& m) {
     return static_cast<std::size_t>(m.rows * m.pitch) * size_of(m.type);
   };
-  memory_.reserve(8);
+  memory_.reserve(10);
   args_.a.data = placed(args_.a.data, bytes(args_.a));
   args_.b.data = placed(args_.b.data, bytes(args_.b));
   args_.c.data = const_cast<void*>(placed(args_.c.data, bytes(args_.c)));
   const auto segments = args_.seg_indptr;
   args_.seg_indptr = {static_cast<const std::int64_t*>(placed(segments.data(), segments.size_bytes())),
                       segments.size()};
+  const auto segments_32 = args_.seg_indptr_32;
+  args_.seg_indptr_32 = {static_cast<const std::int32_t*>(placed(segments_32.data(), segments_32.size_bytes())),
+                         segments_32.size()};
+  const auto masked_m = args_.masked_m;
+  args_.masked_m = {static_cast<const std::int32_t*>(placed(masked_m.data(), masked_m.size_bytes())), masked_m.size()};
   const auto experts = args_.weight_indices;
   args_.weight_indices = {static_cast<const std::int64_t*>(placed(experts.data(), experts.size_bytes())),
                           experts.size()};

@@ -118,6 +118,9 @@ RandomProblem::RandomProblem(const Combination& combination, std::uint64_t seed,
   first_ = segments.front();
   last_ = segments.back();
   rows_ = last_ + pick<std::int64_t>(generator, {1, 2, 4});  // rows of no group behind the last
+  if (wishes.rows == RowLayout::offsets_32) segments_32.assign(segments.begin(), segments.end());
+  if (wishes.rows == RowLayout::masked) mask_groups(generator);
+  if (wishes.rows != RowLayout::offsets) segments.clear();
   const auto pitch = [&](std::int64_t columns) {
     if (wishes.is_aligned) return ceil_div(columns, 16) * 16 + pick<std::int64_t>(generator, {0, 0, 16, 48});
     return columns + pick<std::int64_t>(generator, {0, 0, 1, 5});
@@ -137,7 +140,33 @@ RandomProblem::RandomProblem(const Combination& combination, std::uint64_t seed,
   const ScaleSizes scales = scale_sizes(problem_, rows_);
   scale_a = random_scales(scales.a, generator);
   scale_b = random_scales(scales.b, generator);
+  // What nobody may look at is no number.
+  const std::size_t row_bytes = a_.size() / static_cast<std::size_t>(rows_);
+  for (std::int64_t row = 0; max_m_ > 0 && row < rows_; ++row) {
+    const auto begin = a_.begin() + row * static_cast<std::ptrdiff_t>(row_bytes);
+    if (!is_of_a_group(row)) std::fill_n(begin, row_bytes, std::byte{0xff});
+  }
   poison();
+}
+
+// The same groups, each at the beginning of as many rows as the largest has, or more.
+void RandomProblem::mask_groups(std::mt19937_64& generator) {
+  for (std::size_t g = 0; g + 1 < segments.size(); ++g) {
+    masked_m.push_back(static_cast<std::int32_t>(segments[g + 1] - segments[g]));
+  }
+  max_m_ = std::max(1, *std::ranges::max_element(masked_m)) + pick<std::int64_t>(generator, {0, 0, 1, 9});
+  if (pick(generator, {0, 1}) == 1) {
+    masked_m.resize(static_cast<std::size_t>(problem_.experts), static_cast<std::int32_t>(max_m_));
+    experts.clear();
+  }
+  rows_ = static_cast<std::int64_t>(masked_m.size()) * max_m_;
+  first_ = 0;
+  last_ = rows_;
+}
+
+bool RandomProblem::is_of_a_group(std::int64_t row) const {
+  if (max_m_ > 0) return row % max_m_ < masked_m[static_cast<std::size_t>(row / max_m_)];
+  return row >= first_ && row < last_;
 }
 
 GroupedGemmArgs RandomProblem::args() {
@@ -146,6 +175,9 @@ GroupedGemmArgs RandomProblem::args() {
   args.b = {b_.data(), problem_.experts * problem_.n, problem_.k, pitch_b_, weight_type(problem_)};
   args.c = {c_.data(), rows_, problem_.n, pitch_c_, c_type_};
   args.seg_indptr = segments;
+  args.seg_indptr_32 = segments_32;
+  args.masked_m = masked_m;
+  args.max_m = max_m_;
   args.weight_indices = experts;
   args.scale_a = scale_a;
   args.scale_b = scale_b;
@@ -159,7 +191,7 @@ std::int64_t RandomProblem::overwritten() const {
   const auto size = static_cast<std::int64_t>(size_of(c_type_));
   std::int64_t count = 0;
   for (std::int64_t row = 0; row < rows_; ++row) {
-    const std::int64_t first = row >= first_ && row < last_ ? problem_.n : 0;
+    const std::int64_t first = is_of_a_group(row) ? problem_.n : 0;
     const auto begin = c_.begin() + (row * pitch_c_ + first) * size;
     count += std::count_if(begin, c_.begin() + (row + 1) * pitch_c_ * size, [](std::byte b) { return b != kPoison; });
   }
@@ -167,11 +199,12 @@ std::int64_t RandomProblem::overwritten() const {
 }
 
 std::string RandomProblem::describe() const {
-  return fmt::format("{}: E={} N={} K={} rows={} to {} groups={} tile {}x{}x{} g{} block {}x{} pitches {} {} {} C {}",
-                     combination_.name, problem_.experts, problem_.n, problem_.k, first_, last_, experts.size(),
-                     tile_.block_size_m, tile_.block_size_n, tile_.block_size_k, tile_.group_size_m,
-                     problem_.block_shape ? problem_.block_shape->n : 0,
-                     problem_.block_shape ? problem_.block_shape->k : 0, pitch_a_, pitch_b_, pitch_c_, name(c_type_));
+  return fmt::format(
+      "{}: E={} N={} K={} rows={} to {} max_m={} groups={} tile {}x{}x{} g{} block {}x{} pitches {} {} {} C {}",
+      combination_.name, problem_.experts, problem_.n, problem_.k, first_, last_, max_m_, experts.size(),
+      tile_.block_size_m, tile_.block_size_n, tile_.block_size_k, tile_.group_size_m,
+      problem_.block_shape ? problem_.block_shape->n : 0, problem_.block_shape ? problem_.block_shape->k : 0, pitch_a_,
+      pitch_b_, pitch_c_, name(c_type_));
 }
 
 }  // namespace expertile::testing

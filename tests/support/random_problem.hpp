@@ -35,6 +35,7 @@ struct Wishes {
   bool has_many_tiles = false;              // large ones, too: more than a GPU multiplies at a time
   std::optional<BlockShape> block_shape{};  // instead of a random one
   std::optional<ElementType> c_type{};      // likewise
+  RowLayout rows = RowLayout::offsets;
 };
 
 class RandomProblem {
@@ -48,14 +49,19 @@ class RandomProblem {
   void poison();
   // Elements outside the groups' rows, or in the padding of rows, that no longer hold the pattern.
   [[nodiscard]] std::int64_t overwritten() const;
-  // Groups as the problem has them; a test may break them for one call.
+  // Groups as the problem has them, in its layout; a test may break them for one call.
   std::vector<std::int64_t> segments;
-  std::vector<std::int64_t> experts;
+  std::vector<std::int32_t> segments_32;
+  std::vector<std::int32_t> masked_m;
+  std::vector<std::int64_t> experts;  // masked: in some problems none, group g is expert g
   std::vector<float> scale_a;
   std::vector<float> scale_b;
   [[nodiscard]] std::string describe() const;
 
  private:
+  void mask_groups(std::mt19937_64& generator);
+  [[nodiscard]] bool is_of_a_group(std::int64_t row) const;
+
   Combination combination_;
   Problem problem_;
   TileConfig tile_;
@@ -63,6 +69,7 @@ class RandomProblem {
   std::int64_t pitch_a_ = 0, pitch_b_ = 0, pitch_c_ = 0;
   ElementType c_type_ = ElementType::float32;
   std::int64_t first_ = 0, last_ = 0;  // rows of groups: from the one to before the other
+  std::int64_t max_m_ = 0;             // where they are masked: a group's, those behind its count included
   std::vector<std::byte> a_, b_, c_, workspace_;
 };
 

@@ -18,6 +18,7 @@
 #include "backend/cpu/layer.hpp"
 #include "backend/cpu/quantise.hpp"
 #include "plan/kernel_plan.hpp"
+#include "problem/groups.hpp"
 #include "process/fork.hpp"
 
 namespace expertile::cpu {
@@ -119,22 +120,35 @@ class CpuBackend final : public Backend {
   // A's rows to those of the call that multiplies them.
   [[nodiscard]] Status quantise_groups(std::int64_t block_k, const GroupedGemmArgs& args,
                                        const GroupedGemmArgs& call) const;
+  [[nodiscard]] Status quantise_rows_between(std::int64_t begin, std::int64_t end, std::int64_t block_k,
+                                             const GroupedGemmArgs& args, const GroupedGemmArgs& call) const;
   const KernelSet& kernels_;
   DeviceInfo info_;
 };
 
-// Rows of no group, before the first offset and behind the last, are not read.
+// Rows of no group are not read. Groups whose rows lie back to back are quantised at once.
 Status CpuBackend::quantise_groups(std::int64_t block_k, const GroupedGemmArgs& args,
                                    const GroupedGemmArgs& call) const {
-  const std::int64_t first = args.seg_indptr.front();
-  const std::int64_t rows = args.seg_indptr.back() - first;
+  const std::int64_t groups = group_count(args);
+  for (std::int64_t g = 0; g < groups;) {
+    const std::int64_t begin = group_of(args, g).begin;
+    std::int64_t end = begin;
+    for (; g < groups && group_of(args, g).begin == end; ++g) end = group_of(args, g).end;
+    if (auto status = quantise_rows_between(begin, end, block_k, args, call); !status) return status;
+  }
+  return {};
+}
+
+Status CpuBackend::quantise_rows_between(std::int64_t begin, std::int64_t end, std::int64_t block_k,
+                                         const GroupedGemmArgs& args, const GroupedGemmArgs& call) const {
+  const std::int64_t rows = end - begin;
   const std::int64_t blocks = ceil_div(args.a.cols, block_k);
-  const auto begin = [first](const ConstMatrixView& m) {
-    return static_cast<const std::byte*>(m.data) + first * m.pitch * static_cast<std::int64_t>(size_of(m.type));
+  const auto first = [begin](const ConstMatrixView& m) {
+    return static_cast<const std::byte*>(m.data) + begin * m.pitch * static_cast<std::int64_t>(size_of(m.type));
   };
-  const ConstMatrixView a{begin(args.a), rows, args.a.cols, args.a.pitch, args.a.type};
-  const MatrixView out{const_cast<std::byte*>(begin(call.a)), rows, call.a.cols, call.a.pitch, call.a.type};
-  const std::span<float> scales{const_cast<float*>(call.scale_a.data()) + first * blocks,
+  const ConstMatrixView a{first(args.a), rows, args.a.cols, args.a.pitch, args.a.type};
+  const MatrixView out{const_cast<std::byte*>(first(call.a)), rows, call.a.cols, call.a.pitch, call.a.type};
+  const std::span<float> scales{const_cast<float*>(call.scale_a.data()) + begin * blocks,
                                 static_cast<std::size_t>(rows * blocks)};
   return quantise(a, block_k, out, scales, info_.cpu().threads);
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "backend/cpu/pack.hpp"
+#include "problem/groups.hpp"
 
 namespace expertile::cpu {
 namespace {
@@ -38,10 +39,11 @@ struct Tile {
 class TileOrder {
  public:
   TileOrder(const Problem& problem, const TileConfig& tile, const GroupedGemmArgs& args)
-      : args_(args), tile_(tile), n_(problem.n), n_tiles_(ceil_div(problem.n, tile.block_size_n)) {
+      : tile_(tile), n_(problem.n), n_tiles_(ceil_div(problem.n, tile.block_size_n)) {
     first_.push_back(0);
-    for (std::size_t g = 0; g + 1 < args.seg_indptr.size(); ++g) {
-      first_.push_back(first_.back() + row_tiles(g) * n_tiles_);
+    for (std::int64_t g = 0; g < group_count(args); ++g) {
+      groups_.push_back(group_of(args, g));
+      first_.push_back(first_.back() + row_tiles(groups_.back()) * n_tiles_);
     }
   }
   [[nodiscard]] std::int64_t count() const { return first_.back(); }
@@ -50,25 +52,26 @@ class TileOrder {
   [[nodiscard]] Tile at(std::int64_t index) const {
     const auto after = std::upper_bound(first_.begin(), first_.end(), index);
     const auto g = static_cast<std::size_t>(after - first_.begin()) - 1;
+    const HostGroup& group = groups_[g];
     const std::int64_t local = index - first_[g];
     const std::int64_t band = local / (tile_.group_size_m * n_tiles_);
     const std::int64_t band_row = band * tile_.group_size_m;
-    const std::int64_t band_rows = std::min<std::int64_t>(tile_.group_size_m, row_tiles(g) - band_row);
+    const std::int64_t band_rows = std::min<std::int64_t>(tile_.group_size_m, row_tiles(group) - band_row);
     const std::int64_t in_band = local - band_row * n_tiles_;
     Tile t;
-    t.expert = args_.weight_indices[g];
-    t.row = args_.seg_indptr[g] + (band_row + in_band % band_rows) * tile_.block_size_m;
-    t.rows = std::min<std::int64_t>(tile_.block_size_m, args_.seg_indptr[g + 1] - t.row);
+    t.expert = group.expert;
+    t.row = group.begin + (band_row + in_band % band_rows) * tile_.block_size_m;
+    t.rows = std::min<std::int64_t>(tile_.block_size_m, group.end - t.row);
     t.column = in_band / band_rows * tile_.block_size_n;
     t.columns = std::min<std::int64_t>(tile_.block_size_n, n_ - t.column);
     return t;
   }
 
  private:
-  [[nodiscard]] std::int64_t row_tiles(std::size_t g) const {
-    return ceil_div(args_.seg_indptr[g + 1] - args_.seg_indptr[g], tile_.block_size_m);
+  [[nodiscard]] std::int64_t row_tiles(const HostGroup& group) const {
+    return ceil_div(group.end - group.begin, tile_.block_size_m);
   }
-  const GroupedGemmArgs& args_;
+  std::vector<HostGroup> groups_;
   const TileConfig& tile_;
   std::int64_t n_;
   std::int64_t n_tiles_;

@@ -8,6 +8,7 @@
 #include "kernel_shape.hpp"
 #include "plan/candidates.hpp"
 #include "plan/kernel_plan.hpp"
+#include "problem/groups.hpp"
 
 namespace expertile::cuda {
 namespace {
@@ -52,14 +53,15 @@ Status Launcher::quantise(const CudaCallPlan& plan, const GroupedGemmArgs& args,
 
 Status Launcher::enqueue(const CudaCallPlan& plan, const GroupedGemmArgs& given, StreamHandle stream) const {
   const Problem& problem = plan.problem();
-  const auto groups = static_cast<std::int64_t>(given.weight_indices.size());
+  const std::int64_t groups = group_count(given);
   if (given.a.rows == 0 || groups == 0) return {};
   const CallTypes types = types_of(given);
   const auto bound =
       std::find_if(plan.kernels.begin(), plan.kernels.end(), [&](const auto& one) { return one->types == types; });
   if (bound == plan.kernels.end()) {
-    return fail(ErrorCode::unsupported, fmt::format("there is no kernel for A in {} and C in {} with {}", name(types.a),
-                                                    name(types.c), describe(plan.tile())));
+    return fail(ErrorCode::unsupported,
+                fmt::format("there is no kernel for A in {}, C in {} and rows by {} with {}", name(types.a),
+                            name(types.c), name(types.rows), describe(plan.tile())));
   }
   const bool quantises = plan.quantise != nullptr;
   if (quantises) {
@@ -80,7 +82,12 @@ Status Launcher::enqueue(const CudaCallPlan& plan, const GroupedGemmArgs& given,
   }
   if (kernel->spec.tile.kernel == KernelFamily::sm90) return enqueue_tiled(problem, kernels, args, blocks, stream);
   const KernelArgs in = make_kernel_args(problem, args);
-  return launch({kernel->function, blocks, launch_plan.threads, launch_plan.shared_bytes}, &in, stream);
+  const std::int64_t expected = args.expected_rows > 0 ? args.expected_rows : args.a.rows;
+  const std::int64_t launched =
+      types.rows == RowLayout::masked
+          ? repeating_blocks(launch_plan, blocks, {std::min(expected, args.a.rows), groups, kernel->blocks_at_once})
+          : blocks;
+  return launch({kernel->function, launched, launch_plan.threads, launch_plan.shared_bytes}, &in, stream);
 }
 
 Status Launcher::enqueue_tiled(const Problem& problem, BoundKernels& bound, const GroupedGemmArgs& args,

@@ -171,7 +171,10 @@ std::vector<Result<SharedPlan>> CudaBackend::plan(const Problem& problem, const 
                                                   const std::vector<CallTypes>& types, SlowKernels slow) const {
   if (auto status = context_->check_forks(); !status) return {tiles.size(), fail(status.error())};
   Result<FunctionHandle> quantise = nullptr;
-  if (quantises_a(problem)) quantise = kernels_.load_quantise(storage_of(activation_type(problem.dtype)).value());
+  if (quantises_a(problem) && !types.empty()) {
+    const bool is_masked = types.front().rows == RowLayout::masked;
+    quantise = kernels_.load_quantise(storage_of(activation_type(problem.dtype)).value(), is_masked);
+  }
   if (!quantise) return {tiles.size(), fail(quantise.error())};
   const std::vector<WantedKernel> wanted = all_kernels(problem, tiles, types, slow);
   const auto loaded = kernels_.load(wanted);

@@ -152,19 +152,19 @@ Result<const LoadedKernel*> KernelCache::load_one(const WantedKernel& wanted, co
   return kernels_.emplace_back(std::move(made)).get();
 }
 
-Result<FunctionHandle> KernelCache::load_quantise(Storage a) {
-  const auto index = static_cast<std::size_t>(a);
+Result<FunctionHandle> KernelCache::load_quantise(Storage a, bool is_masked) {
+  FunctionHandle& known = quantise_[is_masked ? 1 : 0][static_cast<std::size_t>(a)];
   {
     const std::shared_lock lock(mutex_);
-    if (quantise_[index] != nullptr) return quantise_[index];
+    if (known != nullptr) return known;
   }
-  const auto cubins = compile({jit::kernel_request(jit::quantise_source(a), arch_)});
+  const auto cubins = compile({jit::kernel_request(jit::quantise_source(a, is_masked), arch_)});
   if (!cubins[0]) return fail(cubins[0].error());
   const auto function = load_module(*cubins[0], jit::kQuantiseName, 0);
   if (!function) return fail(function.error());
   const std::unique_lock lock(mutex_);
-  if (quantise_[index] == nullptr) quantise_[index] = *function;
-  return quantise_[index];
+  if (known == nullptr) known = *function;
+  return known;
 }
 
 std::vector<Result<FunctionHandle>> KernelCache::load_steps(const std::vector<LayerStep>& wanted) {

@@ -45,8 +45,8 @@ class KernelCache {
   // Compiles (or finds on disk) and loads what is missing. A kernel each, which lives as long as this, or why there is
   // none.
   [[nodiscard]] std::vector<Result<const LoadedKernel*>> load(const std::vector<WantedKernel>& wanted);
-  // Likewise, the kernel that quantises A.
-  [[nodiscard]] Result<FunctionHandle> load_quantise(Storage a);
+  // Likewise, the kernel that quantises A; where rows are masked, those that are there.
+  [[nodiscard]] Result<FunctionHandle> load_quantise(Storage a, bool is_masked);
   // Likewise, kernels of a layer's steps, by their source; a function each.
   [[nodiscard]] std::vector<Result<FunctionHandle>> load_steps(const std::vector<LayerStep>& wanted);
   // Compiles what is missing onto the disk, where load finds it. Beside any other call.
@@ -78,8 +78,8 @@ class KernelCache {
   std::mutex loading_;
   mutable std::shared_mutex mutex_;  // of what follows and of directories_
   std::vector<std::unique_ptr<const LoadedKernel>> kernels_;
-  FunctionHandle quantise_[3] = {};                // float16, bfloat16, float32
-  std::map<std::string, FunctionHandle> steps_{};  // by their text
+  FunctionHandle quantise_[2][3] = {};  // all rows, masked ones; float16, bfloat16, float32
+  std::map<std::string, FunctionHandle> steps_{};  // of layers, by their text
 };
 
 }  // namespace expertile::cuda

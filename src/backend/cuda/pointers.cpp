@@ -64,6 +64,8 @@ Status PointerCheck::check(const GroupedGemmArgs& args) const {
                               {"B", args.b.data, size_of(args.b.type)},
                               {"C", args.c.data, size_of(args.c.type)},
                               {"seg_indptr", args.seg_indptr.data(), sizeof(std::int64_t)},
+                              {"seg_indptr_32", args.seg_indptr_32.data(), sizeof(std::int32_t)},
+                              {"masked_m", args.masked_m.data(), sizeof(std::int32_t)},
                               {"weight_indices", args.weight_indices.data(), sizeof(std::int64_t)},
                               {"scale_a", args.scale_a.data(), sizeof(float)},
                               {"scale_b", args.scale_b.data(), sizeof(float)},
