@@ -237,7 +237,7 @@ typedef struct expertile_grouped_gemm_args {
   const int32_t* seg_indptr_32; /* [groups + 1] */
   const int32_t* masked_m;      /* [groups], each in [0, max_m]; on a GPU cut to that where the kernel reads it */
   int64_t max_m;
-  int64_t expected_rows; /* of all groups: chooses the tile, not the result; 0: on a GPU M, on a CPU what there is */
+  int64_t expected_rows; /* of all groups: chooses the tile, nothing else; 0: on a GPU M, on a CPU what there is */
 } expertile_grouped_gemm_args;
 
 /* On a CPU, returns when C is complete. On a GPU, enqueues one kernel (two where A is quantised by the call) and

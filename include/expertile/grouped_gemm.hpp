@@ -97,7 +97,7 @@ struct GroupedGemmArgs {
   // the call runs, a count below 0 is 0 and one above max_m is max_m.
   std::span<const std::int32_t> masked_m{};
   std::int64_t max_m = 0;
-  // How many rows all groups will have, which chooses the tile; what the call computes does not depend on it. 0: on a
+  // How many rows all groups will have: it chooses the tile, in whose order sums are added, and nothing else. 0: on a
   // GPU A's rows, on a CPU those that the groups have.
   std::int64_t expected_rows = 0;
 };

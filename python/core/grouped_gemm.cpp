@@ -49,7 +49,7 @@ holds there does not matter. On a GPU masked_m is read when the call runs: a cou
 max_m; on a CPU such a count is an error.
 
 weight_indices: of int64, the expert of each group; default g, and then there may be no more groups than experts.
-expected_rows: how many rows all groups will have, which chooses the tile, not the result; default on a GPU all of a's,
+expected_rows: how many rows all groups will have, which chooses the tile and nothing else; default on a GPU all of a's,
 on a CPU those that there are.
 scale_a: per token [E, max_m], by blocks [E, max_m, ceil(K/bk)]. All else is as in grouped_gemm. No gradient is followed:
 an a or b that requires one is refused, but under torch.no_grad().)doc";

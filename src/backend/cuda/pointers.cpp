@@ -60,13 +60,15 @@ Status PointerCheck::check_stream(void* stream) const {
 }
 
 Status PointerCheck::check(const GroupedGemmArgs& args) const {
+  // An array that is not given may have an address, as that of a vector that was emptied.
+  const auto of = [](const auto& array) -> const void* { return array.empty() ? nullptr : array.data(); };
   const Pointer pointers[] = {{"A", args.a.data, size_of(args.a.type)},
                               {"B", args.b.data, size_of(args.b.type)},
                               {"C", args.c.data, size_of(args.c.type)},
-                              {"seg_indptr", args.seg_indptr.data(), sizeof(std::int64_t)},
-                              {"seg_indptr_32", args.seg_indptr_32.data(), sizeof(std::int32_t)},
-                              {"masked_m", args.masked_m.data(), sizeof(std::int32_t)},
-                              {"weight_indices", args.weight_indices.data(), sizeof(std::int64_t)},
+                              {"seg_indptr", of(args.seg_indptr), sizeof(std::int64_t)},
+                              {"seg_indptr_32", of(args.seg_indptr_32), sizeof(std::int32_t)},
+                              {"masked_m", of(args.masked_m), sizeof(std::int32_t)},
+                              {"weight_indices", of(args.weight_indices), sizeof(std::int64_t)},
                               {"scale_a", args.scale_a.data(), sizeof(float)},
                               {"scale_b", args.scale_b.data(), sizeof(float)},
                               {"workspace", args.workspace.data(), 1}};
