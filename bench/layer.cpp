@@ -1,6 +1,7 @@
 // A whole layer beside its own two products, on a GPU: a graph of four routings, microseconds a call.
 //
-//   bench_layer [--config-dir DIR] [--layer NAME] [--dtype bfloat16|fp8_block] [--tokens 1,16,128,1024,8192] [--csv FILE]
+//   bench_layer [--config-dir DIR] [--layer NAME] [--dtype bfloat16|fp8_block] [--tokens 1,16,128,1024,8192] [--csv
+//   FILE]
 
 #include <fmt/format.h>
 #include <fmt/ostream.h>

@@ -40,7 +40,8 @@ struct MoeProblem {
   std::optional<ElementType> hidden_type{};
   Activation activation = Activation::silu;
   float alpha = 1.702F;  // of swiglu_oai
-  // Before the activation: g = min(g, limit), u = max(-limit, min(u, limit)). None: of swiglu_oai 7, else there is none.
+  // Before the activation: g = min(g, limit), u = max(-limit, min(u, limit)). None: of swiglu_oai 7, else there is
+  // none.
   std::optional<float> limit{};
   GateOrder gate_order = GateOrder::gate_first;
   RouterWeight router_weight = RouterWeight::output;
@@ -54,8 +55,8 @@ struct MoeProblem {
 [[nodiscard]] ElementType hidden_type_of(const MoeProblem& problem) noexcept;
 // None: there is no limit.
 [[nodiscard]] std::optional<float> limit_of(const MoeProblem& problem) noexcept;
-// The two products: gate_up [M, 2I or I] = A [M, H] x w13^T and down [M, H] = A [M, I] x w2^T, with the A that the layer
-// makes for them: M = tokens * top_k rows, sorted by expert.
+// The two products: gate_up [M, 2I or I] = A [M, H] x w13^T and down [M, H] = A [M, I] x w2^T, with the A that the
+// layer makes for them: M = tokens * top_k rows, sorted by expert.
 [[nodiscard]] Problem gate_up_of(const MoeProblem& problem) noexcept;
 [[nodiscard]] Problem down_of(const MoeProblem& problem) noexcept;
 

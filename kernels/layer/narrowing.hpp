@@ -35,8 +35,7 @@ EXPERTILE_DEVICE unsigned char int8_bits(float value) {
 template <Storage S>
 EXPERTILE_DEVICE unsigned narrowed_four(const float* values) {
   if constexpr (S == Storage::e4m3 && ptx::kConvertsE4m3) {
-    return ptx::e4m3x2_bits(values[0], values[1]) |
-           static_cast<unsigned>(ptx::e4m3x2_bits(values[2], values[3])) << 16;
+    return ptx::e4m3x2_bits(values[0], values[1]) | static_cast<unsigned>(ptx::e4m3x2_bits(values[2], values[3])) << 16;
   } else {
     unsigned word = 0;
 #pragma unroll
@@ -70,8 +69,8 @@ struct Divisor {
   }
 };
 
-// Of values whose largest magnitude is this. Scales stay normal: a subnormal one would lose the values' precision. Zeros
-// keep scale 1.
+// Of values whose largest magnitude is this. Scales stay normal: a subnormal one would lose the values' precision.
+// Zeros keep scale 1.
 template <Storage S>
 EXPERTILE_DEVICE float scale_of(float largest) {
   const float scale = ptx::divide(largest, S == Storage::e4m3 ? 448.0F : 127.0F);

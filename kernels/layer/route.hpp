@@ -1,6 +1,7 @@
 #pragma once
 // Which row each slot has: a stable sort of topk_ids by expert, in one launch, without a look at them by the host.
-// Several blocks sort a stretch of the slots each, and count all others' for themselves: no block waits for another one.
+// Several blocks sort a stretch of the slots each, and count all others' for themselves: no block waits for another
+// one.
 
 #include <ptx.hpp>
 

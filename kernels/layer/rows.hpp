@@ -9,8 +9,8 @@
 
 namespace expertile {
 
-// Over the lanes that share a part, of magnitudes. A whole block's meet in shared memory, [warps] floats, which are free
-// again behind the barrier of the next call.
+// Over the lanes that share a part, of magnitudes. A whole block's meet in shared memory, [warps] floats, which are
+// free again behind the barrier of the next call.
 template <int LANES>
 EXPERTILE_DEVICE float largest_of_part(unsigned bits) {
   constexpr int kInAWarp = LANES < 32 ? LANES : 32;
@@ -87,7 +87,8 @@ EXPERTILE_DEVICE void make_part_of(const RowsArgs& args, int index, int part, in
   const int end = args.columns - begin < columns ? args.columns : begin + columns;
   if constexpr (SPEC.of == RowsOf::tokens) {
     const HiddenState<SPEC> source(args, index, 0);
-    make_part<SPEC>(args, source, Targets<SPEC>{index * args.top_k, is_kept ? args.top_k : 0}, begin, end, part, parts, 1.0F, lane);
+    make_part<SPEC>(args, source, Targets<SPEC>{index * args.top_k, is_kept ? args.top_k : 0}, begin, end, part, parts,
+                    1.0F, lane);
   } else {
     const bool needs_expert = SPEC.of == RowsOf::gate_up || SPEC.scaling == Scaling::per_tensor;
     const int expert = needs_expert ? ptx::load_global(args.row_expert + index) : 0;

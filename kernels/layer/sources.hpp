@@ -13,8 +13,8 @@ namespace expertile {
 
 template <RowsSpec SPEC>
 struct HiddenState {
-  long long first = 0;   // element of args.from
-  float weight = 1.0F;   // of the slot
+  long long first = 0;  // element of args.from
+  float weight = 1.0F;  // of the slot
 
   // token: of args.from; slot: whose weight is multiplied in, if any is.
   EXPERTILE_DEVICE HiddenState(const RowsArgs& args, int token, int slot) : first(token * args.from_pitch) {

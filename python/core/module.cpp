@@ -3,6 +3,7 @@
 #include <expertile/expertile.h>
 
 #include "errors.hpp"
+#include "fused_moe.hpp"
 #include "names.hpp"
 #include "operation.hpp"
 #include "tune.hpp"
@@ -17,6 +18,8 @@ PyMethodDef kFunctions[] = {
      METH_FASTCALL | METH_KEYWORDS, kGroupedGemmDoc},
     {"grouped_gemm_masked", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(grouped_gemm_masked)),
      METH_FASTCALL | METH_KEYWORDS, kMaskedDoc},
+    {"fused_moe", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(fused_moe)), METH_FASTCALL | METH_KEYWORDS,
+     kFusedMoeDoc},
     {"tune", tune, METH_VARARGS, "tune(options, worker, events, /)\n--\n\nSee expertile.tune."},
     {"bench", bench, METH_VARARGS, "bench(options, events, /)\n--\n\nSee expertile.bench."},
     {"show", show, METH_VARARGS, "show(options, events, /)\n--\n\nSee expertile.show."},
@@ -25,7 +28,8 @@ PyMethodDef kFunctions[] = {
     {nullptr, nullptr, 0, nullptr}};
 
 int execute(PyObject* module) {
-  return init_names() && init_grouped_gemm() && add_errors(module) && add_operation(module) ? 0 : -1;
+  return init_names() && init_grouped_gemm() && init_fused_moe() && add_errors(module) && add_operation(module) ? 0
+                                                                                                                : -1;
 }
 
 PyModuleDef_Slot kSlots[] = {{Py_mod_exec, reinterpret_cast<void*>(execute)}, {0, nullptr}};

@@ -165,3 +165,11 @@ def grouped_gemm_with_gradient(arguments: dict[str, Any]) -> Any:
     import expertile.torch
 
     return expertile.torch.grouped_gemm_with_gradient(**arguments)
+
+
+def refuse_gradient(name: str) -> None:
+    """Where PyTorch would have to know how fused_moe's output came about: no formula is known."""
+    if sys.modules["torch"].is_grad_enabled():
+        from expertile._core import Unsupported
+
+        raise Unsupported(f"{name} requires a gradient, which fused_moe does not follow; call it under torch.no_grad()")

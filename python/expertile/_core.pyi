@@ -106,6 +106,35 @@ def grouped_gemm_masked(
     stream: Any = None,
     config_dir: Optional[str | os.PathLike[str]] = None,
 ) -> Any: ...
+def fused_moe(
+    hidden_states: Any,
+    w13: Any,
+    w2: Any,
+    topk_weights: Any,
+    topk_ids: Any,
+    *,
+    scale_13: Any = None,
+    scale_2: Any = None,
+    input_scale_13: Any = None,
+    input_scale_2: Any = None,
+    bias_13: Any = None,
+    bias_2: Any = None,
+    block_shape: Optional[Sequence[int]] = None,
+    dtype: Optional[str] = None,
+    activation: Optional[str] = "silu",
+    alpha: Optional[float] = None,
+    limit: Optional[float] = None,
+    gate_order: Optional[str] = "gate_first",
+    apply_router_weight_on_input: Optional[bool] = False,
+    expert_map: Any = None,
+    shared_output: Any = None,
+    out: Any = None,
+    batch_invariant: Optional[bool] = False,
+    tf32: Optional[bool] = False,
+    workspace: Any = None,
+    stream: Any = None,
+    config_dir: Optional[str | os.PathLike[str]] = None,
+) -> Any: ...
 def tune(options: list[str], worker: list[str], events: Any, /) -> str: ...
 def bench(options: list[str], events: Any, /) -> str: ...
 def show(options: list[str], events: Any, /) -> str: ...

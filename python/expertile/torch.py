@@ -3,6 +3,7 @@
     torch.ops.expertile.grouped_gemm(a, b, seg_indptr, weight_indices, scale_a=None, scale_b=None, block_shape=None,
                                      out_dtype=None, top_k=2, hidden_size=0, tf32=False) -> Tensor
     torch.ops.expertile.grouped_gemm_out(..., out) -> ()
+    torch.ops.expertile.fused_moe(hidden_states, w13, w2, topk_weights, topk_ids, scale_13=None, ...) -> Tensor
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any, Optional, Sequence
 
 import torch
 
-from expertile import _core
+from expertile import _core, _torch_layer
 
 __all__ = ["grouped_gemm_with_gradient"]
 
@@ -28,6 +29,8 @@ _library.define("grouped_gemm_out(" + _ARGUMENTS.format("") + ", *, Tensor(a!) o
 _library.define(
     "grouped_gemm_weight_gradient(Tensor grad, Tensor a, Tensor b, Tensor seg_indptr, Tensor weight_indices) -> Tensor"
 )
+
+_torch_layer.register(_library)
 
 # ---- on a device -----------------------------------------------------------------------------------------------------
 

@@ -55,8 +55,7 @@ Status check_bias(const char* what, const ConstMatrixView& bias, std::int64_t ex
 }
 
 Status check_scale(const char* what, std::span<const float> scale, std::int64_t needed, const MoeProblem& problem) {
-  const bool fits =
-      static_cast<std::int64_t>(scale.size()) == needed && (needed == 0 || scale.data() != nullptr);
+  const bool fits = static_cast<std::int64_t>(scale.size()) == needed && (needed == 0 || scale.data() != nullptr);
   if (fits) return {};
   return refuse(fmt::format("{} has {} entries, scales '{}' of dtype {} need {}", what, scale.size(),
                             name(scales_of(gate_up_of(problem))), name(problem.dtype), needed));
@@ -74,8 +73,8 @@ Status check_scales(const MoeProblem& problem, const MoeLayerArgs& args) {
 
 Status check_ids(const MoeProblem& problem, const TopKIds& ids, std::int64_t tokens) {
   if (ids.tokens != tokens || ids.top_k != problem.top_k) {
-    return refuse(fmt::format("topk_ids is [{}, {}], the call needs [{}, {}]", ids.tokens, ids.top_k, tokens,
-                              problem.top_k));
+    return refuse(
+        fmt::format("topk_ids is [{}, {}], the call needs [{}, {}]", ids.tokens, ids.top_k, tokens, problem.top_k));
   }
   if (ids.pitch < ids.top_k) {
     return refuse(fmt::format("topk_ids' pitch is {}, it must be at least its {} columns", ids.pitch, ids.top_k));

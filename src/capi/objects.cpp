@@ -8,6 +8,7 @@ namespace {
 constexpr const char* kMakesProblems = "expertile_problem_create";
 constexpr const char* kMakesDevices = "expertile_device_open";
 constexpr const char* kMakesOperations = "expertile_prepare";
+constexpr const char* kMakesLayers = "expertile_layer_prepare";
 
 }  // namespace
 
@@ -26,6 +27,11 @@ HandleTable<GroupedGemm, 3>& operations() {
   return table;
 }
 
+HandleTable<MoeLayer, 4>& layers() {
+  static auto& table = *new HandleTable<MoeLayer, 4>;
+  return table;
+}
+
 namespace {
 
 // A child of fork() has one thread, and its parent's handles: no other thread may be changing them at that moment, or
@@ -34,9 +40,11 @@ void before_fork() {
   problems().mutex().lock();
   devices().mutex().lock();
   operations().mutex().lock();
+  layers().mutex().lock();
 }
 
 void after_fork() {
+  layers().mutex().unlock();
   operations().mutex().unlock();
   devices().mutex().unlock();
   problems().mutex().unlock();
@@ -68,6 +76,11 @@ Result<const GroupedGemm*> find(const expertile_operation* handle) {
   return fail(no_handle(bits_of(handle), "operation", kMakesOperations));
 }
 
+Result<const MoeLayer*> find(const expertile_layer* handle) {
+  if (const MoeLayer* found = layers().find(bits_of(handle)); found != nullptr) return found;
+  return fail(no_handle(bits_of(handle), "layer", kMakesLayers));
+}
+
 }  // namespace expertile::capi
 
 extern "C" {
@@ -85,6 +98,11 @@ expertile_status expertile_device_destroy(expertile_device* device) {
 expertile_status expertile_operation_destroy(expertile_operation* operation) {
   using namespace expertile::capi;
   return remove_handle(operations(), operation, "operation", kMakesOperations);
+}
+
+expertile_status expertile_layer_destroy(expertile_layer* layer) {
+  using namespace expertile::capi;
+  return remove_handle(layers(), layer, "layer", kMakesLayers);
 }
 
 }  // extern "C"

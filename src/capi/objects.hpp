@@ -6,7 +6,8 @@
 
 #include "capi/handles.hpp"
 #include "capi/status.hpp"
-#include "expertile/grouped_gemm.hpp"
+#include "expertile/moe_layer.h"
+#include "expertile/moe_layer.hpp"
 
 namespace expertile::capi {
 
@@ -21,6 +22,7 @@ struct OpenDevice {
 [[nodiscard]] HandleTable<Problem, 1>& problems();
 [[nodiscard]] HandleTable<std::shared_ptr<const OpenDevice>, 2>& devices();
 [[nodiscard]] HandleTable<GroupedGemm, 3>& operations();
+[[nodiscard]] HandleTable<MoeLayer, 4>& layers();
 
 template <class Handle>
 [[nodiscard]] HandleBits bits_of(const Handle* handle) noexcept {
@@ -32,6 +34,10 @@ template <class Handle>
 [[nodiscard]] Result<const Problem*> find(const expertile_problem* handle);
 [[nodiscard]] Result<const OpenDevice*> find(const expertile_device* handle);
 [[nodiscard]] Result<const GroupedGemm*> find(const expertile_operation* handle);
+[[nodiscard]] Result<const MoeLayer*> find(const expertile_layer* handle);
+
+// Of options, or all defaults where they are null.
+[[nodiscard]] Result<PrepareOptions> options_of(const expertile_prepare_options* given);
 
 // Adds what `make` gives to a table and writes its handle; null on an error.
 template <class Table, class Handle, class Make>

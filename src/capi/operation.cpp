@@ -10,7 +10,6 @@
 #include "problem/sizes.hpp"
 
 namespace expertile::capi {
-namespace {
 
 Result<PrepareOptions> options_of(const expertile_prepare_options* given) {
   PrepareOptions options;
@@ -65,6 +64,8 @@ Status read_groups(const expertile_grouped_gemm_args& given, GroupedGemmArgs& ar
   args.expected_rows = given.expected_rows;
   return {};
 }
+
+namespace {
 
 Result<GroupedGemmArgs> args_of(const expertile_grouped_gemm_args* given) {
   if (auto status = check_struct(given, "args", "expertile_grouped_gemm_args"); !status) return fail(status.error());

@@ -43,8 +43,9 @@ Source rows_source(const RowsSpec& spec) {
 }
 
 Source sum_source(const SumSpec& spec) {
-  const std::string constant = fmt::format("constexpr SumSpec kSpec = {{.type = static_cast<Storage>({}), .top_k = {}}};",
-                                           static_cast<int>(spec.type), spec.top_k);
+  const std::string constant =
+      fmt::format("constexpr SumSpec kSpec = {{.type = static_cast<Storage>({}), .top_k = {}}};",
+                  static_cast<int>(spec.type), spec.top_k);
   return step_source("weighted_sum", constant, kSumThreads, "SumArgs", "weighted_sum<expertile::kSpec>");
 }
 

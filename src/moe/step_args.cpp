@@ -155,9 +155,10 @@ Status check_step_sizes(const MoeProblem& problem, std::int64_t tokens) {
   const std::int64_t shortest = problem.block_shape ? std::min<std::int64_t>(problem.block_shape->k, 8) : 8;
   const std::int64_t parts = ceil_div(columns, shortest);
   if (tokens <= kMost / problem.top_k / parts) return {};
-  return fail(ErrorCode::unsupported,
-              fmt::format("hidden_states has {} tokens, a layer with top_k {} and rows of {} takes at most {} at a time",
-                          tokens, problem.top_k, columns, kMost / problem.top_k / parts));
+  return fail(
+      ErrorCode::unsupported,
+      fmt::format("hidden_states has {} tokens, a layer with top_k {} and rows of {} takes at most {} at a time",
+                  tokens, problem.top_k, columns, kMost / problem.top_k / parts));
 }
 
 }  // namespace expertile

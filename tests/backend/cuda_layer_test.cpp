@@ -36,8 +36,7 @@ void check(const testing::LayerCase& one, std::uint64_t seed) {
   layer.poison();
   const MoeLayerArgs host = layer.args();
   const std::int64_t tokens = host.hidden_states.rows;
-  const MoeReference reference =
-      reference_moe_layer(layer.problem(), host, sum_error_of(*prepared, tokens));
+  const MoeReference reference = reference_moe_layer(layer.problem(), host, sum_error_of(*prepared, tokens));
   PlacedLayer placed(**backend, layer, prepared->workspace_bytes(tokens));
   const auto status = (*prepared)(placed.args());
   ASSERT_TRUE(status) << status.error().message << "\n" << layer.describe();

@@ -11,9 +11,10 @@
 namespace expertile::testing {
 namespace {
 
-// Read off the header's text: the word before the first '(' of each declaration.
+// Read off the headers' text: the word before the first '(' of each declaration.
 std::set<std::string> declared_functions() {
-  const std::string header = read_text(EXPERTILE_SOURCE_DIR "/include/expertile/expertile.h", 1 << 20).value();
+  const std::string header = read_text(EXPERTILE_SOURCE_DIR "/include/expertile/expertile.h", 1 << 20).value() +
+                             read_text(EXPERTILE_SOURCE_DIR "/include/expertile/moe_layer.h", 1 << 20).value();
   const std::string mark = "\nEXPERTILE_API ";
   std::set<std::string> names;
   for (auto at = header.find(mark); at != std::string::npos; at = header.find(mark, at + 1)) {

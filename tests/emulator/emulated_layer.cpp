@@ -34,7 +34,8 @@ std::vector<Region> routing(const MoeProblem& problem, const LayerBuffers& buffe
 Status make_rows_emulated(const RowsSpec& spec, const RowsArgs& in, std::vector<Region> memory) {
   static const std::vector<EmulatedRows> all = [] {
     std::vector<EmulatedRows> joined = rows_of_float16();
-    for (const auto& more : {rows_of_bfloat16(), rows_of_float32()}) joined.insert(joined.end(), more.begin(), more.end());
+    for (const auto& more : {rows_of_bfloat16(), rows_of_float32()})
+      joined.insert(joined.end(), more.begin(), more.end());
     return joined;
   }();
   const auto step = std::find_if(all.begin(), all.end(), [&](const EmulatedRows& one) { return one.spec == spec; });
@@ -112,21 +113,21 @@ Status run_emulated_layer(const MoeProblem& problem, const MoeLayerArgs& args, c
   std::vector<Region> memory = routing(problem, buffers);
   memory.push_back(region("hidden_states", args.hidden_states));
   memory.push_back(region("topk_weights", args.topk_weights));
-  memory.push_back(region("input_scale_13", args.input_scale_13.data(),
-                          static_cast<std::int64_t>(args.input_scale_13.size())));
+  memory.push_back(
+      region("input_scale_13", args.input_scale_13.data(), static_cast<std::int64_t>(args.input_scale_13.size())));
   memory.push_back(region("a13", buffers.a13, true));
-  memory.push_back(region("scales_13", buffers.scales_13.data(),
-                          static_cast<std::int64_t>(buffers.scales_13.size()), true));
+  memory.push_back(
+      region("scales_13", buffers.scales_13.data(), static_cast<std::int64_t>(buffers.scales_13.size()), true));
   if (auto status = make_rows_emulated(specs.a13, a13_args(problem, args, buffers), memory); !status) return status;
   if (auto status = gate_up(gate_up_of(problem), gate_up_call(problem, args, buffers)); !status) return status;
   memory = routing(problem, buffers);
   memory.push_back(region("c13", buffers.c13));
   memory.push_back(region("bias_13", args.bias_13));
-  memory.push_back(region("input_scale_2", args.input_scale_2.data(),
-                          static_cast<std::int64_t>(args.input_scale_2.size())));
+  memory.push_back(
+      region("input_scale_2", args.input_scale_2.data(), static_cast<std::int64_t>(args.input_scale_2.size())));
   memory.push_back(region("a2", buffers.a2, true));
-  memory.push_back(region("scales_2", buffers.scales_2.data(), static_cast<std::int64_t>(buffers.scales_2.size()),
-                          true));
+  memory.push_back(
+      region("scales_2", buffers.scales_2.data(), static_cast<std::int64_t>(buffers.scales_2.size()), true));
   RowsSpec a2_spec = specs.a2;
   RowsArgs a2 = a2_args(problem, args, buffers);
   if (faults.in_a2_spec) faults.in_a2_spec(a2_spec);

@@ -20,8 +20,9 @@ struct StepFaults {
 };
 
 // args have a workspace. The status of the first step that the emulator stops.
-[[nodiscard]] Status run_emulated_layer(const MoeProblem& problem, const MoeLayerArgs& args, const LayerProduct& gate_up,
-                                        const LayerProduct& down, const StepFaults& faults = {});
+[[nodiscard]] Status run_emulated_layer(const MoeProblem& problem, const MoeLayerArgs& args,
+                                        const LayerProduct& gate_up, const LayerProduct& down,
+                                        const StepFaults& faults = {});
 
 // The first step alone, by so many blocks.
 [[nodiscard]] Status emulate_route(const MoeLayerArgs& args, const RouteArgs& in, int blocks);

@@ -27,8 +27,8 @@ using testing::StepFaults;
 // ---- products -------------------------------------------------------------------------------------------------------
 
 Status multiply_on_a_cpu(const Problem& problem, const GroupedGemmArgs& call) {
-  const auto gemm = GroupedGemm::prepare(
-      problem, {.device = "cpu", .threads = 1, .config_dir = "/nowhere", .c_type = call.c.type});
+  const auto gemm =
+      GroupedGemm::prepare(problem, {.device = "cpu", .threads = 1, .config_dir = "/nowhere", .c_type = call.c.type});
   return gemm ? (*gemm)(call) : fail(gemm.error());
 }
 
@@ -91,7 +91,8 @@ struct FamilyLayer {
 };
 // With blocks of scales that some of the family's kernels have.
 std::optional<FamilyLayer> family_layer(LayerCase wanted, KernelFamily family, std::size_t turn) {
-  constexpr BlockShape kBlocks[] = {{64, 32}, {32, 96}, {7, 13}, {128, 128}, {96, 128}, {64, 128}, {256, 128}, {192, 128}};
+  constexpr BlockShape kBlocks[] = {{64, 32},  {32, 96},  {7, 13},    {128, 128},
+                                    {96, 128}, {64, 128}, {256, 128}, {192, 128}};
   wanted.is_aligned = true;
   for (const BlockShape block : kBlocks) {
     if (wanted.scales == Scales::block) wanted.block_shape = block;
@@ -186,7 +187,8 @@ void check_route(int tokens, int top_k, int experts, int warps, int blocks, bool
   }
   EXPECT_EQ(got.seg_indptr.back(), row);
   EXPECT_EQ(std::count(got.slot_row.begin(), got.slot_row.end(), -1), static_cast<std::ptrdiff_t>(slots) - row);
-  const bool is_rest_untouched = std::all_of(got.row_slot.begin() + row, got.row_slot.end(), [](int v) { return v == -7; });
+  const bool is_rest_untouched =
+      std::all_of(got.row_slot.begin() + row, got.row_slot.end(), [](int v) { return v == -7; });
   EXPECT_TRUE(is_rest_untouched);
 }
 

@@ -21,8 +21,7 @@ std::vector<jit::Source> step_sources() {
   std::set<std::string> known;
   for (const testing::LayerCase& layer : testing::all_layer_cases()) {
     const StepSpecs specs = step_specs(testing::RandomLayer(layer, 1).problem());
-    for (jit::Source source :
-         {jit::rows_source(specs.a13), jit::rows_source(specs.a2), jit::sum_source(specs.sum)}) {
+    for (jit::Source source : {jit::rows_source(specs.a13), jit::rows_source(specs.a2), jit::sum_source(specs.sum)}) {
       if (known.insert(source.text).second) sources.push_back(std::move(source));
     }
   }

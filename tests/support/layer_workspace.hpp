@@ -15,7 +15,8 @@ class LayerWorkspace {
  public:
   explicit LayerWorkspace(std::size_t bytes)
       : bytes_(bytes),
-        all_(static_cast<std::byte*>(std::aligned_alloc(kLayerAlignment, (bytes / kLayerAlignment + 2) * kLayerAlignment)),
+        all_(static_cast<std::byte*>(
+                 std::aligned_alloc(kLayerAlignment, (bytes / kLayerAlignment + 2) * kLayerAlignment)),
              &std::free) {
     std::fill_n(all_.get(), bytes_ + kFence, kPattern);
   }

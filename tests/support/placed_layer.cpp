@@ -16,7 +16,8 @@ PlacedLayer::PlacedLayer(const Backend& backend, RandomLayer& random, std::size_
                                 &args_.bias_2, &args_.shared_output}) {
     place(*view);
   }
-  for (std::span<const float>* scales : {&args_.scale_13, &args_.scale_2, &args_.input_scale_13, &args_.input_scale_2}) {
+  for (std::span<const float>* scales :
+       {&args_.scale_13, &args_.scale_2, &args_.input_scale_13, &args_.input_scale_2}) {
     place(*scales);
   }
   place(args_.expert_map);

@@ -32,7 +32,7 @@ struct LayerCase {
   bool has_expert_map = false;
   bool has_shared_output = false;
   OutIs out = OutIs::its_own;
-  bool is_aligned = false;  // rows and blocks of scales begin at multiples of 16 bytes
+  bool is_aligned = false;                  // rows and blocks of scales begin at multiples of 16 bytes
   std::optional<BlockShape> block_shape{};  // instead of a random one
 
   friend void PrintTo(const LayerCase& layer, std::ostream* out) { *out << layer.name; }  // for GoogleTest

@@ -14,7 +14,8 @@ namespace expertile::cpu {
 namespace {
 
 const std::byte* at(const ConstMatrixView& matrix, std::int64_t row) {
-  return static_cast<const std::byte*>(matrix.data) + row * matrix.pitch * static_cast<std::int64_t>(size_of(matrix.type));
+  return static_cast<const std::byte*>(matrix.data) +
+         row * matrix.pitch * static_cast<std::int64_t>(size_of(matrix.type));
 }
 std::byte* at(const MatrixView& matrix, std::int64_t row) {
   return static_cast<std::byte*>(matrix.data) + row * matrix.pitch * static_cast<std::int64_t>(size_of(matrix.type));
@@ -132,8 +133,7 @@ void add_bias(const LayerCall& call, const ConstMatrixView& bias, std::int64_t e
 // row: [2I or I], gate and up as they are stored.
 void activate(const MoeProblem& problem, const float* row, float* out) {
   const std::int64_t count = problem.intermediate_size;
-  const ActivationNumbers numbers{problem.alpha,
-                                  limit_of(problem).value_or(std::numeric_limits<float>::infinity())};
+  const ActivationNumbers numbers{problem.alpha, limit_of(problem).value_or(std::numeric_limits<float>::infinity())};
   const bool is_interleaved = problem.gate_order == GateOrder::interleaved && has_gate(problem.activation);
   const bool is_up_first = problem.gate_order == GateOrder::up_first && has_gate(problem.activation);
   const std::int64_t step = is_interleaved ? 2 : 1;
