@@ -24,19 +24,16 @@ def _weights(weights: Any, scale: Any, block_shape: Any) -> Any:
 
 
 def _rounded(rows: Any, dtype: Any) -> Any:
-    if dtype == torch.int8:
-        return rows.round().clamp(-128, 127)
     return rows.clamp(-448, 448).float().to(dtype).double()
 
 
 def _quantised(rows: Any, dtype: Any, block_k: Optional[int], input_scale: Any) -> Any:
-    """Rows [M, K] as they are after quantising to dtype: by the expert's scale, or each row's, or each block's of it."""
+    """Rows [M, K] after quantising to e4m3: by the expert's scale, or each row's, or that of each block of a row."""
     if input_scale is not None:
         return _rounded(rows / input_scale, dtype) * input_scale
-    largest = 127.0 if dtype == torch.int8 else 448.0
     parts = []
     for part in rows.split(block_k or rows.shape[1], dim=1):
-        scale = (part.abs().amax(1, keepdim=True) / largest).clamp(min=1e-12)
+        scale = (part.abs().amax(1, keepdim=True) / 448).clamp(min=1e-12)
         parts.append(_rounded(part / scale, dtype) * scale)
     return torch.cat(parts, 1)
 
@@ -61,13 +58,6 @@ def activate(rows: Any, activation: str, alpha: float, limit: Optional[float], g
         return 0.5 * gate * (1 + torch.tanh(0.7978845608028654 * (gate + 0.044715 * gate**3))) * up
     assert activation == "swiglu_oai", activation
     return gate / (1 + torch.exp(-alpha * gate)) * (up + 1)
-
-
-def _is_quantised(w13: Any, hidden_states: Any, scale_13: Any, input_scale_13: Any) -> bool:
-    """Of int8 weights the scales alone do not say: where hidden states are of 16 bits they stay so, blocks or not."""
-    if w13.dtype == torch.float8_e4m3fn:
-        return True
-    return w13.dtype == torch.int8 and hidden_states.dtype == torch.float32
 
 
 def fused_moe(
@@ -102,7 +92,7 @@ def fused_moe(
     experts = w13.shape[0]
     rows, total = hidden_states.double(), torch.zeros_like(hidden_states, dtype=torch.float64)
     wide_13, wide_2 = _weights(w13, scale_13, block_shape), _weights(w2, scale_2, block_shape)
-    quantises = _is_quantised(w13, hidden_states, scale_13, input_scale_13)
+    quantises = w13.dtype == torch.float8_e4m3fn  # int8 weights are multiplied with 16-bit rows
     block_k = None if block_shape is None else block_shape[1]
     ids = topk_ids.long()
     if expert_map is not None:

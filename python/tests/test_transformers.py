@@ -194,7 +194,7 @@ def test_fp8_experts_run_with_their_scales(scheme: str, device: str) -> None:
 # ---- refused ---------------------------------------------------------------------------------------------------------
 
 
-def made_experts(has_post_expert_norm: bool = False, **fields: Any) -> Any:
+def made_experts(**fields: Any) -> Any:
     """Experts of a class that transformers does not know, through its own decorator."""
 
     class StrangeExperts(torch.nn.Module):
@@ -209,10 +209,8 @@ def made_experts(has_post_expert_norm: bool = False, **fields: Any) -> Any:
 
     if "_apply_gate" in fields:
         StrangeExperts._apply_gate = fields.pop("_apply_gate")
-    named = {"has_post_expert_norm": True} if has_post_expert_norm else {}
-    experts = use_experts_implementation(StrangeExperts, **named)(
-        types.SimpleNamespace(_experts_implementation="expertile")
-    )
+    config = types.SimpleNamespace(_experts_implementation="expertile")
+    experts = use_experts_implementation(StrangeExperts)(config)
     for name, value in fields.items():
         setattr(experts, name, value)
     return experts
@@ -261,8 +259,6 @@ def test_a_clamp_that_the_module_names_but_differs_is_refused() -> None:
 
 def test_a_norm_after_each_expert_is_refused() -> None:
     experts = made_experts(act_fn=torch.nn.SiLU(), has_post_expert_norm=True)
-    if not hasattr(experts, "has_post_expert_norm"):
-        pytest.skip("this transformers has no such norm")
     assert refusal_of(experts) == (
         "StrangeExperts has a norm after each expert, before the router's weight, which the layer has not; "
         'choose another experts_implementation, such as "grouped_mm"'

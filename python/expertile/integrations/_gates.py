@@ -14,7 +14,7 @@ _ORDERS = ("gate_first", "interleaved", "up_first")
 
 @dataclasses.dataclass(frozen=True)
 class Gate:
-    """An activation as expertile.fused_moe takes it. limit: None for swiglu_oai would be 7, so it is never None there."""
+    """An activation as expertile.fused_moe takes it. Of swiglu_oai limit is never None, which would mean 7 there."""
 
     activation: str
     gate_order: str = "gate_first"
@@ -57,8 +57,10 @@ def _probe() -> torch.Tensor:
     return torch.cat([values.repeat_interleave(len(values)), values.roll(31).repeat(len(values))])[None]
 
 
-def find(function: Callable[[torch.Tensor], Any], has_gate: bool, alphas: list[float], limits: list[float]) -> Optional[Gate]:
-    """The activation that function computes in float64 on the CPU. None: it is none of these, or cannot be run there."""
+def find(
+    function: Callable[[torch.Tensor], Any], has_gate: bool, alphas: list[float], limits: list[float]
+) -> Optional[Gate]:
+    """The activation that function computes, in float64 on the CPU. None: none of these, or it cannot be run there."""
     with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
         rows = _probe()
         try:

@@ -32,7 +32,8 @@ def register() -> None:
     version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
     if version < _READS_REGISTRY:
         raise expertile.Unsupported(
-            f"transformers is {transformers.__version__}, 5.7 or newer is needed: older ones know their own experts alone"
+            f"transformers is {transformers.__version__}, 5.7 or newer is needed: "
+            "older ones know their own experts alone"
         )
     from transformers.integrations import finegrained_fp8, moe
 
@@ -71,7 +72,8 @@ def _find_gate(module: Any) -> _gates.Gate:
         known = "silu, gelu_tanh and swiglu_oai, with and without a clamp" if module.has_gate else "relu2"
         how = "with" if module.has_gate else "without"
         raise expertile.Unsupported(
-            f"{name}: activation '{_activation_of(module)}' is not known, {how} a gate the layer has {known}; {_INSTEAD}"
+            f"{name}: activation '{_activation_of(module)}' is not known, "
+            f"{how} a gate the layer has {known}; {_INSTEAD}"
         )
     return gate
 
@@ -96,7 +98,7 @@ def _is_recorded() -> bool:
 
 
 def _as_stored(weights: Any, is_transposed: bool) -> Any:
-    """[E, N, K], whose rows lie back to back. A parameter [E, K, N] is turned round in its memory, and keeps its shape."""
+    """[E, N, K], row by row. A parameter [E, K, N] is turned round in its memory, and keeps its shape."""
     if not is_transposed:
         return weights
     turned = weights.transpose(1, 2)
@@ -169,8 +171,9 @@ def fp8_experts_forward(self: Any, hidden_states: Any, top_k_index: Any, top_k_w
 def _scales_of(module: Any, prefix: str) -> dict[str, Any]:
     scale_13, scale_2 = getattr(module, f"{prefix}_scale_inv"), module.down_proj_scale_inv
     weights, scheme = getattr(module, prefix), module.activation_scheme
-    is_static = scheme == "static"
-    if weights.dtype != torch.float8_e4m3fn or scale_13.dtype != torch.float32 or is_static != (module.block_size is None):
+    is_static, has_blocks = scheme == "static", module.block_size is not None
+    is_known = weights.dtype == torch.float8_e4m3fn and scale_13.dtype == torch.float32
+    if not is_known or is_static == has_blocks:
         raise expertile.Unsupported(
             f"{type(module).__name__} has weights of {weights.dtype} with scales of {scale_13.dtype}, block_size "
             f"{module.block_size} and {scheme} activations; the layer has float8_e4m3fn with float32 scales, of blocks "
