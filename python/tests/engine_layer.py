@@ -20,14 +20,16 @@ class Layer:
     def __init__(self, device: str, has_gate: bool = True, scales: str = "", has_bias: bool = False) -> None:
         rows = 2 * I if has_gate else I
         dtype = torch.float8_e4m3fn if scales else torch.bfloat16
-        self.w13, self.w2 = draw(EXPERTS, rows, H).to(dtype).to(device), draw(EXPERTS, H, I).to(dtype).to(device)
+        # Sums of the first product are beyond the limits in use, and those of the second no larger than biases.
+        self.w13 = draw(EXPERTS, rows, H).to(dtype).to(device)
+        self.w2 = (0.05 * draw(EXPERTS, H, I)).to(dtype).to(device)
         self.hidden = draw(TOKENS, H).bfloat16().to(device)
         self.weights = torch.rand(TOKENS, TOP_K, generator=torch.Generator().manual_seed(1)).to(device)
         self.ids = torch.stack([torch.arange(TOKENS) % EXPERTS, (torch.arange(TOKENS) * 3 + 1) % EXPERTS], 1)
         self.ids = self.ids.to(torch.int32).to(device)
         self.biases: dict[str, Any] = {}
         if has_bias:
-            self.biases = {"bias_13": draw(EXPERTS, rows).to(device), "bias_2": draw(EXPERTS, H).to(device)}
+            self.biases = {"bias_13": draw(EXPERTS, rows).to(device), "bias_2": 4 * draw(EXPERTS, H).to(device)}
         self.scales = {name: value.to(device) for name, value in self._made(scales, rows).items()}
         if scales == "block":
             self.scales["block_shape"] = [16, 32]

@@ -38,7 +38,9 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "first_k_dense_replace": 1, "n_shared_experts": 1, "head_dim": 8, "intermediate_size": 48,
     },  # fmt: skip
     # Biases, gate and up in turns, a clamp, and weights the other way round.
-    "gpt_oss": {"intermediate_size": 40, "num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 8},
+    "gpt_oss": {
+        "intermediate_size": 40, "num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 8, "swiglu_limit": 0.5
+    },  # fmt: skip
     # Without a gate.
     "nemotron_h": {
         "layers_block_type": ["attention", "moe"], "n_routed_experts": 4, "num_experts_per_tok": 2, "head_dim": 8,
