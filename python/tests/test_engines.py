@@ -6,6 +6,7 @@ EXPERTILE_ENGINE_TESTS=newest reads the newest versions, not those that were wri
 
 from __future__ import annotations
 
+import http.client
 import os
 import pathlib
 import tomllib
@@ -40,7 +41,7 @@ _SGLANG = [
 def _unpacked(package: str, version: str, files: list[str], directory: pathlib.Path) -> Callable[[str], Source]:
     try:
         unpack(package, "newest" if IS_NEWEST else version, directory, files)
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         pytest.skip(f"{package} cannot be read from PyPI: {error}")
     return lambda name: Source(directory / name)
 
@@ -163,7 +164,7 @@ def test_sglangs_values_have_the_fields_that_are_read(sglang: Callable[[str], So
 
 
 def entry_points() -> dict[str, Any]:
-    project = OWN.resolve().parents[2] / "pyproject.toml"
+    project = pathlib.Path(__file__).resolve().parents[2] / "pyproject.toml"
     found: dict[str, Any] = tomllib.loads(project.read_text())["project"]["entry-points"]
     return found
 

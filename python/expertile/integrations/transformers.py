@@ -44,9 +44,10 @@ def register() -> None:
 # ---- what a module computes ------------------------------------------------------------------------------------------
 
 
-def _numbers(module: Any, names: tuple[str, ...]) -> list[float]:
-    found = (getattr(module, name, None) for name in names)
-    return [float(value) for value in found if isinstance(value, (int, float)) and value > 0]
+def _numbers(module: Any) -> list[float]:
+    """What may be an activation's alpha or limit: classes and versions call these as they like."""
+    numbers = {float(value) for value in vars(module).values() if type(value) in (int, float)}
+    return sorted(number for number in numbers if 0 < number <= _gates.LARGEST)
 
 
 def _activation_of(module: Any) -> str:
@@ -65,9 +66,7 @@ def _find_gate(module: Any) -> _gates.Gate:
             f"{name} has a norm after each expert, before the router's weight, which the layer has not; {_INSTEAD}"
         )
     function = module._apply_gate if module.has_gate else module.act_fn
-    alphas = _numbers(module, ("alpha", "swiglu_alpha"))
-    limits = _numbers(module, ("limit", "swiglu_limit"))
-    gate = _gates.find(function, module.has_gate, alphas, limits)
+    gate = _gates.find(function, module.has_gate, _numbers(module))
     if gate is None:
         known = "silu, gelu_tanh and swiglu_oai, with and without a clamp" if module.has_gate else "relu2"
         how = "with" if module.has_gate else "without"
@@ -79,7 +78,7 @@ def _find_gate(module: Any) -> _gates.Gate:
 
 
 # While a graph is traced this runs as it is, and what it returns is a constant of the graph.
-@torch._dynamo.assume_constant_result  # type: ignore[untyped-decorator]
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _gate_of(module: Any) -> tuple[str, str, float, Optional[float]]:
     """activation, gate_order, alpha and limit of a module, found at its first call and kept by it."""
     gate: Optional[tuple[str, str, float, Optional[float]]] = module.__dict__.get("_expertile_gate")
@@ -93,8 +92,9 @@ def _gate_of(module: Any) -> tuple[str, str, float, Optional[float]]:
 
 def _is_recorded() -> bool:
     """Whether the call becomes part of a graph: memory that it moves would be moved at every replay, or never."""
-    is_captured = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
-    return bool(torch.compiler.is_compiling() or is_captured)
+    if torch.compiler.is_compiling():
+        return True
+    return bool(torch.cuda.is_available() and torch.cuda.is_current_stream_capturing())
 
 
 def _as_stored(weights: Any, is_transposed: bool) -> Any:
