@@ -153,7 +153,9 @@ def test_the_core_refuses_with_the_reason(sglang: Any, case: str) -> None:
 def test_other_formats_and_padded_weights_are_refused(sglang: Any) -> None:
     layer, config = Layer("cpu"), SglangConfig()
     reason = sglang.runner.why_not(dispatch(layer, format=SglangFormat.DEEPEP_LL), quant_info(layer), config)
-    assert reason == "tokens are dispatched as 'deepep_ll', quantised or not; only 'standard' is known"
+    assert reason == "tokens are dispatched as 'deepep_ll', only 'standard' is known"
+    reason = sglang.runner.why_not(dispatch(layer, hidden_states_scale=1), quant_info(layer), config)
+    assert reason == "tokens are dispatched quantised, the layer quantises them itself"
     padded = SglangQuantInfo(torch.zeros(EXPERTS, 8, H + 16), layer.w2)
     assert sglang.runner.why_not(dispatch(layer), padded, config) == (
         "w13 has rows of 80 for 64 columns; unset SGLANG_MOE_PADDING"
@@ -176,13 +178,11 @@ def test_scales_of_another_shape_are_refused(sglang: Any) -> None:
 # ---- the plugin ------------------------------------------------------------------------------------------------------
 
 
-def test_the_core_is_registered_once_and_triton_is_left_alone_where_the_plugin_is_not_named(sglang: Any) -> None:
-    sglang.plugins = ""
+def test_nothing_is_changed_where_the_plugin_is_not_named(sglang: Any) -> None:
     before = dict(sglang.functions)
-    sglang.plugin.register()
-    assert sglang.factories == {"expertile": sglang.runner.ExpertileRunnerCore} and sglang.functions == before
-    core = sglang.factories["expertile"](SglangConfig())
-    assert core.runner_backend == "backend expertile"
+    for sglang.plugins in ("", "another"):
+        sglang.plugin.register()
+        assert sglang.factories == {} and sglang.functions == before
 
 
 def test_named_it_runs_tritons_layers_and_leaves_it_what_it_cannot(
@@ -191,6 +191,7 @@ def test_named_it_runs_tritons_layers_and_leaves_it_what_it_cannot(
     sglang.plugins = "another, expertile"
     sglang.plugin.register()
     sglang.plugin.register()
+    assert sglang.factories["expertile"](SglangConfig()).runner_backend == "backend expertile"
     layer = Layer("cpu")
     function = sglang.functions["none", "triton"]
     found = function(dispatch(layer), quant_info(layer), SglangConfig())

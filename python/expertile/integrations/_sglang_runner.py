@@ -68,8 +68,10 @@ def _why_not_weights(info: Any, columns: int) -> Optional[str]:
 
 def why_not(dispatch_output: Any, quant_info: Any, config: Any, hooks: Any = None) -> Optional[str]:
     """Why the layer cannot run here. None: it can."""
-    if not dispatch_output.format.is_standard() or dispatch_output.hidden_states_scale is not None:
-        return f"tokens are dispatched as '{dispatch_output.format.value}', quantised or not; only 'standard' is known"
+    if not dispatch_output.format.is_standard():
+        return f"tokens are dispatched as '{dispatch_output.format.value}', only 'standard' is known"
+    if dispatch_output.hidden_states_scale is not None:
+        return "tokens are dispatched quantised, the layer quantises them itself"
     if not dispatch_output.topk_output.format.is_standard():
         return f"routing is '{dispatch_output.topk_output.format.value}', only 'standard' is known"
     if hooks is not None:

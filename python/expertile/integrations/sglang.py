@@ -18,17 +18,24 @@ _TRITON = ("none", "triton")  # how SGLang finds the function that runs a layer,
 
 
 def register() -> None:
-    """Registers the runner core; puts it before Triton's, where SGLANG_PLUGINS names expertile. Again is no error."""
+    """Registers the runner core and puts it before Triton's, where SGLANG_PLUGINS names it. Again is no error.
+
+    An installed package alone changes nothing: without SGLANG_PLUGINS SGLang loads every plugin that it finds.
+    """
     from sglang.srt.environ import envs
+
+    if NAME in [name.strip() for name in (envs.SGLANG_PLUGINS.get() or "").split(",")]:
+        _register_core()
+        _put_before_triton()
+
+
+def _register_core() -> None:
     from sglang.srt.layers.moe.moe_runner import register_moe_runner_core, runner
 
     from expertile.integrations import _sglang_runner
 
     if NAME not in runner._CUSTOM_RUNNER_CORE_FACTORIES:
         register_moe_runner_core(NAME, _sglang_runner.ExpertileRunnerCore)
-    named = [name.strip() for name in (envs.SGLANG_PLUGINS.get() or "").split(",")]
-    if NAME in named:
-        _put_before_triton()
 
 
 def _put_before_triton() -> None:
