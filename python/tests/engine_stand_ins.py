@@ -121,10 +121,6 @@ class SglangRouting(NamedTuple):
     topk_ids: Any
     router_logits: Any = None
 
-    @property
-    def format(self) -> SglangFormat:
-        return SglangFormat.STANDARD
-
 
 @dataclasses.dataclass
 class SglangDispatch:
@@ -191,6 +187,7 @@ def install_sglang(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
         "_fused_funcs": state.functions, "get_fused_func": staticmethod(lambda *key: state.functions.get(key))
     })  # fmt: skip
     runner, moe = "sglang.srt.layers.moe.moe_runner", "sglang.srt.layers.moe"
+    checker = types.SimpleNamespace(format_is_standard=lambda routing: isinstance(routing, SglangRouting))
     plugins = types.SimpleNamespace(get=lambda: state.plugins)
     modules = {
         "sglang.srt.environ": {"envs": types.SimpleNamespace(SGLANG_PLUGINS=plugins)},
@@ -199,6 +196,7 @@ def install_sglang(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
         f"{runner}.runner": {"_CUSTOM_RUNNER_CORE_FACTORIES": state.factories},
         f"{runner}.triton": {"TritonMoeQuantInfo": SglangQuantInfo},
         f"{moe}.token_dispatcher.standard": {"StandardCombineInput": SglangCombine},
+        f"{moe}.topk": {"TopKOutputChecker": checker},
         f"{moe}.utils": {"resolve_moe_runner_backend": lambda name: f"backend {name}"},
     }
     _install(monkeypatch, modules, "expertile.integrations._sglang_runner")

@@ -154,7 +154,9 @@ def test_sglangs_values_have_the_fields_that_are_read(sglang: Callable[[str], So
     assert own.read_of("info", "quant_info") <= sglang(f"{_RUNNER}/triton.py").class_of("TritonMoeQuantInfo").attributes
     standard = sglang("sglang/srt/layers/moe/token_dispatcher/standard.py")
     assert own.read_of("dispatch_output") <= standard.class_of("StandardDispatchOutput").attributes
-    assert own.read_of("routing") <= sglang("sglang/srt/layers/moe/topk.py").class_of("StandardTopKOutput").attributes
+    routing = sglang("sglang/srt/layers/moe/topk.py")
+    assert own.read_of("routing") <= routing.class_of("StandardTopKOutput").attributes
+    assert own.read_of("TopKOutputChecker") <= routing.class_of("TopKOutputChecker").attributes
     assert "hidden_states" in standard.class_of("StandardCombineInput").attributes
     formats = sglang("sglang/srt/layers/moe/token_dispatcher/base.py").class_of("DispatchOutputFormat")
     assert "is_standard" in formats.attributes

@@ -156,6 +156,9 @@ def test_other_formats_and_padded_weights_are_refused(sglang: Any) -> None:
     assert reason == "tokens are dispatched as 'deepep_ll', only 'standard' is known"
     reason = sglang.runner.why_not(dispatch(layer, hidden_states_scale=1), quant_info(layer), config)
     assert reason == "tokens are dispatched quantised, the layer quantises them itself"
+    bypassed = SglangDispatch(layer.hidden, object())
+    reason = sglang.runner.why_not(bypassed, quant_info(layer), config)
+    assert reason == "routing is a object, only a StandardTopKOutput is known"
     padded = SglangQuantInfo(torch.zeros(EXPERTS, 8, H + 16), layer.w2)
     assert sglang.runner.why_not(dispatch(layer), padded, config) == (
         "w13 has rows of 80 for 64 columns; unset SGLANG_MOE_PADDING"

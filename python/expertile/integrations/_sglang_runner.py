@@ -10,6 +10,7 @@ import torch
 from sglang.srt.layers.moe.moe_runner.base import DispatchMoeRunnerCore
 from sglang.srt.layers.moe.moe_runner.triton import TritonMoeQuantInfo
 from sglang.srt.layers.moe.token_dispatcher.standard import StandardCombineInput
+from sglang.srt.layers.moe.topk import TopKOutputChecker
 from sglang.srt.layers.moe.utils import resolve_moe_runner_backend
 
 import expertile
@@ -72,8 +73,9 @@ def why_not(dispatch_output: Any, quant_info: Any, config: Any, hooks: Any = Non
         return f"tokens are dispatched as '{dispatch_output.format.value}', only 'standard' is known"
     if dispatch_output.hidden_states_scale is not None:
         return "tokens are dispatched quantised, the layer quantises them itself"
-    if not dispatch_output.topk_output.format.is_standard():
-        return f"routing is '{dispatch_output.topk_output.format.value}', only 'standard' is known"
+    routing = dispatch_output.topk_output
+    if not TopKOutputChecker.format_is_standard(routing):
+        return f"routing is a {type(routing).__name__}, only a StandardTopKOutput is known"
     if hooks is not None:
         return "LoRA's hooks need the products between the steps"
     if config.no_combine:
