@@ -108,6 +108,19 @@ def test_compiled_experts_are_one_graph_from_the_first_call_on(architecture: str
         assert torch.allclose(first, experts(hidden, ids, weights) * 2, rtol=1e-5, atol=1e-5)
 
 
+def test_a_compiled_function_keeps_the_clamp_of_each_module() -> None:
+    first, second = experts_of(make_model("gpt_oss", "expertile"))
+    second.load_state_dict(first.state_dict())
+    second.limit = 3.0
+    given = (torch.randn(5, 32), torch.randint(0, 4, (5, 2)), torch.rand(5, 2))
+    torch.compiler.reset()
+    compiled = torch.compile(lambda experts: experts(*given), fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        assert not torch.allclose(first(*given), second(*given), rtol=1e-2)
+        for experts in (first, second, first):
+            assert torch.allclose(compiled(experts), experts(*given), rtol=1e-5, atol=1e-5)
+
+
 @on_gpu
 def test_a_graph_of_the_experts_replays_on_new_states() -> None:
     (experts, *_) = experts_of(make_model("gpt_oss", "expertile", torch.bfloat16, "cuda"))

@@ -10,6 +10,7 @@ in memory at the first call, once, and keep their shape. See docs/engines.md.
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 from typing import Any, Optional
 
@@ -77,10 +78,12 @@ def _find_gate(module: Any) -> _gates.Gate:
     return gate
 
 
-# While a graph is traced this runs as it is, and what it returns is a constant of the graph.
+# While a graph is traced this runs as it is, and what it returns is a constant of the graph. PyTorch 2.11 takes no
+# module as an argument then, but its address, which stays its own for as long as the call that is traced.
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _gate_of(module: Any) -> tuple[str, str, float, Optional[float]]:
-    """activation, gate_order, alpha and limit of a module, found at its first call and kept by it."""
+def _gate_at(address: int) -> tuple[str, str, float, Optional[float]]:
+    """activation, gate_order, alpha and limit of the module there, found at its first call and kept by it."""
+    module = ctypes.cast(address, ctypes.py_object).value
     gate: Optional[tuple[str, str, float, Optional[float]]] = module.__dict__.get("_expertile_gate")
     if gate is None:
         gate = module.__dict__["_expertile_gate"] = dataclasses.astuple(_find_gate(module))
@@ -128,7 +131,7 @@ def _run(module: Any, hidden_states: Any, top_k_index: Any, top_k_weights: Any, 
         named.update(bias_13=getattr(module, f"{prefix}_bias"), bias_2=module.down_proj_bias)
     _refuse_gradient(hidden_states, top_k_weights, w13, w2)
     is_quantized = w13.dtype.itemsize == 1
-    activation, gate_order, alpha, limit = _gate_of(module)
+    activation, gate_order, alpha, limit = _gate_at(id(module))
     tokens = hidden_states.reshape(-1, hidden_states.shape[-1])
     out = _fused_moe()(
         # Under autocast the states may be wider than the weights.
