@@ -47,6 +47,7 @@ struct MoeProblem {
   RouterWeight router_weight = RouterWeight::output;
   // A token's bits do not depend on the batch that it comes in. Without it the same call gives the same bits every
   // time, but another number of tokens may run with another tile, whose sums have another order.
+  // Every number of tokens runs with one tile then, which costs time.
   bool batch_invariant = false;
 };
 

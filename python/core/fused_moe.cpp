@@ -310,7 +310,7 @@ bool take_out(const Values& v, const Arrays& arrays, const Prepared& where, Ref&
     return read_rows(arrays[kOut], "out", "[T, H]", where, args.out);
   }
   const Array& hidden = arrays[kHidden];
-  object = call_arrays("empty", Ref(Py_BuildValue("(OLLs)", v[kHidden], static_cast<long long>(hidden.shape[0]),
+  object = call_arrays("empty", Ref(Py_BuildValue("(O(LL)s)", v[kHidden], static_cast<long long>(hidden.shape[0]),
                                                   static_cast<long long>(hidden.shape[1]), name(hidden.kind))));
   return object && read_array(object.get(), "out", made) && read_rows(made, "out", "[T, H]", where, args.out);
 }

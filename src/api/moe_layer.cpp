@@ -14,6 +14,18 @@
 
 namespace expertile {
 
+namespace {
+
+// The order of a row's sums is the tile's, and nothing else of a call has part in it. So one tile for all batch sizes
+// makes a token's bits the same in every batch: the one of so many tokens, between what few and what many ask for.
+constexpr std::int64_t kInvariantTokens = 128;
+
+std::int64_t rows_to_choose_by(const MoeProblem& problem, std::int64_t rows) {
+  return problem.batch_invariant ? kInvariantTokens * problem.top_k : rows;
+}
+
+}  // namespace
+
 struct MoeLayer::State {
   MoeProblem problem;
   GroupedGemm gate_up;
@@ -40,7 +52,8 @@ Result<MoeLayer> MoeLayer::prepare(const MoeProblem& problem, const MoePrepareOp
 }
 
 MoeSelection MoeLayer::selection(std::int64_t tokens) const {
-  const std::int64_t rows = std::max<std::int64_t>(tokens, 0) * state_->problem.top_k;
+  const std::int64_t all = std::max<std::int64_t>(tokens, 0) * state_->problem.top_k;
+  const std::int64_t rows = rows_to_choose_by(state_->problem, all);
   return {state_->gate_up.selection(rows), state_->down.selection(rows)};
 }
 
@@ -52,7 +65,7 @@ Status MoeLayer::operator()(const MoeLayerArgs& args) const {
       !status) {
     return status;
   }
-  const std::int64_t rows = expected_rows(problem, args);
+  const std::int64_t rows = rows_to_choose_by(problem, expected_rows(problem, args));
   const auto gate_up = state_->gate_up.state_->plan_for(rows);
   if (!gate_up) return fail(gate_up.error());
   const auto down = state_->down.state_->plan_for(rows);
