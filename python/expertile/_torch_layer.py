@@ -22,7 +22,8 @@ def _run(*given: Any, **named: Any) -> torch.Tensor:
     # Below autograd: what requires a gradient is no concern here.
     arguments = {**dict(zip(_NAMES, given)), **named}
     with torch.no_grad():
-        return _core.fused_moe(*(arguments.pop(name) for name in _NAMES[:5]), **arguments)
+        tensors = [arguments.pop(name) for name in _NAMES[:5]]
+        return _core.fused_moe(*tensors, **arguments)
 
 
 def _fake(hidden_states: torch.Tensor, *given: Any, **named: Any) -> torch.Tensor:

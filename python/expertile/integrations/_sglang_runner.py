@@ -14,6 +14,7 @@ from sglang.srt.layers.moe.topk import TopKOutputChecker
 from sglang.srt.layers.moe.utils import resolve_moe_runner_backend
 
 import expertile
+import expertile.torch  # registers the operators
 from expertile.integrations import _scales
 
 __all__ = ["ExpertileRunnerCore", "log_once", "run", "why_not"]

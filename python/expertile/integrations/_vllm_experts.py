@@ -22,6 +22,7 @@ from vllm.model_executor.layers.quantization.utils.quant_utils import (
 from vllm.platforms import current_platform
 
 import expertile
+import expertile.torch  # registers the operators
 from expertile.integrations import _scales
 
 __all__ = ["ExpertileBatchedExperts", "ExpertileExperts"]

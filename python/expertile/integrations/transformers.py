@@ -17,6 +17,7 @@ from typing import Any, Optional
 import torch
 
 import expertile
+import expertile.torch  # registers the operator that compiled functions call
 from expertile.integrations import _gates
 
 __all__ = ["NAME", "experts_forward", "fp8_experts_forward", "register"]
@@ -133,13 +134,16 @@ def _run(module: Any, hidden_states: Any, top_k_index: Any, top_k_weights: Any, 
     is_quantized = w13.dtype.itemsize == 1
     activation, gate_order, alpha, limit = _gate_at(id(module))
     tokens = hidden_states.reshape(-1, hidden_states.shape[-1])
+    # Experts of other ranks have the first number that is none here; on a CPU the layer takes it for a mistake.
+    ids = top_k_index.reshape(len(tokens), -1)
+    ids = ids.masked_fill(ids >= len(w13), -1)
     out = _fused_moe()(
         # Under autocast the states may be wider than the weights.
         tokens if is_quantized else tokens.to(w13.dtype),
         w13,
         w2,
         top_k_weights.reshape(len(tokens), -1).to(torch.float32),
-        top_k_index.reshape(len(tokens), -1),
+        ids,
         activation=activation,
         gate_order=gate_order,
         alpha=alpha,
