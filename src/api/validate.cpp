@@ -170,8 +170,7 @@ Status CallShapes::check_scales(const GroupedGemmArgs& args) const {
 Status CallShapes::check_layout(const GroupedGemmArgs& args) const {
   const RowLayout given = layout_of(args);
   const bool has_offsets = !args.seg_indptr.empty();
-  if ((given != RowLayout::offsets && has_offsets) ||
-      (given == RowLayout::masked && !args.seg_indptr_32.empty())) {
+  if ((given != RowLayout::offsets && has_offsets) || (given == RowLayout::masked && !args.seg_indptr_32.empty())) {
     return fail(ErrorCode::invalid_argument,
                 fmt::format("{} and {} are given, one array tells which rows are a group's",
                             has_offsets ? "seg_indptr" : "seg_indptr_32", array_of(given)));

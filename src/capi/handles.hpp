@@ -17,8 +17,8 @@ namespace expertile::capi {
 using HandleBits = std::uintptr_t;
 static_assert(sizeof(HandleBits) == 8, "kind, use and slot of a handle need 64 bits");
 
-// At most kMostChunks * kChunk at a time. Slots are never given back to the system: whoever holds an old handle may ask for it at
-// any time. KIND: 1 to 15, one a table.
+// At most kMostChunks * kChunk at a time. Slots are never given back to the system: whoever holds an old handle may ask
+// for it at any time. KIND: 1 to 15, one a table.
 template <class T, unsigned KIND>
 class HandleTable {
   static_assert(KIND > 0 && KIND < 16, "null is no handle");

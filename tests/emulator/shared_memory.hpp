@@ -103,7 +103,7 @@ class SharedMemory {
     int time = -1;
   };
   std::map<std::size_t, std::vector<Addition>> additions_;  // of words that were last added to: each warp's latest
-  std::vector<std::vector<int>> fences_;  // [threads] times
+  std::vector<std::vector<int>> fences_;                    // [threads] times
 };
 
 }  // namespace expertile::emulator

@@ -78,7 +78,7 @@ class KernelCache {
   std::mutex loading_;
   mutable std::shared_mutex mutex_;  // of what follows and of directories_
   std::vector<std::unique_ptr<const LoadedKernel>> kernels_;
-  FunctionHandle quantise_[2][3] = {};  // all rows, masked ones; float16, bfloat16, float32
+  FunctionHandle quantise_[2][3] = {};             // all rows, masked ones; float16, bfloat16, float32
   std::map<std::string, FunctionHandle> steps_{};  // of layers, by their text
 };
 

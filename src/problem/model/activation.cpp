@@ -83,7 +83,8 @@ ReadActivation read_activation(const Sections& sections) {
   }
   const auto word = found->value->get<std::string>();
   const Known* known = find_word(word);
-  ModelActivation activation{known != nullptr ? std::string(known->name) : word, has_gate(sections, found->name, known)};
+  ModelActivation activation{known != nullptr ? std::string(known->name) : word,
+                             has_gate(sections, found->name, known)};
   if (known != nullptr) return {std::move(activation), {}};
   std::string notice = fmt::format("{}: {} {} is not known: experts {} a gate are taken; --gated {} says otherwise",
                                    sections.origin(), found->name, shown(word),
