@@ -1,5 +1,7 @@
 #include "backend/cpu/layer.hpp"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -102,7 +104,8 @@ void copy_row(const Rows& rows, std::int64_t from, std::int64_t to) {
   std::copy_n(rows.scales.begin() + from * count, count, rows.scales.begin() + to * count);
 }
 
-void make_rows_of(const LayerCall& call, const Rows& rows, std::int64_t token, std::vector<float>& values) {
+// values: [H], of the thread's own.
+void make_rows_of(const LayerCall& call, const Rows& rows, std::int64_t token, float* values) {
   const bool is_by_slot = weighs_inputs(call) || !rows.by_expert.empty();
   std::int64_t first = -1;  // the token's first row, which the others repeat
   for (std::int64_t slot = 0; slot < call.problem.top_k; ++slot) {
@@ -113,21 +116,19 @@ void make_rows_of(const LayerCall& call, const Rows& rows, std::int64_t token, s
       continue;
     }
     first = row;
-    load_row(call, call.args.hidden_states, token, values.data());
+    load_row(call, call.args.hidden_states, token, values);
     if (weighs_inputs(call)) {
       const float weight = weight_of(call, token, slot);
-      for (float& value : values) value *= weight;
+      for (std::int64_t i = 0; i < rows.out.cols; ++i) values[i] *= weight;
     }
-    store_narrow(call, rows, values.data(), row);
+    store_narrow(call, rows, values, row);
   }
 }
 
-void add_bias(const LayerCall& call, const ConstMatrixView& bias, std::int64_t expert, std::vector<float>& scratch,
-              float* values) {
+void add_bias(const LayerCall& call, const ConstMatrixView& bias, std::int64_t expert, float* scratch, float* values) {
   if (bias.data == nullptr) return;
-  scratch.resize(static_cast<std::size_t>(bias.cols));
-  load_row(call, bias, expert, scratch.data());
-  for (std::int64_t i = 0; i < bias.cols; ++i) values[i] += scratch[static_cast<std::size_t>(i)];
+  load_row(call, bias, expert, scratch);
+  for (std::int64_t i = 0; i < bias.cols; ++i) values[i] += scratch[i];
 }
 
 // row: [2I or I], gate and up as they are stored.
@@ -151,24 +152,38 @@ void activate(const MoeProblem& problem, const float* row, float* out) {
   }
 }
 
-void add_slots(const LayerCall& call, std::int64_t token, std::vector<float>& sums, std::vector<float>& row_values,
-               std::vector<float>& scratch) {
+// sums, row_values, scratch: [H] each, of the thread's own.
+void add_slots(const LayerCall& call, std::int64_t token, float* sums, float* row_values, float* scratch) {
+  const std::int64_t columns = call.problem.hidden_size;
   const MoeLayerArgs& args = call.args;
   if (args.shared_output.data != nullptr) {
-    load_row(call, args.shared_output, token, sums.data());
+    load_row(call, args.shared_output, token, sums);
   } else {
-    std::fill(sums.begin(), sums.end(), 0.0F);
+    std::fill_n(sums, columns, 0.0F);
   }
   for (std::int64_t slot = 0; slot < call.problem.top_k; ++slot) {
     const std::int64_t row = call.buffers.slot_row[token * call.problem.top_k + slot];
     if (row < 0) continue;
-    load_row(call, call.buffers.c2, row, row_values.data());
-    add_bias(call, args.bias_2, call.buffers.row_expert[row], scratch, row_values.data());
+    load_row(call, call.buffers.c2, row, row_values);
+    add_bias(call, args.bias_2, call.buffers.row_expert[row], scratch, row_values);
     const float weight = weighs_inputs(call) ? 1.0F : weight_of(call, token, slot);
-    for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += weight * row_values[i];
+    for (std::int64_t i = 0; i < columns; ++i) sums[i] += weight * row_values[i];
   }
-  store_row(call, sums.data(), args.out, token);
+  store_row(call, sums, args.out, token);
 }
+
+// Floats of each thread's own, made before the threads begin: lack of memory must not leave a parallel region.
+class ThreadFloats {
+ public:
+  ThreadFloats(int threads, std::int64_t count)
+      : count_(static_cast<std::size_t>(count)), all_(static_cast<std::size_t>(threads) * count_) {}
+  // Of the thread that asks.
+  [[nodiscard]] float* mine() { return all_.data() + static_cast<std::size_t>(omp_get_thread_num()) * count_; }
+
+ private:
+  std::size_t count_;
+  std::vector<float> all_;
+};
 
 }  // namespace
 
@@ -200,44 +215,36 @@ void route(const LayerCall& call) {
 
 void make_a13(const LayerCall& call) {
   const Rows rows{call.buffers.a13, call.buffers.scales_13, call.args.input_scale_13, gate_up_of(call.problem)};
-#pragma omp parallel num_threads(call.threads)
-  {
-    std::vector<float> values(static_cast<std::size_t>(call.problem.hidden_size));
-#pragma omp for schedule(static)
-    for (std::int64_t token = 0; token < call.args.hidden_states.rows; ++token) {
-      make_rows_of(call, rows, token, values);
-    }
+  ThreadFloats floats(call.threads, call.problem.hidden_size);
+#pragma omp parallel for num_threads(call.threads) schedule(static)
+  for (std::int64_t token = 0; token < call.args.hidden_states.rows; ++token) {
+    make_rows_of(call, rows, token, floats.mine());
   }
 }
 
 void make_a2(const LayerCall& call) {
   const Rows rows{call.buffers.a2, call.buffers.scales_2, call.args.input_scale_2, down_of(call.problem)};
-#pragma omp parallel num_threads(call.threads)
-  {
-    std::vector<float> wide(static_cast<std::size_t>(call.buffers.c13.cols));
-    std::vector<float> values(static_cast<std::size_t>(call.problem.intermediate_size));
-    std::vector<float> scratch;
-#pragma omp for schedule(static)
-    for (std::int64_t row = 0; row < call.buffers.seg_indptr[call.problem.experts]; ++row) {
-      load_row(call, call.buffers.c13, row, wide.data());
-      add_bias(call, call.args.bias_13, call.buffers.row_expert[row], scratch, wide.data());
-      activate(call.problem, wide.data(), values.data());
-      store_narrow(call, rows, values.data(), row);
-    }
+  const std::int64_t wide = call.buffers.c13.cols;
+  const std::int64_t count = call.buffers.seg_indptr[call.problem.experts];
+  ThreadFloats floats(call.threads, 2 * wide + call.problem.intermediate_size);
+#pragma omp parallel for num_threads(call.threads) schedule(static)
+  for (std::int64_t row = 0; row < count; ++row) {
+    float* from = floats.mine();  // [2I or I], then as many of the bias, then [I]
+    float* made = from + 2 * wide;
+    load_row(call, call.buffers.c13, row, from);
+    add_bias(call, call.args.bias_13, call.buffers.row_expert[row], from + wide, from);
+    activate(call.problem, from, made);
+    store_narrow(call, rows, made, row);
   }
 }
 
 void weighted_sum(const LayerCall& call) {
-  const auto columns = static_cast<std::size_t>(call.problem.hidden_size);
-#pragma omp parallel num_threads(call.threads)
-  {
-    std::vector<float> sums(columns);
-    std::vector<float> row_values(columns);
-    std::vector<float> scratch;
-#pragma omp for schedule(static)
-    for (std::int64_t token = 0; token < call.args.out.rows; ++token) {
-      add_slots(call, token, sums, row_values, scratch);
-    }
+  const std::int64_t columns = call.problem.hidden_size;
+  ThreadFloats floats(call.threads, 3 * columns);
+#pragma omp parallel for num_threads(call.threads) schedule(static)
+  for (std::int64_t token = 0; token < call.args.out.rows; ++token) {
+    float* sums = floats.mine();
+    add_slots(call, token, sums, sums + columns, sums + 2 * columns);
   }
 }
 
