@@ -94,11 +94,6 @@ Status check_layer_workspace(const MoeProblem& problem, const MoeLayerArgs& args
                             args.hidden_states.rows, needed, kLayerAlignment));
 }
 
-std::int64_t id_at(const TopKIds& ids, std::int64_t index) {
-  return ids.is_64_bits ? static_cast<const std::int64_t*>(ids.data)[index]
-                        : static_cast<const std::int32_t*>(ids.data)[index];
-}
-
 }  // namespace
 
 Status validate(const MoeProblem& problem) {
@@ -168,7 +163,7 @@ Status check_layer_routing(const MoeProblem& problem, const MoeLayerArgs& args) 
   const std::int64_t last = (mapped > 0 ? mapped : problem.experts) - 1;
   for (std::int64_t token = 0; token < args.topk_ids.tokens; ++token) {
     for (std::int64_t slot = 0; slot < args.topk_ids.top_k; ++slot) {
-      const std::int64_t id = id_at(args.topk_ids, token * args.topk_ids.pitch + slot);
+      const std::int64_t id = id_at(args.topk_ids, token, slot);
       if (id >= -1 && id <= last) continue;
       return refuse(fmt::format("topk_ids[{}, {}] is {}, it must be from -1 to {}", token, slot, id, last));
     }

@@ -51,6 +51,12 @@ GroupedGemmArgs product_call(const LayerBuffers& buffers, const MoeProblem& prob
 
 }  // namespace
 
+std::int64_t id_at(const TopKIds& ids, std::int64_t token, std::int64_t slot) noexcept {
+  const std::int64_t index = token * ids.pitch + slot;
+  return ids.is_64_bits ? static_cast<const std::int64_t*>(ids.data)[index]
+                        : static_cast<const std::int32_t*>(ids.data)[index];
+}
+
 ElementType multiplied_type(const MoeProblem& problem) noexcept {
   const ElementType type = operands_of(gate_up_of(problem)).multiplied_a.element;
   const bool is_narrow = type == ElementType::float8_e4m3 || type == ElementType::int8;

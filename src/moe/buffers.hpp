@@ -39,6 +39,12 @@ struct LayerBuffers {
 // Rows of this rank's experts to expect in a call, which choose the tiles: with an expert_map, its share of all.
 [[nodiscard]] std::int64_t expected_rows(const MoeProblem& problem, const MoeLayerArgs& args) noexcept;
 
+[[nodiscard]] inline bool weighs_inputs(const MoeProblem& problem) noexcept {
+  return problem.router_weight == RouterWeight::input;
+}
+// Of ids in the host's memory.
+[[nodiscard]] std::int64_t id_at(const TopKIds& ids, std::int64_t token, std::int64_t slot) noexcept;
+
 // What a product of the layer multiplies its weights by.
 [[nodiscard]] ElementType multiplied_type(const MoeProblem& problem) noexcept;
 // Entries of the scales that the layer makes for `rows` rows of `k` elements.

@@ -16,8 +16,6 @@ constexpr int kUsualSharedBytes = 48 << 10;
 
 Storage storage(ElementType type) { return storage_of(type).value(); }
 
-bool weighs_inputs(const MoeProblem& problem) { return problem.router_weight == RouterWeight::input; }
-
 RowsArgs rows_args(const MoeProblem& problem, const MoeLayerArgs& args, const LayerBuffers& buffers,
                    const Problem& product) {
   RowsArgs in;

@@ -10,6 +10,7 @@
 
 #include "backend/cpu/activation.hpp"
 #include "backend/cpu/pack.hpp"
+#include "backend/cpu/quantise.hpp"
 #include "problem/sizes.hpp"
 
 namespace expertile::cpu {
@@ -39,10 +40,7 @@ void store_row(const LayerCall& call, const float* values, const MatrixView& mat
 
 // The local expert of an id; -1 where it has none here.
 std::int64_t expert_of(const LayerCall& call, std::int64_t token, std::int64_t slot) {
-  const TopKIds& ids = call.args.topk_ids;
-  const std::int64_t index = token * ids.pitch + slot;
-  std::int64_t id = ids.is_64_bits ? static_cast<const std::int64_t*>(ids.data)[index]
-                                   : static_cast<const std::int32_t*>(ids.data)[index];
+  std::int64_t id = id_at(call.args.topk_ids, token, slot);
   const auto& map = call.args.expert_map;
   if (!map.empty()) id = id >= 0 && id < static_cast<std::int64_t>(map.size()) ? map[static_cast<std::size_t>(id)] : -1;
   return id >= 0 && id < call.problem.experts ? id : -1;
@@ -53,8 +51,6 @@ float weight_of(const LayerCall& call, std::int64_t token, std::int64_t slot) {
   return static_cast<const float*>(weights.data)[token * weights.pitch + slot];
 }
 
-bool weighs_inputs(const LayerCall& call) { return call.problem.router_weight == RouterWeight::input; }
-
 // Where the rows of one product's A go, and how they are narrowed.
 struct Rows {
   const MatrixView& out;
@@ -63,15 +59,15 @@ struct Rows {
   Problem product;
 };
 
-float scale_of(const float* values, std::int64_t count, ElementType type) {
+// A NaN anywhere is the largest: comparing alone would drop it.
+float largest_magnitude(const float* values, std::int64_t count) {
   float largest = 0;
   for (std::int64_t i = 0; i < count; ++i) {
     const float magnitude = std::fabs(values[i]);
     if (!(magnitude <= largest)) largest = magnitude;
     if (std::isnan(largest)) return largest;
   }
-  const float most = type == ElementType::float8_e4m3 ? kFloat8E4M3Max : 127.0F;
-  return largest == 0 ? 1.0F : std::max(largest / most, std::numeric_limits<float>::min());
+  return largest;
 }
 
 // values [columns] are divided by their scales in place, and stored to row `row`.
@@ -87,7 +83,7 @@ void store_narrow(const LayerCall& call, const Rows& rows, float* values, std::i
     for (std::int64_t block = 0; block < blocks; ++block) {
       float* part = values + block * length;
       const std::int64_t count = std::min(length, columns - block * length);
-      const float scale = scale_of(part, count, rows.out.type);
+      const float scale = scale_of(largest_magnitude(part, count), rows.out.type);
       rows.scales[static_cast<std::size_t>(row * blocks + block)] = scale;
       for (std::int64_t i = 0; i < count; ++i) part[i] /= scale;
     }
@@ -106,7 +102,7 @@ void copy_row(const Rows& rows, std::int64_t from, std::int64_t to) {
 
 // values: [H], of the thread's own.
 void make_rows_of(const LayerCall& call, const Rows& rows, std::int64_t token, float* values) {
-  const bool is_by_slot = weighs_inputs(call) || !rows.by_expert.empty();
+  const bool is_by_slot = weighs_inputs(call.problem) || !rows.by_expert.empty();
   std::int64_t first = -1;  // the token's first row, which the others repeat
   for (std::int64_t slot = 0; slot < call.problem.top_k; ++slot) {
     const std::int64_t row = call.buffers.slot_row[token * call.problem.top_k + slot];
@@ -117,7 +113,7 @@ void make_rows_of(const LayerCall& call, const Rows& rows, std::int64_t token, f
     }
     first = row;
     load_row(call, call.args.hidden_states, token, values);
-    if (weighs_inputs(call)) {
+    if (weighs_inputs(call.problem)) {
       const float weight = weight_of(call, token, slot);
       for (std::int64_t i = 0; i < rows.out.cols; ++i) values[i] *= weight;
     }
@@ -166,7 +162,7 @@ void add_slots(const LayerCall& call, std::int64_t token, float* sums, float* ro
     if (row < 0) continue;
     load_row(call, call.buffers.c2, row, row_values);
     add_bias(call, args.bias_2, call.buffers.row_expert[row], scratch, row_values);
-    const float weight = weighs_inputs(call) ? 1.0F : weight_of(call, token, slot);
+    const float weight = weighs_inputs(call.problem) ? 1.0F : weight_of(call, token, slot);
     for (std::int64_t i = 0; i < columns; ++i) sums[i] += weight * row_values[i];
   }
   store_row(call, sums, args.out, token);

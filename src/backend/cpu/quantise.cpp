@@ -28,16 +28,12 @@ float largest_magnitude(const ConstMatrixView& a, std::int64_t first, std::int64
 // Elements [k, k + count) of row r; returns the scale.
 float quantise_block(const ConstMatrixView& a, const MatrixView& out, std::int64_t r, std::int64_t k,
                      std::int64_t count) {
-  const bool to_e4m3 = out.type == ElementType::float8_e4m3;
-  const float largest = largest_magnitude(a, r * a.pitch + k, count);
-  // A subnormal quotient would lose the block's precision or divide by zero: such blocks keep scale's smallest normal.
-  const float scale = largest == 0 ? 1.0F : std::max(largest / (to_e4m3 ? kFloat8E4M3Max : 127.0F), 0x1p-126F);
-  const float kept = std::isnan(largest) ? largest : scale;
+  const float scale = cpu::scale_of(largest_magnitude(a, r * a.pitch + k, count), out.type);
   for (std::int64_t i = 0; i < count; ++i) {
-    const float quotient = load_element(a.type, a.data, r * a.pitch + k + i) / kept;
+    const float quotient = load_element(a.type, a.data, r * a.pitch + k + i) / scale;
     store_element(out.type, quotient, out.data, r * out.pitch + k + i);
   }
-  return kept;
+  return scale;
 }
 
 Status check(const ConstMatrixView& a, std::int64_t block_k, const MatrixView& out, std::size_t scales,
@@ -77,6 +73,11 @@ Status check(const ConstMatrixView& a, std::int64_t block_k, const MatrixView& o
 }
 
 }  // namespace
+
+float cpu::scale_of(float largest, ElementType type) noexcept {
+  if (largest == 0) return 1.0F;
+  return std::max(largest / (type == ElementType::float8_e4m3 ? kFloat8E4M3Max : 127.0F), 0x1p-126F);
+}
 
 Status cpu::quantise(const ConstMatrixView& a, std::int64_t block_k, const MatrixView& out, std::span<float> scales,
                      int threads) {

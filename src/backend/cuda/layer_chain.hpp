@@ -1,5 +1,5 @@
 #pragma once
-// A layer on a GPU: its five launches, one behind the other.
+// A layer on a GPU: its six launches, one behind the other.
 
 #include <vector>
 
